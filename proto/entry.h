@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An entry of the log: a fixed header, the identity of whoever asked, and the command's bytes as
+ * the client sent them. What the WAL stores, peers forward, and apply unpacks.
+ *
+ *     offset size
+ *      0      1   format, 1
+ *      1      1   kind
+ *      2      1   identity's size
+ *      3      1   0
+ *      4      4   body's size
+ *      8      8   epoch number
+ *     16      4   epoch region
+ *     20      4   0
+ *     24      8   log time, nanoseconds since 1970, strictly increasing over the log
+ *     32          identity, then body
+ *
+ * Index and term are the WAL's own. */
+#ifndef PROTO_ENTRY_H
+#define PROTO_ENTRY_H
+
+#include "proto/base/bytes.h"
+#include "proto/base/status.h"
+
+enum { entry_header_size = 32, entry_format = 1 };
+
+/* Regional kinds take no version and are not shipped; shared ones (16 and up) do and are. */
+enum entry_kind {
+    ENTRY_NOOP = 1,    /* a leader's first entry of its term; no body */
+    ENTRY_COMMIT = 16, /* body: strait.Commit */
+    ENTRY_TICK = 17,   /* body: 8 bytes, the horizon to move to; removes what is due by the header's
+                          log time */
+};
+
+struct entry {
+    enum entry_kind kind;
+    uint64_t epoch_number;
+    uint32_t epoch_region;
+    uint64_t log_time_ns;
+    struct bytes identity; /* at most limit_identity_size */
+    struct bytes body;     /* at most limit_txn_size */
+};
+
+/* Size of the entry's encoding. */
+size_t entry_size(const struct entry *entry);
+
+/* Writes exactly entry_size() bytes. */
+void entry_encode(const struct entry *entry, uint8_t *to);
+
+/* `entry` refers to `from`. MALFORMED where sizes do not fit; UNSUPPORTED for an unknown kind or
+ * format: a newer version wrote it. */
+MUST_CHECK enum status entry_decode(struct bytes from, struct entry *entry);
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A frame: a fixed header and a protobuf body. Both directions, after the TLS handshake.
+ *
+ *     offset size
+ *      0      4   body's size
+ *      4      2   type
+ *      6      2   status (of a reply; 0 in a request)
+ *      8      8   request's number, chosen by the client, repeated by the reply; replies come in
+ * any order
+ *
+ * All little-endian. Type and size are checked before anything is allocated. */
+#ifndef PROTO_FRAME_H
+#define PROTO_FRAME_H
+
+#include "proto/base/bytes.h"
+#include "proto/base/status.h"
+
+enum { frame_header_size = 16, frame_protocol_version = 1 };
+
+/* X(NAME, number, Request message, Reply message, largest request body); a reply has the request's
+ * type plus frame_reply. The messages' names give the generated C types Strait__<Name>. */
+#define FRAME_LIST(X)                                                                              \
+    X(HELLO, 1, Hello, HelloReply, hello, hello_reply)                                             \
+    X(PING, 2, Ping, PingReply, ping, ping_reply)                                                  \
+    X(COMMIT, 3, Commit, CommitReply, commit, commit_reply)                                        \
+    X(GET, 4, Get, GetReply, get, get_reply)                                                       \
+    X(SCAN, 5, Scan, ScanReply, scan, scan_reply)                                                  \
+    X(SNAPSHOT_OPEN, 6, SnapshotOpen, SnapshotOpenReply, snapshot_open, snapshot_open_reply)       \
+    X(SNAPSHOT_RENEW, 7, SnapshotRenew, SnapshotRenewReply, snapshot_renew, snapshot_renew_reply)  \
+    X(SNAPSHOT_CLOSE, 8, SnapshotClose, SnapshotCloseReply, snapshot_close, snapshot_close_reply)  \
+    X(TXN_STATUS, 9, TxnStatus, TxnStatusReply, txn_status, txn_status_reply)                      \
+    X(TXN_LIST, 10, TxnList, TxnListReply, txn_list, txn_list_reply)                               \
+    X(TXN_CANCEL, 11, TxnCancel, TxnCancelReply, txn_cancel, txn_cancel_reply)                     \
+    X(TABLE_LIST, 12, TableList, TableListReply, table_list, table_list_reply)                     \
+    X(STATUS, 13, Status, StatusReply, status, status_reply)                                       \
+    X(CHECK, 14, Check, CheckReply, check, check_reply)
+
+enum { frame_reply = 0x8000 };
+
+enum frame_type {
+#define FRAME_ENUM(name, number, request, reply, request_lower, reply_lower)                       \
+    FRAME_##name = number, FRAME_##name##_REPLY = number | frame_reply,
+    FRAME_LIST(FRAME_ENUM)
+#undef FRAME_ENUM
+};
+
+struct frame_header {
+    uint32_t body_size;
+    enum frame_type type;
+    enum status status; /* a number that is not of the list reads as INTERNAL */
+    uint64_t request;
+};
+
+void frame_header_encode(const struct frame_header *header, uint8_t to[frame_header_size]);
+
+/* For the server: UNSUPPORTED for a type that is no request; MALFORMED for a status other than 0;
+ * TOO_LARGE for a body past what the type permits, or past limit_frame_first_size where `first`,
+ * and MALFORMED where the first frame is no HELLO. */
+MUST_CHECK enum status frame_request_decode(const uint8_t from[frame_header_size], bool first,
+                                            struct frame_header *header);
+
+/* For the client: the same for replies. */
+MUST_CHECK enum status frame_reply_decode(const uint8_t from[frame_header_size],
+                                          struct frame_header *header);
+
+/* The largest body of a request of this type. */
+uint32_t frame_body_size_max(enum frame_type type);
+
+/* "COMMIT"; static. */
+const char *frame_type_name(enum frame_type type);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every bound of what comes from outside or waits in a queue, by name, in one place. */
+#ifndef PROTO_LIMITS_H
+#define PROTO_LIMITS_H
+
+enum {
+    /* Data. */
+    limit_key_size = 1024,           /* a record's key */
+    limit_value_size = 1024 * 1024,  /* a record's value */
+    limit_name_size = 64,            /* a table's or an index's name: [a-z0-9_-], a letter first */
+    limit_identity_size = 64,        /* the identity that a certificate gives */
+    limit_index_key_size = 1024,     /* a key within an index */
+    limit_record_indexes_count = 16, /* index entries that one record carries */
+    limit_tables_count = 1024,
+    limit_table_indexes_count = 32,
+
+    /* One transaction. */
+    limit_txn_size = 4 * 1024 * 1024,   /* its encoded commit */
+    limit_txn_operations_count = 10000, /* puts, deletes, adds and schema changes */
+    limit_txn_conditions_count = 10000,
+    limit_txn_reads_count = 10000,           /* keys read that are validated */
+    limit_txn_ranges_count = 1000,           /* ranges read that are validated */
+    limit_txn_arena_size = 48 * 1024 * 1024, /* memory of decoding and executing one */
+
+    /* One request. */
+    limit_get_keys_count = 1000,
+    limit_scan_records_count = 10000,   /* in one reply; a scan goes on with another request */
+    limit_reply_size = 4 * 1024 * 1024, /* records stop being added to a reply past this */
+    limit_decode_factor = 8,            /* arena budget of decoding: this many times the body */
+    limit_decode_base_size = 64 * 1024, /* and this much more */
+
+    /* Connections. */
+    limit_frame_first_size = 4 * 1024,  /* the first frame's body, before anyone is known */
+    limit_frame_size = 6 * 1024 * 1024, /* any frame's body: a reply, its last record and names */
+    limit_tls_handshake_size = 64 * 1024,
+    limit_handshake_ms = 5000, /* from accept to the first frame read, absolute */
+    limit_connections_count = 16384,
+    limit_connection_requests_count = 1024,          /* in flight on one connection */
+    limit_connection_output_size = 16 * 1024 * 1024, /* replies not taken by a slow reader */
+
+    /* Snapshots. */
+    limit_snapshot_age_ms = 60 * 1000, /* unless renewed */
+    limit_snapshots_count = 16384,
+    limit_ttl_days = 3650 /* the farthest expiry */
+};
+
+#endif

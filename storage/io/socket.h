@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TCP sockets on the thread's ring (uring.h). An idle connection holds no buffer: receives draw
+ * from a ring of buffers that all sockets of the thread share.
+ *
+ * Conventions of io.h hold. A callback may close its own socket or any other. */
+#ifndef STORAGE_IO_SOCKET_H
+#define STORAGE_IO_SOCKET_H
+
+#include "storage/io/io.h"
+
+struct io_listener;
+struct io_socket;
+
+enum { io_address_text_size = 64 };
+
+/* "192.0.2.1:7000", "[2001:db8::1]:7000". */
+struct io_address {
+    char text[io_address_text_size];
+};
+
+/* A new connection (NODELAY set), owned by the callee, or NULL with the reason where accepting
+ * failed (IO_ERROR: out of descriptors; accepting goes on by itself after a back-off). */
+typedef void io_accepted_fn(void *context, struct io_socket *socket, enum status status);
+
+/* Bytes came: valid during the call only. `size` 0: the peer closed its side (status OK) or the
+ * connection broke (DISCONNECTED); no further call comes. */
+typedef void io_received_fn(void *context, const uint8_t *data, size_t size, enum status status);
+
+/* `host` is a numeric address; `port` 0 lets the system choose. Blocking, for start-up.
+ * `error` names the address and what to change. */
+MUST_CHECK enum status io_listen(struct io *io, const char *host, uint16_t port,
+                                 io_accepted_fn *accepted, void *context,
+                                 struct io_listener **listener, struct error *error);
+uint16_t io_listener_port(const struct io_listener *listener);
+void io_listener_close(struct io *io, struct io_listener *listener);
+
+void io_socket_receive_start(struct io_socket *socket, io_received_fn *received, void *context);
+
+/* Stops and goes on: for a connection whose peer does not take its replies. Bytes that the kernel
+ * had handed over before the pause are still delivered. */
+void io_socket_receive_pause(struct io_socket *socket);
+void io_socket_receive_resume(struct io_socket *socket);
+
+/* Sends all of it; one send at a time. The buffer is the io's until op->done: DISCONNECTED where
+ * the connection broke. */
+void io_socket_send(struct io_socket *socket, struct io_op *op, const void *data, size_t size);
+
+/* Cancels what is under way (a send under way is done, DISCONNECTED, before this frees), closes,
+ * and frees. No callback of `receive` comes after this call. */
+void io_socket_close(struct io_socket *socket);
+
+struct io_address io_socket_peer(const struct io_socket *socket);
+
+#endif

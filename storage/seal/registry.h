@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The key registry: the store's identity, and its data keys, wrapped by the master key.
+ *
+ * It is a twin file (twin.h), replaced as a whole. Order of operations, each step durable before
+ * the next: a new data key enters the registry, then files are sealed under it; a data key is
+ * marked retired only when no file, checkpoint or backup names it. A change of master key rewraps
+ * all data keys in one replacement. */
+#ifndef STORAGE_SEAL_REGISTRY_H
+#define STORAGE_SEAL_REGISTRY_H
+
+#include "proto/base/error.h"
+#include "storage/io/io.h"
+#include "storage/seal/seal.h"
+
+enum { master_key_size = 32, keyring_data_keys_max = 256 };
+
+/* Where the master key comes from: exactly one of `file` and `command` is set, unless `plain`. */
+struct master_key_source {
+    const char *file;    /* 64 hexadecimal digits or 32 raw bytes; mode 0600 or 0400, or refused */
+    const char *command; /* run with /bin/sh -c; prints the key in either form on standard output */
+    bool plain;          /* encryption is off, by name */
+};
+
+struct keyring_report {
+    bool repaired; /* one copy of the registry was bad and was written anew */
+    char repaired_path[256];
+};
+
+/* Makes a new store's registry in `directory`, which exists and holds none (ALREADY_EXISTS). Draws
+ * the store's id and the first data key. Blocking. */
+MUST_CHECK enum status keyring_create(struct io *io, const char *directory,
+                                      const struct master_key_source *source,
+                                      const uint8_t cluster_id[seal_id_size], struct error *error);
+
+/* Opens it. NOT_FOUND: no registry there. KEY_WRONG, KEY_MISSING, FORBIDDEN (a key file that others
+ * can read), CORRUPT, NEWER_FORMAT: with text that names the file and what to do; nothing on disk
+ * is touched. A store made plain opens only as plain, and the reverse: INVALID_ARGUMENT. Blocking.
+ */
+MUST_CHECK enum status keyring_open(struct io *io, const char *directory,
+                                    const struct master_key_source *source,
+                                    struct keyring **keyring, struct keyring_report *report,
+                                    struct error *error);
+void keyring_close(struct keyring *keyring); /* wipes all keys */
+
+const uint8_t *keyring_cluster_id(const struct keyring *keyring); /* seal_id_size bytes */
+const uint8_t *keyring_store_id(const struct keyring *keyring);   /* seal_id_size bytes */
+bool keyring_is_encrypted(const struct keyring *keyring);
+uint32_t keyring_data_key(const struct keyring *keyring); /* the newest: what new files use */
+
+/* Adds a new data key, which new files use from then on. Blocking. */
+MUST_CHECK enum status keyring_rotate(struct keyring *keyring, struct io *io, struct error *error);
+
+/* Wraps all data keys anew under another master key. Blocking. */
+MUST_CHECK enum status keyring_rewrap(struct keyring *keyring, struct io *io,
+                                      const struct master_key_source *source, struct error *error);
+
+/* Removes the data keys that `is_used` denies, but never the newest. Blocking. */
+MUST_CHECK enum status keyring_retire(struct keyring *keyring, struct io *io,
+                                      bool (*is_used)(void *context, uint32_t data_key),
+                                      void *context, struct error *error);
+
+/* Reads the master key into locked memory of the caller's; wiped by its owner. */
+MUST_CHECK enum status master_key_read(struct io *io, const struct master_key_source *source,
+                                       uint8_t key[master_key_size], struct error *error);
+
+#endif

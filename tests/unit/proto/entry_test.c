@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/entry.h"
+
+#include "tests/unit/unit.h"
+
+static const struct entry sample = {
+    .kind = ENTRY_COMMIT,
+    .epoch_number = 7,
+    .epoch_region = 2,
+    .log_time_ns = 1700000000000000001,
+    .identity = {.data = (const uint8_t *)"app-1", .size = 5},
+    .body = {.data = (const uint8_t *)"body", .size = 4},
+};
+
+START_TEST(test_round_trip)
+{
+    uint8_t encoded[64];
+    struct entry decoded;
+    ck_assert_uint_eq(entry_size(&sample), entry_header_size + 9);
+    entry_encode(&sample, encoded);
+    ck_assert_int_eq(entry_decode(bytes_of(encoded, entry_size(&sample)), &decoded), STATUS_OK);
+    ck_assert_int_eq(decoded.kind, sample.kind);
+    ck_assert_uint_eq(decoded.epoch_number, sample.epoch_number);
+    ck_assert_uint_eq(decoded.epoch_region, sample.epoch_region);
+    ck_assert_uint_eq(decoded.log_time_ns, sample.log_time_ns);
+    ck_assert(bytes_equal(decoded.identity, sample.identity));
+    ck_assert(bytes_equal(decoded.body, sample.body));
+}
+END_TEST
+
+START_TEST(test_each_cut_is_malformed)
+{
+    uint8_t encoded[64];
+    struct entry decoded;
+    entry_encode(&sample, encoded);
+    for (size_t size = 0; size < entry_size(&sample); size++)
+        ck_assert_int_eq(entry_decode(bytes_of(encoded, size), &decoded), STATUS_MALFORMED);
+}
+END_TEST
+
+START_TEST(test_what_is_newer_is_unsupported)
+{
+    uint8_t encoded[64];
+    struct entry decoded;
+    entry_encode(&sample, encoded);
+    encoded[1] = 99;
+    ck_assert_int_eq(entry_decode(bytes_of(encoded, entry_size(&sample)), &decoded),
+                     STATUS_UNSUPPORTED);
+    entry_encode(&sample, encoded);
+    encoded[0] = 2;
+    ck_assert_int_eq(entry_decode(bytes_of(encoded, entry_size(&sample)), &decoded),
+                     STATUS_UNSUPPORTED);
+}
+END_TEST
+
+void unit_tests(TCase *tests)
+{
+    tcase_add_test(tests, test_round_trip);
+    tcase_add_test(tests, test_each_cut_is_malformed);
+    tcase_add_test(tests, test_what_is_newer_is_unsupported);
+}

@@ -4,7 +4,10 @@
  * It is a twin file (twin.h), replaced as a whole. Order of operations, each step durable before
  * the next: a new data key enters the registry, then files are sealed under it; a data key is
  * marked retired only when no file, checkpoint or backup names it. A change of master key rewraps
- * all data keys in one replacement. */
+ * all data keys in one replacement.
+ *
+ * A keyring is given to all threads of the process: sealing, opening and the questions below may be
+ * asked on any; rotate, rewrap and retire on one thread at a time. */
 #ifndef STORAGE_SEAL_REGISTRY_H
 #define STORAGE_SEAL_REGISTRY_H
 
@@ -40,12 +43,20 @@ MUST_CHECK enum status keyring_open(struct io *io, const char *directory,
                                     const struct master_key_source *source,
                                     struct keyring **keyring, struct keyring_report *report,
                                     struct error *error);
-void keyring_close(struct keyring *keyring); /* wipes all keys */
+
+/* A keyring that is on no disk: for stores that end with the process (temporary files, tests).
+ * Draws a store id and, unless `plain`, a data key. NO_MEMORY; INTERNAL without randomness. */
+MUST_CHECK enum status keyring_create_in_memory(const uint8_t cluster_id[seal_id_size], bool plain,
+                                                struct keyring **keyring);
+
+void keyring_close(struct keyring *keyring); /* wipes all keys; NULL is permitted */
 
 const uint8_t *keyring_cluster_id(const struct keyring *keyring); /* seal_id_size bytes */
 const uint8_t *keyring_store_id(const struct keyring *keyring);   /* seal_id_size bytes */
 bool keyring_is_encrypted(const struct keyring *keyring);
-uint32_t keyring_data_key(const struct keyring *keyring); /* the newest: what new files use */
+
+/* The newest: what new files use. 0 where plain. */
+uint32_t keyring_data_key(const struct keyring *keyring);
 
 /* Adds a new data key, which new files use from then on. Blocking. */
 MUST_CHECK enum status keyring_rotate(struct keyring *keyring, struct io *io, struct error *error);

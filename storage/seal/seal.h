@@ -52,8 +52,10 @@ struct seal_file {
 MUST_CHECK enum status seal_create(struct keyring *keyring, struct seal_file file,
                                    uint8_t envelope[seal_envelope_size], struct sealer **sealer);
 
-/* For a file that exists. CORRUPT where the envelope does not open, KEY_MISSING where its data key
- * is not in the registry. */
+/* For a file that exists. CORRUPT: the envelope has decayed, or is another file's. KEY_MISSING: its
+ * data key is not in the registry. KEY_WRONG: the registry has another key under that number (the
+ * file is of another store). INVALID_ARGUMENT: one of file and store is encrypted, the other not.
+ * NEWER_FORMAT. Also NO_MEMORY, and INTERNAL where OpenSSL refuses, as from all that make one. */
 MUST_CHECK enum status seal_open(struct keyring *keyring, struct seal_file file,
                                  const uint8_t envelope[seal_envelope_size],
                                  struct sealer **sealer);
@@ -65,7 +67,7 @@ void sealer_free(struct sealer *sealer); /* NULL is permitted; wipes the key */
 
 /* Seals `plain` into `to` (as many bytes; may be the same memory) and `tag`. `number` is the nonce:
  * the caller never gives it twice for one file. `also` is bound too (a plain header before the
- * block). */
+ * block). `also` and `plain` are at most 1 GiB each. */
 void sealer_seal(struct sealer *sealer, uint64_t number, struct bytes also, struct bytes plain,
                  uint8_t *to, uint8_t tag[seal_tag_size]);
 

@@ -17,8 +17,9 @@
 
 enum { frame_header_size = 16, frame_protocol_version = 1 };
 
-/* X(NAME, number, Request message, Reply message, largest request body); a reply has the request's
- * type plus frame_reply. The messages' names give the generated C types Strait__<Name>. */
+/* X(NAME, number, Request, Reply, request, reply): the messages' names give the generated C types
+ * Strait__<Name>, and in lower case their functions strait__<name>. A reply has the request's type
+ * plus frame_reply. */
 #define FRAME_LIST(X)                                                                              \
     X(HELLO, 1, Hello, HelloReply, hello, hello_reply)                                             \
     X(PING, 2, Ping, PingReply, ping, ping_reply)                                                  \
@@ -55,7 +56,8 @@ void frame_header_encode(const struct frame_header *header, uint8_t to[frame_hea
 
 /* For the server: UNSUPPORTED for a type that is no request; MALFORMED for a status other than 0;
  * TOO_LARGE for a body past what the type permits, or past limit_frame_first_size where `first`,
- * and MALFORMED where the first frame is no HELLO. */
+ * and MALFORMED where the first frame is no HELLO or a later one is. `*header` is zeroed where the
+ * result is not OK. */
 MUST_CHECK enum status frame_request_decode(const uint8_t from[frame_header_size], bool first,
                                             struct frame_header *header);
 
@@ -63,7 +65,7 @@ MUST_CHECK enum status frame_request_decode(const uint8_t from[frame_header_size
 MUST_CHECK enum status frame_reply_decode(const uint8_t from[frame_header_size],
                                           struct frame_header *header);
 
-/* The largest body of a request of this type. */
+/* The largest body of a frame of this type; limits.h has them. */
 uint32_t frame_body_size_max(enum frame_type type);
 
 /* "COMMIT"; static. */

@@ -26,8 +26,19 @@ enum {
     limit_get_keys_count = 1000,
     limit_scan_records_count = 10000,   /* in one reply; a scan goes on with another request */
     limit_reply_size = 4 * 1024 * 1024, /* records stop being added to a reply past this */
-    limit_decode_factor = 8,            /* arena budget of decoding: this many times the body */
-    limit_decode_base_size = 64 * 1024, /* and this much more */
+    limit_request_get_size = limit_get_keys_count * (limit_key_size + limit_name_size + 32),
+    limit_request_scan_size = 16 * 1024, /* bounds, names and the token to go on from */
+    limit_request_small_size = 1024,     /* requests that carry no list */
+
+    /* Decoding one message. The smallest legitimate items (a missing record with a key of one
+     * byte) take over 40 times their size in memory; so the budget has a base that holds a
+     * thousand of those, and the factor is that of the smallest operations. */
+    limit_decode_factor = 24,                     /* arena budget: this many times the body */
+    limit_decode_base_size = 1024 * 1024,         /* and this much more */
+    limit_decode_size = 48 * 1024 * 1024,         /* and never more than this */
+    limit_decode_elements_count = 16 * 1024,      /* of one repeated field */
+    limit_decode_allocations_count = 1000 * 1000, /* pieces of one message */
+    limit_decode_depth_count = 8,                 /* of messages within messages */
 
     /* Connections. */
     limit_frame_first_size = 4 * 1024,  /* the first frame's body, before anyone is known */

@@ -2,7 +2,12 @@
 /* Messages out of and into bytes, within an arena.
  *
  * protobuf-c allocates piece by piece, and empty submessages and unknown fields cost it 45 to 60
- * times their size on the wire; so decoding allocates from an arena with a budget and a count. */
+ * times their size on the wire; so the bytes are checked before anything is allocated, and decoding
+ * allocates from an arena with a budget and a count.
+ *
+ * What is promised of a decoded message: texts are UTF-8 and end where they end on the wire; no
+ * field that may stand once stood twice; a repeated field has at most limit_decode_elements_count
+ * elements. Numbers of enumerations are not checked, and a message that may be absent is NULL. */
 #ifndef PROTO_MESSAGE_H
 #define PROTO_MESSAGE_H
 
@@ -12,7 +17,8 @@
 #include "proto/base/status.h"
 
 /* Prepares an arena for decoding a body of `body_size` bytes: limit_decode_factor times that and
- * limit_decode_base_size. The arena is initialised here, and freed by its owner. */
+ * limit_decode_base_size, at most limit_decode_size. That is a bound: memory is taken as decoding
+ * asks for it. The arena is initialised here, and freed by its owner. */
 void message_arena_init(struct arena *arena, size_t body_size);
 
 /* `*message` lives in the arena, and refers to nothing of `body`. MALFORMED where the bytes are no

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state: what the log's entries, applied in order, have made. Tables, records, indexes, expiry
+ * and the outcomes of transactions, on top of the LSM.
+ *
+ * Conventions:
+ * 1. All here belongs to the core's thread. Nothing blocks but state_open().
+ * 2. apply is a function of the state and the entry alone: the same entries give the same versions,
+ *    the same results and the same digest on every replica. All that it goes by is in the trees or
+ *    in the mark's state bytes.
+ * 3. One command is applied at a time: state_apply_start(), then state_apply_step() until it
+ *    answers OK. It changes nothing before its one lsm_publish(), and everything with it.
+ * 4. Reads go through a `struct state_view`, which fixes a version and a schema. They answer AGAIN
+ *    where a block is being read: call again once `wait` tells so. Results made so far are kept.
+ * 5. Not OK and not AGAIN, of a read: a refusal for the client, with words in `refusal`; or
+ * CORRUPT, IO_ERROR, NO_MEMORY, without. Of apply: the process cannot go on. */
+#ifndef SERVER_STATE_STATE_H
+#define SERVER_STATE_STATE_H
+
+#include "proto/base/arena.h"
+#include "proto/base/error.h"
+#include "proto/base/hash.h"
+#include "proto/entry.h"
+#include "proto/strait.pb-c.h"
+#include "storage/lsm/lsm.h"
+
+struct state;
+struct state_view;
+struct state_scan;
+
+/* ---- The trees ---- */
+
+/* Numbers are on disk. keys.h has the grammar of each tree's keys. */
+enum state_tree {
+    STATE_TREE_RECORDS = 1,
+    STATE_TREE_INDEXES = 2,
+    STATE_TREE_EXPIRY = 3,
+    STATE_TREE_META = 4,
+    STATE_TREE_OUTCOMES = 5,
+};
+
+enum { state_trees_count = 5 };
+
+/* What lsm_open() is to be given. */
+extern const struct lsm_tree_options state_trees[state_trees_count];
+
+/* ---- Opening ---- */
+
+enum { state_cluster_version = 1 }; /* the highest that this program can apply */
+
+struct state_options {
+    struct lsm *lsm;
+    struct io *io;               /* the LSM's; turned while state_open() waits for reads */
+    const struct lsm_mark *mark; /* from lsm_open(); all zeros: a new state */
+
+    /* Of a new state only: what it is made with on every replica; afterwards the state's own word
+     * holds, whatever is given here. */
+    uint32_t region_id;            /* of the first epoch, (1, region_id) */
+    uint64_t outcome_retention_ms; /* how long outcomes are kept; 0: one hour */
+
+    /* A command whose step answered AGAIN may be stepped again. Called from io_turn() or from
+     * within calls of the LSM; the callee only takes note. May be NULL. */
+    void (*apply_ready)(void *context);
+    void *context;
+};
+
+/* CORRUPT where the mark or the catalog is; NEWER_FORMAT where a newer version wrote them. What the
+ * mark says was applied, and no more: replay the log's entries above mark->index. */
+MUST_CHECK enum status state_open(const struct state_options *options, struct state **state,
+                                  struct error *error);
+
+/* All views are closed. A command under way is dropped: it has changed nothing. */
+void state_close(struct state *state);
+
+/* ---- Where it stands ---- */
+
+struct state_position {
+    uint64_t epoch_number;
+    uint32_t epoch_region;
+    uint64_t version;
+    uint64_t log_time_ns;
+};
+
+struct state_facts {
+    struct state_position position; /* of the newest applied entry that took a version */
+    uint64_t applied_index;         /* of the newest applied entry, of any kind */
+    uint64_t applied_term;
+    struct hash128 chain_digest; /* over the write sets of all versions */
+    uint64_t horizon;            /* the oldest version that can be read */
+    uint64_t written_version;    /* newest that touched a record; starts as `version` at open.
+                                    A horizon at or above it has nothing left to hide */
+    uint32_t cluster_version;
+    uint64_t outcome_retention_ms;
+    uint64_t outcomes_count;
+    uint64_t tables_count;
+    uint64_t drops_count; /* dropped tables and indexes that ticks have not emptied yet */
+};
+
+/* By value; cheap. */
+struct state_facts state_facts(const struct state *state);
+
+/* Bytes that the outcomes take which are not evicted yet. The core answers BUSY before proposing
+ * where this is past its quota. */
+uint64_t state_outcomes_size(const struct state *state);
+
+/* Whether a tick stamped `log_time_ns` would have work besides moving the horizon: something is
+ * due, something dropped is to be emptied, the state is new and has no log time yet (its first
+ * entry is a tick, so that clients have a time to issue by), or the log has been idle so long that
+ * the times which clients issue by would go stale. */
+bool state_tick_due(const struct state *state, uint64_t log_time_ns);
+
+/* The log time at which state_tick_due() turns true if nothing else comes: for a timer. */
+uint64_t state_tick_due_ns(const struct state *state);
+
+/* ---- Applying ---- */
+
+enum { state_text_size = 256 };
+
+struct state_result {
+    bool versioned;     /* false: a no-op, or an entry of another epoch: it changed nothing */
+    enum status status; /* OK, or why it was refused */
+    uint64_t version;   /* of the outcome: of the first attempt where `repeated_reply` */
+    uint64_t log_time_ns;
+    bool repeated_reply; /* the outcome of an earlier attempt */
+    uint32_t item;       /* 1 + the number of the operation or condition at fault, or 0 */
+    bool item_is_condition;
+    char text[state_text_size]; /* of a refusal: a sentence or two */
+};
+
+/* Begins an entry: `index` is the successor of facts.applied_index. The entry's bytes stay valid
+ * until the command is done. */
+void state_apply_start(struct state *state, uint64_t index, uint64_t term,
+                       const struct entry *entry);
+
+/* OK: it is published, and `*result` is its result. AGAIN: blocks are being read, or it has worked
+ * long enough for one turn; step again once apply_ready was called, which in the second case is
+ * at once. BUSY: the LSM has no room; step again after its `work`. Anything else is fatal. */
+MUST_CHECK enum status state_apply_step(struct state *state, struct state_result *result);
+
+/* Whether a command was started and has not answered OK. */
+bool state_apply_is_active(const struct state *state);
+
+/* Asks for the blocks that the entry's command will touch, and forgets the answer: for the time
+ * while it is being replicated. */
+void state_prefetch(struct state *state, const struct entry *entry);
+
+/* ---- Before proposing ---- */
+
+struct state_refusal {
+    uint32_t item; /* as in struct state_result */
+    bool item_is_condition;
+    char text[state_text_size];
+};
+
+struct state_precheck {
+    bool has_schema; /* creates or drops: the role admin */
+};
+
+/* What can be told of a commit without the state: MALFORMED, TOO_LARGE or INVALID_ARGUMENT, with
+ * words. apply checks the same again. Pure. */
+MUST_CHECK enum status state_precheck(const Strait__Commit *commit, struct state_precheck *precheck,
+                                      struct state_refusal *refusal);
+
+/* Whether the commit's reads and ranges can no longer be validated: CONFLICT, SNAPSHOT_TOO_OLD,
+ * which the same bytes can never overcome; OK: propose it, also where its outcome is known already.
+ * AGAIN as any read. `view` is the newest. The commit passed state_precheck(). */
+MUST_CHECK enum status state_validate(struct state_view *view, struct lsm_wait *wait,
+                                      const Strait__Commit *commit, struct state_refusal *refusal);
+
+/* ---- Reading ---- */
+
+/* `version` UINT64_MAX: the newest. SNAPSHOT_TOO_OLD below the horizon; HISTORY_LOST past the
+ * newest. */
+MUST_CHECK enum status state_view_open(struct state *state, uint64_t version,
+                                       struct state_view **view);
+void state_view_close(struct state_view *view);
+
+/* The view's version; the log time is the newest one at the time of opening. */
+struct state_position state_view_position(const struct state_view *view);
+
+/* The same as the reply's field; in the arena. NULL: no memory. */
+Strait__Position *state_position_message(const struct state_position *position,
+                                         struct arena *arena);
+
+/* `*reply` is initialised before the first call, and given again after AGAIN. Its records are in
+ * the arena, their values in the view: encode it before the view is closed. Refusals: NO_TABLE,
+ * INVALID_ARGUMENT, TOO_LARGE (more keys than limit_get_keys_count, or more than limit_reply_size
+ * of values). */
+MUST_CHECK enum status state_get(struct state_view *view, struct lsm_wait *wait,
+                                 const Strait__Get *request, struct arena *arena,
+                                 Strait__GetReply *reply, struct state_refusal *refusal);
+
+/* A scan's progress, in the arena; `request` stays valid until it is closed. Refusals: NO_TABLE,
+ * NO_INDEX, INVALID_ARGUMENT (also for a `resume` that is not of this range). */
+MUST_CHECK enum status state_scan_open(struct state_view *view, const Strait__Scan *request,
+                                       struct arena *arena, struct state_scan **scan,
+                                       struct state_refusal *refusal);
+
+/* OK: `*reply`, which was initialised, has everything, in the arena. AGAIN as any read. */
+MUST_CHECK enum status state_scan_step(struct state_scan *scan, struct lsm_wait *wait,
+                                       Strait__ScanReply *reply);
+void state_scan_close(struct state_scan *scan); /* before its view, and before its arena is freed */
+
+/* Fills state, status and position. */
+MUST_CHECK enum status state_outcome(struct state_view *view, struct lsm_wait *wait,
+                                     const Strait__TxnStatus *request, struct arena *arena,
+                                     Strait__TxnStatusReply *reply, struct state_refusal *refusal);
+
+/* Tables by name. Never AGAIN. */
+MUST_CHECK enum status state_tables(struct state_view *view, struct arena *arena,
+                                    Strait__TableListReply *reply);
+
+#endif

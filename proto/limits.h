@@ -48,6 +48,14 @@ enum {
     limit_connections_count = 16384,
     limit_connection_requests_count = 1024,          /* in flight on one connection */
     limit_connection_output_size = 16 * 1024 * 1024, /* replies not taken by a slow reader */
+    limit_connection_key_updates_count = 32,         /* between two frames */
+    limit_handshakes_count = 4096,                   /* connections that nobody is known of yet */
+    limit_frame_ms = 60 * 1000,                      /* from a frame's first byte to its last */
+    limit_send_ms = 30 * 1000, /* for the peer to take one send of at most 64 KiB */
+    limit_close_ms = 2000,     /* for the peer to close after us, so that it reads what we said */
+    limit_requests_count = 64 * 1024,         /* in flight over all connections of a net loop */
+    limit_requests_size = 1024 * 1024 * 1024, /* the memory that they and their replies hold */
+    limit_access_count = 4096,                /* identities in the access list */
 
     /* Snapshots. */
     limit_snapshot_age_ms = 60 * 1000, /* unless renewed */

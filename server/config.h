@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration of a node: what `straitd --config FILE` reads. server/straitd.yaml.sample says
+ * what each key means.
+ *
+ * The file is YAML. libcyaml loads it after a check of ours, against the same schema, has found
+ * every key known, present, single and of its type, and every value within its bounds; so that an
+ * error names the file, the line and the key: "straitd.yaml:12: memory.cache_sise: unknown key". */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include "proto/base/arena.h"
+#include "proto/base/error.h"
+#include "proto/base/log.h"
+#include "server/net/access.h"
+
+enum {
+    config_file_size_max = 1024 * 1024,
+    config_depth_max = 8,
+    config_host_size = 64,
+    config_net_threads_max = 16,
+    config_worker_threads_max = 16,
+};
+
+struct config_access {
+    const char *identity;
+    enum role role;
+};
+
+/* Texts live in the arena. */
+struct config {
+    struct arena arena;
+
+    const char *data;                   /* the data directory */
+    char listen_host[config_host_size]; /* a numeric address, without brackets */
+    uint16_t listen_port;
+
+    const char *tls_certificate; /* PEM files */
+    const char *tls_key;
+    const char *tls_ca;
+
+    const char *master_key_file;    /* one of the two is set, unless encryption is off */
+    const char *master_key_command; /* else NULL */
+    bool encryption_off;
+    bool compression_off;
+
+    struct config_access *access;
+    size_t access_count;
+
+    uint64_t cache_size;    /* bytes of the block cache */
+    uint64_t memtable_size; /* bytes of memtables, over all trees */
+    uint32_t net_threads;   /* 0: the core's own thread */
+    uint32_t worker_threads;
+
+    uint64_t outcome_retention_ms; /* how long a transaction's outcome is kept */
+    uint64_t outcomes_size;        /* bytes that outcomes may take on disk */
+    uint64_t snapshot_age_ms;      /* how long a client's snapshot lives unless renewed */
+
+    enum log_level log_level;
+};
+
+/* Everything that has a default is set to it; the rest is empty. */
+void config_init(struct config *config);
+
+/* Reads and checks a file. On failure `config` is as config_init() leaves it. INVALID_ARGUMENT with
+ * "FILE:LINE: KEY: what is wrong", NOT_FOUND, FORBIDDEN, TOO_LARGE, IO_ERROR. */
+MUST_CHECK enum status config_load(struct config *config, const char *path, struct error *error);
+
+/* The same from memory; `name` stands for the file in errors. */
+MUST_CHECK enum status config_parse(struct config *config, const char *name, struct bytes text,
+                                    struct error *error);
+
+void config_free(struct config *config);
+
+/* The access list as sessions use it. */
+MUST_CHECK enum status config_open_access(const struct config *config, struct access **access);
+
+/* "64MiB", "1GiB", "4096", "10 GB"; INVALID_ARGUMENT. Powers of 1,024 with the i, of 1,000
+ * without. */
+MUST_CHECK enum status config_parse_size(const char *text, uint64_t *size);
+
+/* "250ms", "60s", "15m", "1h", "7d": a unit is needed. */
+MUST_CHECK enum status config_parse_duration(const char *text, uint64_t *duration_ms);
+
+/* "192.0.2.1:7411", "[::1]:7411". */
+MUST_CHECK enum status config_parse_address(const char *text, char host[config_host_size],
+                                            uint16_t *port);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `straitd --dev` makes on the spot, so that a server with TLS and encryption on needs no
+ * preparation:
+ *
+ *     DIR/ca.crt  ca.key              an authority of its own, which signs nothing else
+ *     DIR/server.crt  server.key      for localhost, 127.0.0.1 and ::1
+ *     DIR/client/NAME.crt  NAME.key   dev-admin, dev-writer, dev-reader: identity and role
+ *     DIR/master.key                  64 hexadecimal digits
+ *     DIR/profile                     how dev-admin reaches the server: `strait` reads it
+ *     DIR/store/                      the data directory; made by the server, not here
+ *
+ * and ~/.config/strait/profile, a link to DIR/profile, unless something is there that --dev did not
+ * make. Each file is written aside, flushed and renamed, 0600; each is made once and kept: a key
+ * before what needs it, so a run that was cut short is completed by the next. Certificates that
+ * have expired are made anew, with the authority where it is that one. */
+#ifndef SERVER_DEV_H
+#define SERVER_DEV_H
+
+#include "server/config.h"
+
+enum { dev_port = 7411, dev_path_size = 1024 };
+
+struct dev_options {
+    const char *directory; /* NULL: $XDG_STATE_HOME/strait/dev, or ~/.local/state/strait/dev */
+    uint16_t port;         /* of 127.0.0.1; 0: dev_port */
+};
+
+struct dev {
+    char directory[dev_path_size]; /* absolute */
+    char profile[dev_path_size];   /* DIR/profile */
+    char link[dev_path_size];      /* ~/.config/strait/profile; empty where it was left alone... */
+    char link_kept[error_text_size]; /* ... and why, in a sentence; empty where it was made */
+    int lock; /* held until dev_close(): two --dev servers do not share a directory */
+};
+
+/* Makes what is missing, and fills `config` with what a development server runs with. LOCKED where
+ * another process has the directory. Errors name the path. Blocking. */
+MUST_CHECK enum status dev_open(const struct dev_options *options, struct dev *dev,
+                                struct config *config, struct error *error);
+void dev_close(struct dev *dev);
+
+#endif

@@ -5,16 +5,17 @@
  * Conventions:
  * 1. A `struct io` belongs to one thread, which made it; nothing here is thread-safe but
  *    io_bell_ring().
- * 2. An operation is a `struct io_op` of the caller's. From io_X() until its `done` is called it,
- * and every buffer and path given with it, belong to the io. `done` is called from io_turn(), never
- *    from within io_X(); it may start further operations, and may free the op.
+ * 2. An operation is a `struct io_op` of the caller's. From io_X() until its `done` is called, it
+ *    and every buffer and path given with it belong to the io. `done` is called from io_turn(),
+ *    never from within io_X(); it may start further operations, and may free the op.
  * 3. Completions come in any order. What must follow an operation is started by its `done`.
  * 4. Reads and writes are whole: short transfers are continued inside. A read that meets the end of
  *    the file ends there, with `size` less than asked for, and status OK.
  * 5. Statuses: OK, NOT_FOUND, ALREADY_EXISTS, DISK_FULL (no space, quota, or file too large),
  *    FORBIDDEN (permission), NO_MEMORY, and IO_ERROR for all else; `error_number` has the errno.
- *    After a flush that failed, nothing about the file's unflushed contents is known: the caller
- *    ends the process, and never flushes again.
+ *    A flush that failed, alone or after a write, is always IO_ERROR, whatever the errno: nothing
+ *    about the file's unflushed contents is known then; the caller ends the process, and never
+ *    flushes again.
  * 6. Paths are relative to the working directory or absolute; components are made by us. */
 #ifndef STORAGE_IO_IO_H
 #define STORAGE_IO_IO_H
@@ -65,21 +66,25 @@ enum io_open_flags {
 
 enum { io_alignment = 4096 };
 
-/* A point in time that calls back once. */
+/* A point in time that calls back once. Zeroed by its owner before its first start. */
 struct io_timer {
     void (*fired)(struct io_timer *timer);
     void *context;
     uint64_t deadline_ns; /* on io_boot_ns()'s clock */
-    size_t heap_index;    /* the implementation's; 0: not started */
+
+    /* The implementation's (timers.h). */
+    bool started;
+    uint64_t sequence;
+    struct io_timer *child;
+    struct io_timer *sibling;
+    struct io_timer *previous;
 };
 
 /* How another thread wakes this one. */
 struct io_bell {
     void (*rung)(struct io_bell *bell); /* on the owner's thread; once for one or many rings */
     void *context;
-    int descriptor; /* the implementation's */
-    struct io_op op;
-    uint64_t counter;
+    void *private_pointer; /* the implementation's */
 };
 
 struct io_space {
@@ -110,7 +115,7 @@ struct io_operations {
 
 struct io {
     const struct io_operations *operations;
-    uint64_t pending_count; /* operations submitted and not yet done */
+    uint64_t pending_count; /* operations of callers submitted and not yet done */
 };
 
 enum io_kind {
@@ -129,6 +134,7 @@ enum io_kind {
     IO_KIND_MAKE_DIRECTORY,
     IO_KIND_REMOVE_DIRECTORY,
     IO_KIND_FLUSH_DIRECTORY,
+    IO_KIND_END, /* an implementation may number kinds of its own from here */
 };
 
 /* ---- Files ---- */
@@ -185,13 +191,14 @@ uint64_t io_boot_ns(struct io *io);
 /* Nanoseconds since 1970 by the wall clock: may jump either way. */
 uint64_t io_wall_ns(struct io *io);
 
-/* Starts or restarts; `fired` is called from io_turn() once the deadline has passed. */
+/* Starts or restarts; `fired` is called from io_turn() once the deadline has passed: earlier
+ * deadlines first, equal ones in the order of starting. */
 void io_timer_start(struct io *io, struct io_timer *timer, uint64_t deadline_ns);
 void io_timer_stop(struct io *io, struct io_timer *timer); /* no call after this */
 
 /* ---- The loop ---- */
 
-/* Submits what was started, waits for the first completion, bell or timer where `wait`, and
+/* Submits what was started, waits for the first completion, bell, timer or signal where `wait`, and
  * dispatches all that is ready. Operations started by callbacks go out with the next turn. */
 void io_turn(struct io *io, bool wait);
 
@@ -199,10 +206,12 @@ void io_turn(struct io *io, bool wait);
  * only: other callbacks run meanwhile. Returns op->status. */
 MUST_CHECK enum status io_wait(struct io *io, struct io_op *op);
 
+/* `rung` and `context` are set before. */
 MUST_CHECK enum status io_bell_open(struct io *io, struct io_bell *bell);
 void io_bell_close(struct io *io, struct io_bell *bell);
 
-/* From any thread. */
+/* From any thread, while the bell is open. What was written before the ring is seen by `rung`.
+ * Rings before the owner has woken cost no system call. */
 void io_bell_ring(struct io *io_of_owner, struct io_bell *bell);
 
 #endif

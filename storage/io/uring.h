@@ -12,13 +12,14 @@ struct io_uring_options {
     unsigned receive_buffer_size;   /* bytes each */
 };
 
-/* Makes the calling thread's ring. FORBIDDEN (EPERM, ENOSYS) and UNSUPPORTED (an old kernel) come
+/* `options` is copied; the count of buffers is rounded up to a power of two, 32,768 at most.
+ * Makes the calling thread's ring. FORBIDDEN (EPERM, ENOSYS) and UNSUPPORTED (an old kernel) come
  * with text that says what to change: the sysctl kernel.io_uring_disabled, the seccomp profile of
  * the container, the kernel's version. */
 MUST_CHECK enum status io_uring_open(const struct io_uring_options *options, struct io **io,
                                      struct error *error);
 
-/* Nothing may be under way. */
+/* Nothing of a caller may be under way; bells, listeners and sockets were closed. */
 void io_uring_close(struct io *io);
 
 #endif

@@ -103,6 +103,7 @@ struct io_operations {
     enum status (*list)(struct io *io, const char *path, io_list_fn *each, void *context);
     enum status (*space)(struct io *io, const char *path, struct io_space *space);
     enum status (*lock)(struct io *io, const char *path, struct io_file **lock);
+    enum status (*file_mode)(struct io *io, const char *path, unsigned *mode); /* NULL: all 0600 */
     uint64_t (*boot_ns)(struct io *io);
     uint64_t (*wall_ns)(struct io *io);
     enum status (*bell_open)(struct io *io, struct io_bell *bell);
@@ -178,6 +179,9 @@ MUST_CHECK enum status io_read_now(struct io *io, struct io_file *file, void *to
 /* Blocking, for start-up and workers. */
 MUST_CHECK enum status io_list(struct io *io, const char *path, io_list_fn *each, void *context);
 MUST_CHECK enum status io_space(struct io *io, const char *path, struct io_space *space);
+
+/* The permission bits of a file: for those that hold secrets. Blocking; convention 5. */
+MUST_CHECK enum status io_file_mode(struct io *io, const char *path, unsigned *mode);
 
 /* Opens (making it where needed) and locks a file for this process: LOCKED where another has it.
  * Given back by closing `*lock`, or by the end of the process. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "proto/base/assert.h"
+#include "storage/io/file_mode.h"
 #include "storage/io/uring_internal.h"
 
 enum { entries_default = 1024, completions_per_entry = 4, receive_buffers_max = 1 << 15 };
@@ -310,6 +311,7 @@ static const struct io_operations operations = {
     .read_now = uring_file_read_now,
     .list = uring_file_list,
     .space = uring_file_space,
+    .file_mode = file_mode_of_system,
     .lock = uring_file_lock,
     .boot_ns = boot_ns,
     .wall_ns = wall_ns,

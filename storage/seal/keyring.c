@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "storage/seal/twin.h"
 
 static uint8_t *key_at(const struct keyring *keyring, uint32_t position)
 {
@@ -150,6 +151,7 @@ void keyring_close(struct keyring *keyring)
 {
     if (keyring == NULL)
         return;
+    twin_close(keyring->twin);
     keyring_destroy(keyring->master);
     keyring_destroy(keyring);
 }

@@ -27,6 +27,7 @@ struct master_key_source {
 struct keyring_report {
     bool repaired; /* one copy of the registry was bad and was written anew */
     char repaired_path[256];
+    bool unlocked; /* the keys' memory could not be locked (RLIMIT_MEMLOCK): swap may see it */
 };
 
 /* Makes a new store's registry in `directory`, which exists and holds none (ALREADY_EXISTS). Draws
@@ -58,19 +59,28 @@ bool keyring_is_encrypted(const struct keyring *keyring);
 /* The newest: what new files use. 0 where plain. */
 uint32_t keyring_data_key(const struct keyring *keyring);
 
-/* Adds a new data key, which new files use from then on. Blocking. */
+/* The three that follow are blocking, and change the disk first and the keyring then. Where one
+ * fails the keyring stays as it was; after DISK_FULL, NO_MEMORY and INVALID_ARGUMENT the registry
+ * does too, and all may be tried again. After any other failure the disk may hold the old or the
+ * new registry: the caller ends the process. */
+
+/* Adds a new data key, which new files use from then on. OUT_OF_BOUNDS where there are too many. */
 MUST_CHECK enum status keyring_rotate(struct keyring *keyring, struct io *io, struct error *error);
 
-/* Wraps all data keys anew under another master key. Blocking. */
+/* Wraps all data keys anew under another master key. After a crash within it either master key
+ * opens the store; once it is done only the new one does. */
 MUST_CHECK enum status keyring_rewrap(struct keyring *keyring, struct io *io,
                                       const struct master_key_source *source, struct error *error);
 
-/* Removes the data keys that `is_used` denies, but never the newest. Blocking. */
+/* Removes the data keys that `is_used` denies, but never the newest. A file that is being made
+ * counts as using the key that was newest when it began. */
 MUST_CHECK enum status keyring_retire(struct keyring *keyring, struct io *io,
                                       bool (*is_used)(void *context, uint32_t data_key),
                                       void *context, struct error *error);
 
-/* Reads the master key into locked memory of the caller's; wiped by its owner. */
+/* Reads the master key into locked memory of the caller's; wiped by its owner. KEY_MISSING: no such
+ * file, or the command failed, printed more than 4 KiB or took longer than 30 s. KEY_WRONG: what is
+ * there is no key. FORBIDDEN. INVALID_ARGUMENT: both or none of file and command. Blocking. */
 MUST_CHECK enum status master_key_read(struct io *io, const struct master_key_source *source,
                                        uint8_t key[master_key_size], struct error *error);
 

@@ -117,6 +117,10 @@ void lsm_publish(struct lsm *lsm, const struct lsm_write *writes, size_t count,
 /* Seals what the memtables hold, at the last mark: for checkpoints, shut-down and tests. */
 void lsm_seal(struct lsm *lsm);
 
+/* The index of the mark that is installed: what lies at or below it comes back from the tables, and
+ * the write-ahead log may let go of it. Moves within lsm_job_return(). */
+uint64_t lsm_installed_index(const struct lsm *lsm);
+
 /* Versions hidden below `version` may go. Only goes up. */
 void lsm_horizon_set(struct lsm *lsm, uint64_t version);
 

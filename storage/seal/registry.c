@@ -479,3 +479,12 @@ enum status keyring_retire(struct keyring *keyring, struct io *io,
     keyring_remove(keyring, mask);
     return STATUS_OK;
 }
+
+enum status keyring_check(struct io *io, struct keyring *keyring, const char *directory,
+                          void (*bad)(void *context, const char *path, const char *text),
+                          void *context)
+{
+    ASSERT(keyring->master != NULL);
+    return twin_check(io, keyring->master, directory, registry_name, SEAL_FORMAT_REGISTRY, bad,
+                      context);
+}

@@ -78,6 +78,12 @@ MUST_CHECK enum status keyring_retire(struct keyring *keyring, struct io *io,
                                       bool (*is_used)(void *context, uint32_t data_key),
                                       void *context, struct error *error);
 
+/* Reads both copies of the registry from the disk, repairing nothing, and calls `bad` for each that
+ * does not hold. Blocking; any thread's io. */
+MUST_CHECK enum status keyring_check(struct io *io, struct keyring *keyring, const char *directory,
+                                     void (*bad)(void *context, const char *path, const char *text),
+                                     void *context);
+
 /* Reads the master key into locked memory of the caller's; wiped by its owner. KEY_MISSING: no such
  * file, or the command failed, printed more than 4 KiB or took longer than 30 s. KEY_WRONG: what is
  * there is no key. FORBIDDEN. INVALID_ARGUMENT: both or none of file and command. Blocking. */

@@ -31,7 +31,7 @@ struct workers {
     unsigned count;
     unsigned busy_count;
     atomic_bool stopping;
-    pthread_mutex_t start_lock;
+    pthread_mutex_t start_lock; /* and the lock under which bells are rung to stop */
     pthread_cond_t started;
     unsigned started_count;
     struct error start_error;
@@ -79,6 +79,7 @@ static void *worker_main(void *context)
             error_set(&error, status, "A worker's bell could not be made: %s.",
                       status_text(status));
             io_uring_close(worker->io);
+            worker->io = NULL;
         }
     }
     worker_started(worker, &error);
@@ -86,6 +87,9 @@ static void *worker_main(void *context)
         return NULL;
     while (!atomic_load(&worker->workers->stopping))
         io_turn(worker->io, true);
+    /* The core rings each bell with the lock held: none is closed while it is being rung. */
+    pthread_mutex_lock(&worker->workers->start_lock);
+    pthread_mutex_unlock(&worker->workers->start_lock);
     io_bell_close(worker->io, &worker->bell);
     io_uring_close(worker->io);
     return NULL;
@@ -193,12 +197,17 @@ unsigned workers_busy_count(const struct workers *workers)
 void workers_close(struct workers *workers)
 {
     ASSERT(workers->busy_count == 0);
+    pthread_mutex_lock(&workers->start_lock);
     atomic_store(&workers->stopping, true);
     for (unsigned i = 0; i < workers->count; i++) {
         struct worker *worker = &workers->worker[i];
         /* A worker whose ring could not be made has ended by itself, and has no bell. */
-        if (worker->bell.rung != NULL && worker->io != NULL)
+        if (worker->io != NULL)
             io_bell_ring(worker->io, &worker->bell);
+    }
+    pthread_mutex_unlock(&workers->start_lock);
+    for (unsigned i = 0; i < workers->count; i++) {
+        struct worker *worker = &workers->worker[i];
         pthread_join(worker->thread, NULL);
         ring_close(&worker->given);
         ring_close(&worker->returned);

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/core.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/base/assert.h"
+#include "proto/base/log.h"
+#include "server/core_internal.h"
+#include "server/net/request.h"
+#include "storage/io/blocking.h"
+
+enum { region_id = 1 };
+
+#define DISK_RESERVE_DEFAULT  (256ULL << 20)
+#define OUTCOMES_SIZE_DEFAULT (1ULL << 30)
+#define NS_PER_MS             1000000ULL
+
+/* ---- Answers ---- */
+
+void core_fail(struct core *core, enum status status, const char *format, ...)
+{
+    struct error error = {.status = status};
+    va_list arguments;
+
+    if (core->failed)
+        return;
+    core->failed = true;
+    va_start(arguments, format);
+    vsnprintf(error.text, sizeof error.text, format, arguments);
+    va_end(arguments);
+    core->options.failed(core->options.context, &error);
+}
+
+void core_reply(struct core *core, struct request *request, const ProtobufCMessage *message)
+{
+    ASSERT(core->requests_count > 0);
+    core->requests_count--;
+    request_reply(request, message);
+}
+
+void core_refuse(struct core *core, struct request *request, enum status status,
+                 uint32_t retry_after_ms, const char *format, ...)
+{
+    char text[error_text_size];
+    va_list arguments;
+
+    ASSERT(core->requests_count > 0);
+    core->requests_count--;
+    core->refused_count++;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    request_refuse(request, status, retry_after_ms, "%s", text);
+}
+
+void core_take(struct core *core, struct request *request)
+{
+    core->requests_count++;
+    switch (request->type) {
+    case FRAME_COMMIT:
+        core_commit(core, request);
+        break;
+    case FRAME_HELLO:
+    case FRAME_PING:
+    case FRAME_GET:
+    case FRAME_SCAN:
+    case FRAME_TXN_STATUS:
+    case FRAME_TABLE_LIST:
+    case FRAME_SNAPSHOT_OPEN:
+    case FRAME_SNAPSHOT_RENEW:
+    case FRAME_SNAPSHOT_CLOSE:
+        core_read(core, request);
+        break;
+    case FRAME_TXN_LIST:
+    case FRAME_TXN_CANCEL:
+    case FRAME_STATUS:
+    case FRAME_CHECK:
+        core_admin(core, request);
+        break;
+    default:
+        core_refuse(core, request, STATUS_UNSUPPORTED, 0, "This server does not serve %s.",
+                    frame_type_name(request->type));
+    }
+}
+
+/* ---- Turns ---- */
+
+bool core_turn(struct core *core)
+{
+    /* The disk first: it works while the rest of the turn does. */
+    replicated_log_flush(core->log);
+    core_admit_delayed(core);
+    core_apply(core);
+    core_reads_run(core);
+    core_jobs_run(core);
+    replicated_log_flush(core->log);
+    return (core->apply_ready && state_apply_is_active(core->state)) ||
+           !list_is_empty(&core->reads_ready);
+}
+
+uint64_t core_requests_count(const struct core *core)
+{
+    return core->requests_count;
+}
+
+static void on_tick(struct io_timer *timer)
+{
+    struct core *core = timer->context;
+    core_space_look(core);
+    core_tick(core);
+    io_timer_start(core->options.io, timer,
+                   io_boot_ns(core->options.io) + core_tick_ms * NS_PER_MS);
+}
+
+static void on_admit(struct io_timer *timer)
+{
+    (void)timer; /* core_turn() admits what is due */
+}
+
+/* ---- Callbacks from below: they only take note ---- */
+
+static void on_lsm_work(void *context)
+{
+    struct core *core = context;
+    core->work_wanted = true;
+    core->apply_waits_room = false;
+}
+
+static void on_apply_ready(void *context)
+{
+    struct core *core = context;
+    core->apply_ready = true;
+}
+
+static void on_committed(void *context)
+{
+    (void)context; /* core_apply() looks each turn */
+}
+
+static void on_log_failed(void *context, enum status status, const char *text)
+{
+    struct core *core = context;
+    core_fail(core, status, "The write-ahead log in %s cannot be written any more: %s",
+              core->path_wal, text);
+}
+
+static enum status on_replay(void *context, uint64_t index, uint64_t term,
+                             const struct entry *entry)
+{
+    return core_apply_now(context, index, term, entry);
+}
+
+/* ---- Opening ---- */
+
+static enum status make_directory(struct io *io, const char *parent, const char *path,
+                                  struct error *error)
+{
+    enum status status = io_make_directory_wait(io, path);
+    if (status == STATUS_OK)
+        status = io_flush_directory_wait(io, parent);
+    if (status != STATUS_OK && status != STATUS_ALREADY_EXISTS)
+        return error_set(error, status, "The directory %s could not be made: %s.", path,
+                         status_text(status));
+    return STATUS_OK;
+}
+
+static enum status open_storage(struct core *core, struct lsm_mark *mark, struct error *error)
+{
+    const struct core_options *options = &core->options;
+    struct lsm_report report;
+
+    enum status status = make_directory(options->io, options->directory, core->path_lsm, error);
+    if (status == STATUS_OK)
+        status = make_directory(options->io, options->directory, core->path_wal, error);
+    if (status != STATUS_OK)
+        return status;
+    const struct lsm_options lsm_options = {
+        .io = options->io,
+        .keyring = options->keyring,
+        .directory = core->path_lsm,
+        .trees = state_trees,
+        .trees_count = state_trees_count,
+        .memtable_size = options->memtable_size,
+        .cache_size = options->cache_size,
+        .table_size = options->table_size,
+        .uncompressed = options->uncompressed,
+        .work = on_lsm_work,
+        .context = core,
+    };
+    status = lsm_open(&lsm_options, &core->lsm, mark, &report, error);
+    if (status != STATUS_OK)
+        return status;
+    log_info("tables_opened", LOG_U64("tables", report.tables_count),
+             LOG_U64("leftovers_removed", report.removed_count), LOG_U64("index", mark->index),
+             LOG_U64("version", mark->version));
+    if (report.manifest_repaired)
+        log_warn("metadata_repaired", LOG_TEXT("file", report.repaired_path));
+
+    const struct state_options state_options = {
+        .lsm = core->lsm,
+        .io = options->io,
+        .mark = mark,
+        .region_id = region_id,
+        .outcome_retention_ms = options->outcome_retention_ms,
+        .apply_ready = on_apply_ready,
+        .context = core,
+    };
+    return state_open(&state_options, &core->state, error);
+}
+
+static enum status open_log(struct core *core, const struct lsm_mark *mark, struct error *error)
+{
+    struct wal_report report;
+    struct state_facts facts = state_facts(core->state);
+    const struct replicated_log_options log_options = {
+        .io = core->options.io,
+        .keyring = core->options.keyring,
+        .directory = core->path_wal,
+        .segment_size = core->options.segment_size,
+        .base = {.index = mark->index, .term = mark->term},
+        .log_time_ns = facts.position.log_time_ns,
+        .epoch_number = facts.position.epoch_number,
+        .epoch_region = facts.position.epoch_region,
+        .replay = on_replay,
+        .committed = on_committed,
+        .failed = on_log_failed,
+        .context = core,
+    };
+    uint64_t begun_ns = io_boot_ns(core->options.io);
+    enum status status = replicated_log_open(&log_options, &core->log, &report, error);
+    if (status != STATUS_OK)
+        return status;
+    log_info("log_recovered", LOG_U64("entries_replayed", report.entries_count),
+             LOG_U64("last_index", report.last.index), LOG_U64("segments", report.segments_count),
+             LOG_U64("took_ms", (io_boot_ns(core->options.io) - begun_ns) / NS_PER_MS));
+    if (report.torn)
+        log_info("log_tail_torn", LOG_U64("from_index", report.torn_index),
+                 LOG_TEXT("text", "the last batch was cut short by a crash; it was never "
+                                  "acknowledged, and is dropped"));
+    if (report.hard_state.repaired)
+        log_warn("metadata_repaired", LOG_TEXT("file", report.hard_state.path));
+    return STATUS_OK;
+}
+
+static void set_defaults(struct core *core)
+{
+    struct core_options *options = &core->options;
+    if (options->workers_count == 0)
+        options->workers_count = 1;
+    if (options->outcomes_size_max == 0)
+        options->outcomes_size_max = OUTCOMES_SIZE_DEFAULT;
+    if (options->snapshot_age_ms == 0)
+        options->snapshot_age_ms = limit_snapshot_age_ms;
+    if (options->disk_reserve_size == 0)
+        options->disk_reserve_size = DISK_RESERVE_DEFAULT;
+}
+
+enum status core_open(const struct core_options *options, struct core **core_out,
+                      struct error *error)
+{
+    struct core *core = calloc(1, sizeof *core);
+    struct lsm_mark mark;
+
+    *core_out = NULL;
+    if (core == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "Out of memory at start.");
+    core->options = *options;
+    set_defaults(core);
+    core->started_ns = io_boot_ns(options->io);
+    list_init(&core->reads_ready);
+    list_init(&core->reads_parked);
+    list_init(&core->delayed);
+    core->tick_timer = (struct io_timer){.fired = on_tick, .context = core};
+    core->admit_timer = (struct io_timer){.fired = on_admit, .context = core};
+    snprintf(core->path_wal, sizeof core->path_wal, "%s/wal", options->directory);
+    snprintf(core->path_lsm, sizeof core->path_lsm, "%s/lsm", options->directory);
+
+    enum status status = snapshots_init(&core->snapshots, core->options.snapshot_age_ms * NS_PER_MS,
+                                        io_wall_ns(options->io) >> 20);
+    if (status != STATUS_OK) {
+        error_set(error, status, "Out of memory for %d snapshots.", limit_snapshots_count);
+        goto err;
+    }
+    status = open_storage(core, &mark, error);
+    if (status != STATUS_OK)
+        goto err;
+    status = open_log(core, &mark, error);
+    if (status != STATUS_OK)
+        goto err;
+    status = workers_open(options->io, core->options.workers_count, &core->workers, error);
+    if (status != STATUS_OK)
+        goto err;
+    replicated_log_release(core->log, lsm_installed_index(core->lsm));
+    core_space_look(core);
+    core->work_wanted = true;
+    io_timer_start(options->io, &core->tick_timer, io_boot_ns(options->io));
+    *core_out = core;
+    return STATUS_OK;
+
+err:
+    if (core->log != NULL && replicated_log_close(core->log) != STATUS_OK)
+        log_error("log_close_failed", LOG_TEXT("directory", core->path_wal));
+    if (core->state != NULL)
+        state_close(core->state);
+    if (core->lsm != NULL)
+        lsm_close(core->lsm);
+    snapshots_free(&core->snapshots);
+    free(core);
+    return status;
+}
+
+/* ---- Closing ---- */
+
+static enum status write_memtables(struct core *core, struct error *error)
+{
+    enum status status;
+    lsm_seal(core->lsm);
+    status = core_jobs_drain(core, error);
+    /* Without space the log keeps what the tables could not take. */
+    if (status == STATUS_DISK_FULL) {
+        log_warn("memtables_kept_in_log", LOG_TEXT("text", "no space to write them as tables"));
+        status = STATUS_OK;
+    }
+    return status;
+}
+
+enum status core_close(struct core *core, struct error *error)
+{
+    struct io *io = core->options.io;
+
+    ASSERT(core->requests_count == 0);
+    io_timer_stop(io, &core->tick_timer);
+    io_timer_stop(io, &core->admit_timer);
+    while (!core->failed && (replicated_log_inflight_count(core->log) != 0 ||
+                             workers_busy_count(core->workers) != 0)) {
+        bool more = core_turn(core);
+        io_turn(io, !more);
+    }
+    if (core->failed)
+        return error_set(error, STATUS_IO_ERROR, "Stopped by the failure above.");
+    workers_close(core->workers);
+    enum status status = write_memtables(core, error);
+    replicated_log_release(core->log, lsm_installed_index(core->lsm));
+    enum status closed = replicated_log_close(core->log);
+    if (status == STATUS_OK && closed != STATUS_OK)
+        status = error_set(error, closed, "The log in %s was not closed cleanly: %s.",
+                           core->path_wal, status_text(closed));
+    state_close(core->state);
+    lsm_close(core->lsm);
+    snapshots_free(&core->snapshots);
+    free(core);
+    return status;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The replica: the one thread that owns the state.
+ *
+ * A commit's way: a request comes from a net loop -> admission -> the replicated log -> committed
+ * -> applied -> reply. Reads are answered from a view of the applied state; where a block is not in
+ * memory they are parked and run again when it is there. Nothing here blocks but core_open() and
+ * core_close().
+ *
+ * A turn: io_turn() runs callbacks, which only take note; core_take() takes requests; core_turn()
+ * does what is ready, and starts the flush of what was proposed. */
+#ifndef SERVER_CORE_H
+#define SERVER_CORE_H
+
+#include "proto/base/error.h"
+#include "server/net/mailbox.h"
+#include "storage/io/io.h"
+#include "storage/seal/registry.h"
+
+struct core;
+
+struct core_options {
+    struct io *io;
+    struct keyring *keyring;
+    const char *directory; /* the data directory: exists, is locked, has a registry */
+
+    size_t memtable_size; /* 0: the LSM's default; the same for those below */
+    size_t cache_size;
+    uint64_t segment_size;
+    uint64_t table_size;
+    unsigned workers_count; /* 0: 1 */
+    bool uncompressed;
+    uint64_t outcome_retention_ms; /* 0: one hour */
+    uint64_t outcomes_size_max;    /* 0: 1 GiB */
+    uint32_t snapshot_age_ms;      /* 0: limit_snapshot_age_ms */
+    uint64_t disk_reserve_size;    /* 0: 256 MiB; below it only deletes are taken */
+
+    /* The core cannot go on: the process ends, with this reason. */
+    void (*failed)(void *context, const struct error *error);
+    void *context;
+};
+
+/* Opens the storage, replays the log, starts the workers, and begins its term. Errors name the file
+ * and what to do. Blocking. */
+MUST_CHECK enum status core_open(const struct core_options *options, struct core **core,
+                                 struct error *error);
+
+/* Takes one request; it is answered with request_reply() or request_refuse(), at once or later. */
+void core_take(struct core *core, struct request *request);
+
+/* Does what is ready. Returns whether there is more to do at once: then the caller does not wait.
+ */
+bool core_turn(struct core *core);
+
+/* Graceful stop: parked reads and proposals are answered, the memtables are written as tables, so
+ * that the next start has nothing to replay. No request comes any more. Blocking. */
+MUST_CHECK enum status core_close(struct core *core, struct error *error);
+
+/* Requests that are not answered yet. */
+uint64_t core_requests_count(const struct core *core);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What administrators ask: status, check, who pins what. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "proto/base/assert.h"
+#include "proto/base/log.h"
+#include "proto/message.h"
+#include "server/core_internal.h"
+#include "server/net/request.h"
+
+#define NS_PER_MS 1000000ULL
+
+enum { metrics_max = 64, alarms_max = 4, alarm_size = 320 };
+
+/* A status reply being made. */
+struct report {
+    Strait__StatusReply reply;
+    Strait__StatusReply__Metric metrics[metrics_max];
+    Strait__StatusReply__Metric *metric_pointers[metrics_max];
+    char alarms[alarms_max][alarm_size];
+    char *alarm_pointers[alarms_max];
+};
+
+static void metric(struct report *report, const char *name, uint64_t value)
+{
+    size_t i = report->reply.n_metrics;
+    ASSERT(i < metrics_max);
+    strait__status_reply__metric__init(&report->metrics[i]);
+    report->metrics[i].name = (char *)(uintptr_t)name;
+    report->metrics[i].value = value;
+    report->metric_pointers[i] = &report->metrics[i];
+    report->reply.n_metrics++;
+}
+
+static void alarm_text(struct report *report, const char *text)
+{
+    size_t i = report->reply.n_alarms;
+    ASSERT(i < alarms_max);
+    snprintf(report->alarms[i], alarm_size, "%s", text);
+    report->alarm_pointers[i] = report->alarms[i];
+    report->reply.n_alarms++;
+}
+
+static void add_alarms(struct core *core, struct report *report)
+{
+    char text[alarm_size];
+    int64_t offset_ns;
+
+    if (core->disk_low) {
+        snprintf(text, sizeof text,
+                 "%" PRIu64 " MiB are free on the disk that holds %s, below the reserve of %" PRIu64
+                 " MiB: only deletes are taken. Free space there, or delete records.",
+                 core->space.free_size >> 20, core->options.directory,
+                 core->options.disk_reserve_size >> 20);
+        alarm_text(report, text);
+    }
+    if (core->job_failed_full)
+        alarm_text(report, "A table could not be written for lack of space; it is tried again "
+                           "each second. Free space on the data disk.");
+    if (replicated_log_clock_jumped(core->log, &offset_ns)) {
+        snprintf(text, sizeof text,
+                 "The wall clock is %" PRId64 " ms away from the log's clock, which does not "
+                 "follow a jump: check time synchronisation.",
+                 offset_ns / (int64_t)NS_PER_MS);
+        alarm_text(report, text);
+    }
+    if (core->check.findings_count != 0) {
+        snprintf(text, sizeof text,
+                 "The last check found %" PRIu64 " places that are damaged: `strait check` lists "
+                 "them.",
+                 core->check.findings_count);
+        alarm_text(report, text);
+    }
+}
+
+static void add_core_metrics(struct core *core, struct report *report)
+{
+    struct state_facts facts = state_facts(core->state);
+    metric(report, "commits_count", core->commits_count);
+    metric(report, "reads_count", core->reads_count);
+    metric(report, "reads_parked_count", core->reads_parked_count);
+    metric(report, "refused_count", core->refused_count);
+    metric(report, "requests_open_count", core->requests_count);
+    metric(report, "snapshots_count", core->snapshots.count);
+    metric(report, "horizon_version", facts.horizon);
+    metric(report, "tables_count", facts.tables_count);
+    metric(report, "outcomes_count", facts.outcomes_count);
+    metric(report, "outcomes_size_bytes", state_outcomes_size(core->state));
+    metric(report, "outcomes_quota_bytes", core->options.outcomes_size_max);
+    metric(report, "disk_free_bytes", core->space.free_size);
+    metric(report, "disk_total_bytes", core->space.total_size);
+    metric(report, "disk_reserve_bytes", core->options.disk_reserve_size);
+}
+
+static void add_storage_metrics(struct core *core, struct report *report)
+{
+    struct wal_statistics wal = replicated_log_statistics(core->log);
+    struct lsm_statistics lsm = lsm_statistics(core->lsm);
+    metric(report, "wal_flushes_count", wal.flushes_count);
+    metric(report, "wal_empty_batches_count", wal.empty_count);
+    metric(report, "wal_entries_count", wal.entries_count);
+    metric(report, "wal_written_bytes", wal.written_size);
+    metric(report, "wal_payload_bytes", wal.payload_size);
+    metric(report, "wal_segments_count", wal.segments_count);
+    metric(report, "wal_recycled_count", wal.recycled_count);
+    metric(report, "memtable_size_bytes", lsm.memtable_size);
+    metric(report, "memtables_sealed_count", lsm.sealed_count);
+    metric(report, "cache_size_bytes", lsm.cache_size);
+    metric(report, "cache_hits_count", lsm.cache_hits_count);
+    metric(report, "cache_misses_count", lsm.cache_misses_count);
+    metric(report, "sorted_tables_count", lsm.tables_count);
+    metric(report, "sorted_tables_bytes", lsm.tables_size);
+    metric(report, "level0_tables_count", lsm.level0_count);
+    metric(report, "flushed_bytes", lsm.flushed_size);
+    metric(report, "compacted_bytes", lsm.compacted_size);
+    metric(report, "compactions_count", lsm.compactions_count);
+    metric(report, "write_pressure_percent", lsm_pressure(core->lsm));
+    metric(report, "workers_busy_count", workers_busy_count(core->workers));
+}
+
+static void status(struct core *core, struct request *request)
+{
+    struct state_facts facts = state_facts(core->state);
+    struct report *report = arena_alloc_zeroed(&request->arena, 1, sizeof *report);
+
+    if (report == NULL) {
+        core_refuse(core, request, STATUS_NO_MEMORY, 0, "No memory for the status.");
+        return;
+    }
+    strait__status_reply__init(&report->reply);
+    report->reply.metrics = report->metric_pointers;
+    report->reply.alarms = report->alarm_pointers;
+    report->reply.server_version = (char *)(uintptr_t) "0.1.0";
+    report->reply.cluster_id =
+        field_of_bytes(bytes_of(keyring_cluster_id(core->options.keyring), seal_id_size));
+    report->reply.role = (char *)(uintptr_t) "leader";
+    report->reply.position = state_position_message(&facts.position, &request->arena);
+    report->reply.log_index = facts.applied_index;
+    report->reply.log_term = replicated_log_term(core->log);
+    report->reply.uptime_ms = (io_boot_ns(core->options.io) - core->started_ns) / NS_PER_MS;
+    report->reply.encrypted = keyring_is_encrypted(core->options.keyring);
+    report->reply.writable = !core->disk_low && lsm_pressure(core->lsm) < 100;
+    add_alarms(core, report);
+    add_core_metrics(core, report);
+    add_storage_metrics(core, report);
+    core_reply(core, request, &report->reply.base);
+}
+
+static void check(struct core *core, struct request *request)
+{
+    Strait__CheckReply reply = STRAIT__CHECK_REPLY__INIT;
+    struct core_check *check = &core->check;
+    bool running = check->lsm_running || check->rest_running;
+
+    if (REQUEST_MESSAGE(request, Check)->start && !running) {
+        enum status started = core_check_start(core);
+        if (started != STATUS_OK) {
+            core_refuse(core, request, started, 0, "The check could not be started: %s.",
+                        status_text(started));
+            return;
+        }
+        running = true;
+    }
+    struct lsm_check_progress progress = lsm_check_progress(core->lsm);
+    size_t listed =
+        check->findings_count < core_findings_max ? check->findings_count : core_findings_max;
+    Strait__CheckReply__Finding **pointers =
+        arena_alloc_zeroed(&request->arena, listed, sizeof(Strait__CheckReply__Finding *));
+    Strait__CheckReply__Finding *findings =
+        arena_alloc_zeroed(&request->arena, listed, sizeof *findings);
+    if (pointers == NULL || findings == NULL) {
+        core_refuse(core, request, STATUS_NO_MEMORY, 0, "No memory for the check's reply.");
+        return;
+    }
+    for (size_t i = 0; i < listed; i++) {
+        strait__check_reply__finding__init(&findings[i]);
+        findings[i].file = check->findings[i].file;
+        findings[i].offset = check->findings[i].offset;
+        findings[i].text = check->findings[i].text;
+        pointers[i] = &findings[i];
+    }
+    reply.running = running;
+    reply.checked_size_bytes = progress.checked_size;
+    reply.total_size_bytes = progress.total_size;
+    if (!check->rest_running) {
+        reply.checked_size_bytes += check->rest_checked_size;
+        reply.total_size_bytes += check->rest_checked_size;
+    }
+    reply.files_count = progress.files_count;
+    reply.findings = pointers;
+    reply.n_findings = listed;
+    reply.findings_count = check->findings_count;
+    core_reply(core, request, &reply.base);
+}
+
+static void txn_list(struct core *core, struct request *request)
+{
+    Strait__TxnListReply reply = STRAIT__TXN_LIST_REPLY__INIT;
+    uint64_t now = io_boot_ns(core->options.io);
+    size_t count = core->snapshots.count;
+    struct arena *arena = &request->arena;
+    Strait__TxnListReply__Item **pointers =
+        arena_alloc_zeroed(arena, count, sizeof(Strait__TxnListReply__Item *));
+    Strait__TxnListReply__Item *items = arena_alloc_zeroed(arena, count, sizeof *items);
+
+    if (pointers == NULL || items == NULL) {
+        core_refuse(core, request, STATUS_NO_MEMORY, 0, "No memory to list %zu snapshots.", count);
+        return;
+    }
+    LIST_EACH(link, &core->snapshots.open)
+    {
+        struct snapshot *snapshot = LIST_ENTRY(link, struct snapshot, link);
+        Strait__TxnListReply__Item *item = &items[reply.n_items];
+        strait__txn_list_reply__item__init(item);
+        item->snapshot_id = snapshot->id;
+        item->identity = snapshot->identity;
+        item->client = snapshot->client;
+        item->version = snapshot->version;
+        item->age_ms = (now - snapshot->opened_ns) / NS_PER_MS;
+        item->expires_in_ms =
+            snapshot->deadline_ns > now ? (snapshot->deadline_ns - now) / NS_PER_MS : 0;
+        pointers[reply.n_items++] = item;
+    }
+    reply.items = pointers;
+    reply.horizon = state_facts(core->state).horizon;
+    core_reply(core, request, &reply.base);
+}
+
+static void txn_cancel(struct core *core, struct request *request)
+{
+    Strait__TxnCancelReply reply = STRAIT__TXN_CANCEL_REPLY__INIT;
+    uint64_t id = REQUEST_MESSAGE(request, TxnCancel)->snapshot_id;
+    struct snapshot *snapshot = snapshots_find(&core->snapshots, id, NULL);
+
+    if (snapshot == NULL) {
+        core_refuse(core, request, STATUS_NO_SNAPSHOT, 0,
+                    "No snapshot %" PRIu64 " is open: `strait txn list` shows those that are.", id);
+        return;
+    }
+    log_info("snapshot_cancelled", LOG_U64("snapshot", id), LOG_TEXT("of", snapshot->identity),
+             LOG_TEXT("by", request->session->identity));
+    snapshots_close(&core->snapshots, snapshot);
+    core_reply(core, request, &reply.base);
+}
+
+void core_admin(struct core *core, struct request *request)
+{
+    switch (request->type) {
+    case FRAME_STATUS:
+        status(core, request);
+        break;
+    case FRAME_CHECK:
+        check(core, request);
+        break;
+    case FRAME_TXN_LIST:
+        txn_list(core, request);
+        break;
+    case FRAME_TXN_CANCEL:
+        txn_cancel(core, request);
+        break;
+    default:
+        UNREACHABLE();
+    }
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* straitd: reads its arguments and its configuration, and serves until it is told to stop. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "proto/base/log.h"
+#include "server/config.h"
+#include "server/dev.h"
+#include "server/serve.h"
+
+static const char usage_text[] =
+    "straitd: the Strait datastore server\n"
+    "\n"
+    "  straitd --dev [--data DIR] [--port PORT]   one process, no configuration, loopback only;\n"
+    "                                             makes keys and certificates on the spot\n"
+    "  straitd --config FILE                      a real node\n"
+    "  straitd --config FILE --check              reads the configuration, says what is wrong\n"
+    "\n"
+    "  --data DIR     where --dev keeps its files (default: ~/.local/state/strait/dev)\n"
+    "  --port PORT    where --dev listens, on 127.0.0.1 (default: 7411)\n"
+    "  --encryption-off    with --dev: store plain, to look at what is stored\n"
+    "  --compression-off   with --dev: store uncompressed\n"
+    "  --log-level LEVEL   debug, info, warn or error (with --dev; else the configuration says)\n"
+    "  --version      prints the version\n"
+    "  --help         prints this\n"
+    "\n"
+    "SIGTERM or SIGINT stops it gracefully; SIGHUP reads its certificates anew.\n"
+    "Exit status: 0 stopped, 1 failed (the reason on standard error), 2 usage.\n";
+
+struct arguments {
+    bool dev;
+    bool check;
+    bool encryption_off;
+    bool compression_off;
+    const char *data;
+    const char *config;
+    const char *log_level;
+    uint16_t port;
+};
+
+static int usage_error(const char *text, const char *what)
+{
+    fprintf(stderr, "straitd: %s%s\nstraitd --help shows how it is used.\n", text, what);
+    return 2;
+}
+
+static bool parse_port(const char *text, uint16_t *port)
+{
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (*text == 0 || *end != 0 || value < 0 || value > 65535)
+        return false;
+    *port = (uint16_t)value;
+    return true;
+}
+
+/* -1: go on; else the exit status. */
+static int parse_arguments(int count, char **values, struct arguments *arguments)
+{
+    enum { DEV = 256, DATA, CONFIG, PORT, CHECK, PLAIN, UNCOMPRESSED, LEVEL, VERSION, HELP };
+    static const struct option options[] = {
+        {"dev", no_argument, NULL, DEV},
+        {"data", required_argument, NULL, DATA},
+        {"config", required_argument, NULL, CONFIG},
+        {"port", required_argument, NULL, PORT},
+        {"check", no_argument, NULL, CHECK},
+        {"encryption-off", no_argument, NULL, PLAIN},
+        {"compression-off", no_argument, NULL, UNCOMPRESSED},
+        {"log-level", required_argument, NULL, LEVEL},
+        {"version", no_argument, NULL, VERSION},
+        {"help", no_argument, NULL, HELP},
+        {0},
+    };
+    int option;
+
+    opterr = 0;
+    while ((option = getopt_long(count, values, ":", options, NULL)) != -1) {
+        switch (option) {
+        case DEV:
+            arguments->dev = true;
+            break;
+        case DATA:
+            arguments->data = optarg;
+            break;
+        case CONFIG:
+            arguments->config = optarg;
+            break;
+        case PORT:
+            if (!parse_port(optarg, &arguments->port))
+                return usage_error("not a port: ", optarg);
+            break;
+        case CHECK:
+            arguments->check = true;
+            break;
+        case PLAIN:
+            arguments->encryption_off = true;
+            break;
+        case UNCOMPRESSED:
+            arguments->compression_off = true;
+            break;
+        case LEVEL:
+            arguments->log_level = optarg;
+            break;
+        case VERSION:
+            puts("straitd 0.1.0");
+            return 0;
+        case HELP:
+            fputs(usage_text, stdout);
+            return 0;
+        case ':':
+            return usage_error("a value is missing after ", values[optind - 1]);
+        default:
+            return usage_error("unknown option ", values[optind - 1]);
+        }
+    }
+    if (optind < count)
+        return usage_error("unexpected argument ", values[optind]);
+    if (arguments->dev == (arguments->config != NULL))
+        return usage_error("exactly one of --dev and --config FILE is needed", "");
+    if (!arguments->dev && (arguments->data != NULL || arguments->port != 0 ||
+                            arguments->encryption_off || arguments->compression_off))
+        return usage_error("--data, --port, --encryption-off and --compression-off go with --dev; "
+                           "a configuration says them itself",
+                           "");
+    return -1;
+}
+
+static bool log_level_of(const char *name, enum log_level *level)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *level = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* No core file: it would hold keys and records. And as many descriptors as the system permits. */
+static void set_limits(void)
+{
+    const struct rlimit no_core = {0, 0};
+    struct rlimit files;
+
+    if (setrlimit(RLIMIT_CORE, &no_core) != 0)
+        log_warn("core_dumps_not_disabled", LOG_TEXT("text", strerror(errno)));
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+            log_warn("descriptor_limit_kept", LOG_TEXT("text", strerror(errno)));
+    }
+}
+
+static int fail(const struct error *error)
+{
+    log_error("failed", LOG_TEXT("status", status_name(error->status)),
+              LOG_TEXT("text", error->text));
+    fprintf(stderr, "straitd: %s\n", error->text);
+    return 1;
+}
+
+int main(int count, char **values)
+{
+    struct arguments arguments = {0};
+    struct config config;
+    struct dev dev;
+    struct error error = {0};
+    enum status status;
+
+    int exit_status = parse_arguments(count, values, &arguments);
+    if (exit_status >= 0)
+        return exit_status;
+    config_init(&config);
+    if (arguments.dev) {
+        const struct dev_options options = {.directory = arguments.data, .port = arguments.port};
+        status = dev_open(&options, &dev, &config, &error);
+        config.encryption_off = config.encryption_off || arguments.encryption_off;
+        config.compression_off = config.compression_off || arguments.compression_off;
+    } else {
+        status = config_load(&config, arguments.config, &error);
+    }
+    if (status != STATUS_OK)
+        return fail(&error);
+    if (arguments.log_level != NULL && !log_level_of(arguments.log_level, &config.log_level))
+        return usage_error("not a log level: ", arguments.log_level);
+    if (arguments.check) {
+        printf("%s is fine\n", arguments.config != NULL ? arguments.config : dev.directory);
+        return 0;
+    }
+    log_level_set(config.log_level);
+    set_limits();
+    status = serve(&config, arguments.dev ? &dev : NULL, &error);
+    if (arguments.dev)
+        dev_close(&dev);
+    config_free(&config);
+    return status == STATUS_OK ? 0 : fail(&error);
+}

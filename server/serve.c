@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/serve.h"
+
+#include <errno.h>
+#include <openssl/rand.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "proto/base/assert.h"
+#include "proto/base/log.h"
+#include "server/core.h"
+#include "server/net/tls.h"
+#include "server/net_threads.h"
+#include "storage/io/blocking.h"
+#include "storage/io/uring.h"
+
+enum {
+    receive_buffers_count = 512,
+    receive_buffer_size = 16 * 1024,
+    drain_ms = 10000, /* how long connections get to take their replies when we stop */
+};
+
+#define NS_PER_MS 1000000ULL
+
+struct server {
+    const struct config *config;
+    struct io *io;
+    struct io_file *lock;
+    struct keyring *keyring;
+    SSL_CTX *tls;
+    struct access *access;
+    struct core *core;
+    struct net_threads *net;
+    struct io_bell signals;
+    struct io_timer drain_timer;
+    bool drain_over;
+};
+
+/* ---- Signals: the handler takes note and rings; the loop looks. ---- */
+
+static volatile sig_atomic_t stop_wanted;
+static volatile sig_atomic_t reload_wanted;
+static struct server *signalled;
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    if (number == SIGHUP)
+        reload_wanted = 1;
+    else
+        stop_wanted = 1;
+    if (signalled != NULL)
+        io_bell_ring(signalled->io, &signalled->signals);
+    errno = saved;
+}
+
+static void on_rung(struct io_bell *bell)
+{
+    (void)bell; /* the flags say what for */
+}
+
+static enum status watch_signals(struct server *server, struct error *error)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+    server->signals = (struct io_bell){.rung = on_rung, .context = server};
+    enum status status = io_bell_open(server->io, &server->signals);
+    if (status != STATUS_OK)
+        return error_set(error, status, "A bell could not be made: %s.", status_text(status));
+    signalled = server;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGTERM, &action, NULL) != 0 || sigaction(SIGINT, &action, NULL) != 0 ||
+        sigaction(SIGHUP, &action, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return error_set(error, STATUS_INTERNAL, "Signals could not be set up: %s.",
+                         strerror(errno));
+    return STATUS_OK;
+}
+
+/* ---- Start ---- */
+
+static enum status open_directory(struct server *server, struct error *error)
+{
+    const char *data = server->config->data;
+    char path[1024];
+
+    enum status status = io_make_directory_wait(server->io, data);
+    if (status != STATUS_OK && status != STATUS_ALREADY_EXISTS)
+        return error_set(error, status,
+                         "The data directory %s could not be made: %s. Its parent must exist and "
+                         "be writable.",
+                         data, status_text(status));
+    if (snprintf(path, sizeof path, "%s/lock", data) >= (int)sizeof path)
+        return error_set(error, STATUS_INVALID_ARGUMENT, "The path %s is too long.", data);
+    status = io_lock(server->io, path, &server->lock);
+    if (status == STATUS_LOCKED)
+        return error_set(error, status,
+                         "Another straitd serves the data directory %s: stop it, or give this one "
+                         "a directory of its own.",
+                         data);
+    if (status != STATUS_OK)
+        return error_set(error, status, "%s could not be locked: %s.", path, status_text(status));
+    return STATUS_OK;
+}
+
+static void note_store(void *context, const char *name, bool is_directory)
+{
+    bool *is_there = context;
+    if (is_directory && (strcmp(name, "wal") == 0 || strcmp(name, "lsm") == 0))
+        *is_there = true;
+}
+
+/* A registry is made only where there is nothing that one could have sealed. */
+static enum status open_keyring(struct server *server, struct error *error)
+{
+    const struct config *config = server->config;
+    const struct master_key_source source = {
+        .file = config->encryption_off ? NULL : config->master_key_file,
+        .command = config->encryption_off ? NULL : config->master_key_command,
+        .plain = config->encryption_off,
+    };
+    struct keyring_report report = {0};
+    uint8_t cluster_id[seal_id_size];
+    bool has_store = false;
+
+    enum status status =
+        keyring_open(server->io, config->data, &source, &server->keyring, &report, error);
+    if (status == STATUS_NOT_FOUND) {
+        status = io_list(server->io, config->data, note_store, &has_store);
+        if (status != STATUS_OK)
+            return error_set(error, status, "The data directory %s could not be listed: %s.",
+                             config->data, status_text(status));
+        if (has_store)
+            return error_set(error, STATUS_KEY_MISSING,
+                             "%s holds a store, but no key registry (both copies are gone): put "
+                             "one back from a backup. Nothing was touched.",
+                             config->data);
+        if (RAND_bytes(cluster_id, sizeof cluster_id) != 1)
+            return error_set(error, STATUS_INTERNAL, "The system gave no random bytes.");
+        status = keyring_create(server->io, config->data, &source, cluster_id, error);
+        if (status == STATUS_OK)
+            status =
+                keyring_open(server->io, config->data, &source, &server->keyring, &report, error);
+    }
+    if (status != STATUS_OK)
+        return status;
+    if (report.repaired)
+        log_warn("metadata_repaired", LOG_TEXT("file", report.repaired_path));
+    if (report.unlocked)
+        log_warn("keys_not_locked", LOG_TEXT("text", "the keys' memory could not be locked against "
+                                                     "swapping: raise RLIMIT_MEMLOCK"));
+    if (!keyring_is_encrypted(server->keyring))
+        log_warn("encryption_off", LOG_TEXT("text", "data at rest is stored plain, by choice"));
+    return STATUS_OK;
+}
+
+/* Nothing more may be written or answered: what is not on stable storage was not acknowledged. */
+static void on_failed(void *context, const struct error *error)
+{
+    (void)context;
+    log_error("failed", LOG_TEXT("status", status_name(error->status)),
+              LOG_TEXT("text", error->text));
+    fprintf(stderr, "straitd: %s\n", error->text);
+    _exit(1);
+}
+
+static enum status open_core(struct server *server, struct error *error)
+{
+    const struct config *config = server->config;
+    const struct core_options options = {
+        .io = server->io,
+        .keyring = server->keyring,
+        .directory = config->data,
+        .memtable_size = config->memtable_size,
+        .cache_size = config->cache_size,
+        .workers_count = config->worker_threads,
+        .uncompressed = config->compression_off,
+        .outcome_retention_ms = config->outcome_retention_ms,
+        .outcomes_size_max = config->outcomes_size,
+        .snapshot_age_ms = (uint32_t)config->snapshot_age_ms,
+        .failed = on_failed,
+        .context = server,
+    };
+    return core_open(&options, &server->core, error);
+}
+
+static enum status open_net(struct server *server, struct error *error)
+{
+    const struct config *config = server->config;
+    const struct tls_options tls = {
+        .certificate = config->tls_certificate, .key = config->tls_key, .ca = config->tls_ca};
+    enum status status = tls_context_open(&tls, &server->tls, error);
+    if (status != STATUS_OK)
+        return status;
+    status = config_open_access(config, &server->access);
+    if (status != STATUS_OK)
+        return error_set(error, status, "The access list could not be made: %s.",
+                         status_text(status));
+    const struct net_threads_options options = {
+        .core_io = server->io,
+        .count = config->net_threads,
+        .host = config->listen_host,
+        .port = config->listen_port,
+        .tls = server->tls,
+        .access = server->access,
+    };
+    return net_threads_open(&options, &server->net, error);
+}
+
+static enum status open_all(struct server *server, struct error *error)
+{
+    const struct io_uring_options options = {.receive_buffers_count = receive_buffers_count,
+                                             .receive_buffer_size = receive_buffer_size};
+    enum status status = io_uring_open(&options, &server->io, error);
+    if (status == STATUS_OK)
+        status = watch_signals(server, error);
+    if (status == STATUS_OK)
+        status = open_directory(server, error);
+    if (status == STATUS_OK)
+        status = open_keyring(server, error);
+    if (status == STATUS_OK)
+        status = open_core(server, error);
+    if (status == STATUS_OK)
+        status = open_net(server, error);
+    return status;
+}
+
+/* ---- Run ---- */
+
+static void reload(struct server *server)
+{
+    const struct config *config = server->config;
+    const struct tls_options options = {
+        .certificate = config->tls_certificate, .key = config->tls_key, .ca = config->tls_ca};
+    struct error error = {0};
+    SSL_CTX *tls;
+
+    if (tls_context_open(&options, &tls, &error) != STATUS_OK) {
+        log_error("reload_failed", LOG_TEXT("text", error.text),
+                  LOG_TEXT("next", "the certificates of before stay in use"));
+        return;
+    }
+    net_threads_reload(server->net, tls);
+    SSL_CTX_free(server->tls);
+    server->tls = tls;
+    log_info("certificates_reloaded", LOG_TEXT("certificate", config->tls_certificate));
+}
+
+static void turn(struct server *server)
+{
+    struct request *request;
+    bool more;
+
+    while ((request = net_threads_take(server->net)) != NULL)
+        core_take(server->core, request);
+    more = core_turn(server->core);
+    net_threads_turn_end(server->net);
+    io_turn(server->io, !more && net_threads_may_wait(server->net));
+}
+
+static void on_drain_over(struct io_timer *timer)
+{
+    struct server *server = timer->context;
+    server->drain_over = true;
+}
+
+static void run(struct server *server)
+{
+    while (!stop_wanted) {
+        turn(server);
+        if (reload_wanted) {
+            reload_wanted = 0;
+            reload(server);
+        }
+    }
+    log_info("stopping");
+    if (sd_notify(0, "STOPPING=1") < 0)
+        log_warn("sd_notify_failed");
+    net_threads_drain(server->net);
+    server->drain_timer = (struct io_timer){.fired = on_drain_over, .context = server};
+    io_timer_start(server->io, &server->drain_timer, io_boot_ns(server->io) + drain_ms * NS_PER_MS);
+    while ((!net_threads_are_drained(server->net) && !server->drain_over) ||
+           core_requests_count(server->core) != 0)
+        turn(server);
+    io_timer_stop(server->io, &server->drain_timer);
+}
+
+static void say_ready(struct server *server, const struct dev *dev)
+{
+    uint16_t port = net_threads_port(server->net);
+    log_info("ready", LOG_TEXT("host", server->config->listen_host), LOG_U64("port", port),
+             LOG_TEXT("data", server->config->data), LOG_U64("pid", (uint64_t)getpid()));
+    if (sd_notify(0, "READY=1") < 0)
+        log_warn("sd_notify_failed");
+    if (dev != NULL) {
+        printf("straitd %s is ready on %s:%u (TLS 1.3, mutual; data at rest %s).\n"
+               "  files    %s\n"
+               "  profile  %s\n",
+               "0.1.0", server->config->listen_host, port,
+               server->config->encryption_off ? "PLAIN, by choice" : "encrypted", dev->directory,
+               dev->link[0] != 0 ? dev->link : dev->profile);
+        if (dev->link_kept[0] != 0)
+            printf("  %s\n", dev->link_kept);
+        printf("Try: strait status\n");
+        fflush(stdout);
+    }
+}
+
+/* In reverse order; whatever was opened. */
+static enum status close_all(struct server *server, struct error *error)
+{
+    enum status status = STATUS_OK;
+    if (server->net != NULL)
+        net_threads_close(server->net);
+    if (server->core != NULL)
+        status = core_close(server->core, error);
+    access_close(server->access);
+    SSL_CTX_free(server->tls);
+    keyring_close(server->keyring);
+    if (server->lock != NULL && io_close_wait(server->io, server->lock) != STATUS_OK)
+        log_warn("lock_close_failed");
+    if (signalled != NULL) {
+        signalled = NULL;
+        io_bell_close(server->io, &server->signals);
+    }
+    if (server->io != NULL)
+        io_uring_close(server->io);
+    return status;
+}
+
+enum status serve(const struct config *config, const struct dev *dev, struct error *error)
+{
+    struct server server = {.config = config};
+    struct error close_error = {0};
+
+    enum status status = open_all(&server, error);
+    if (status == STATUS_OK) {
+        say_ready(&server, dev);
+        run(&server);
+    }
+    enum status closed = close_all(&server, &close_error);
+    if (status != STATUS_OK)
+        return status;
+    if (closed != STATUS_OK)
+        return error_set(error, closed, "%s", close_error.text);
+    log_info("stopped");
+    return STATUS_OK;
+}

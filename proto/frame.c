@@ -31,15 +31,14 @@ enum status frame_request_decode(const uint8_t from[frame_header_size], bool fir
     uint32_t body_size = load_u32(from);
     uint16_t type = load_u16(from + 4);
 
-    *header = (struct frame_header){0};
+    *header = (struct frame_header){
+        .body_size = body_size, .type = (enum frame_type)type, .request = load_u64(from + 8)};
     if (!frame_type_is_request(type))
         return STATUS_UNSUPPORTED;
     if (load_u16(from + 6) != 0 || first != (type == FRAME_HELLO))
         return STATUS_MALFORMED;
     if (body_size > frame_body_size_max((enum frame_type)type))
         return STATUS_TOO_LARGE;
-    *header = (struct frame_header){
-        .body_size = body_size, .type = (enum frame_type)type, .request = load_u64(from + 8)};
     return STATUS_OK;
 }
 

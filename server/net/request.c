@@ -29,8 +29,8 @@ static enum status request_encode(struct request *request, enum status status,
                                 &request->arena, &request->reply);
 }
 
-static void request_encode_refusal(struct request *request, enum status status,
-                                   const Strait__Refusal *refusal)
+static void encode_refusal(struct request *request, enum status status,
+                           const Strait__Refusal *refusal)
 {
     ASSERT(status != STATUS_OK && status != STATUS_AGAIN && status != STATUS_END);
     if (request_encode(request, status, &refusal->base) != STATUS_OK)
@@ -46,7 +46,7 @@ void request_reply(struct request *request, const ProtobufCMessage *message)
                            ? (char *)"The reply is larger than a frame may be; ask for less."
                            : (char *)"The reply found no memory; ask for less, or later.";
         request->reply = (struct bytes){0};
-        request_encode_refusal(request, status, &refusal);
+        encode_refusal(request, status, &refusal);
     }
     mailbox_post(request->replies, request);
 }
@@ -54,7 +54,7 @@ void request_reply(struct request *request, const ProtobufCMessage *message)
 void request_refuse_with(struct request *request, enum status status,
                          const Strait__Refusal *refusal)
 {
-    request_encode_refusal(request, status, refusal);
+    encode_refusal(request, status, refusal);
     mailbox_post(request->replies, request);
 }
 
@@ -70,4 +70,13 @@ void request_refuse(struct request *request, enum status status, uint32_t retry_
     refusal.text = text;
     refusal.retry_after_ms = retry_after_ms;
     request_refuse_with(request, status, &refusal);
+}
+
+void request_encode_refusal(struct request *request, enum status status, uint32_t retry_after_ms,
+                            const char *text)
+{
+    Strait__Refusal refusal = STRAIT__REFUSAL__INIT;
+    refusal.text = (char *)(uintptr_t)text;
+    refusal.retry_after_ms = retry_after_ms;
+    encode_refusal(request, status, &refusal);
 }

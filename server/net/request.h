@@ -75,4 +75,8 @@ void request_refuse_with(struct request *request, enum status status,
 void request_refuse(struct request *request, enum status status, uint32_t retry_after_ms,
                     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* The net loop's own refusals: encoded, and not posted. */
+void request_encode_refusal(struct request *request, enum status status, uint32_t retry_after_ms,
+                            const char *text);
+
 #endif

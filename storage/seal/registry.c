@@ -423,18 +423,20 @@ enum status keyring_rotate(struct keyring *keyring, struct io *io, struct error 
     return status;
 }
 
-/* Exchanges the master key that seals the registry with that of `other`. */
+/* Exchanges the master key that seals the registry with that of `other`, which no one else has. */
 static void master_swap(struct keyring *keyring, struct keyring *other)
 {
     struct keyring *master = keyring->master;
     uint8_t key[cipher_key_size];
     uint8_t check[cipher_key_check_size];
+    pthread_mutex_lock(&master->mutex);
     memcpy(key, master->secret.data, sizeof key);
     memcpy(check, master->keys[0].check, sizeof check);
     memcpy(master->secret.data, other->secret.data, sizeof key);
     memcpy(master->keys[0].check, other->keys[0].check, sizeof check);
     memcpy(other->secret.data, key, sizeof key);
     memcpy(other->keys[0].check, check, sizeof check);
+    pthread_mutex_unlock(&master->mutex);
     bytes_wipe(key, sizeof key);
 }
 

@@ -67,8 +67,8 @@ uint32_t keyring_data_key(const struct keyring *keyring);
 /* Adds a new data key, which new files use from then on. OUT_OF_BOUNDS where there are too many. */
 MUST_CHECK enum status keyring_rotate(struct keyring *keyring, struct io *io, struct error *error);
 
-/* Wraps all data keys anew under another master key. After a crash within it either master key
- * opens the store; once it is done only the new one does. */
+/* Wraps all data keys anew under another master key. After a crash within it the store opens with
+ * one of the two master keys, or with both; once it is done, with the new one alone. */
 MUST_CHECK enum status keyring_rewrap(struct keyring *keyring, struct io *io,
                                       const struct master_key_source *source, struct error *error);
 
@@ -79,7 +79,7 @@ MUST_CHECK enum status keyring_retire(struct keyring *keyring, struct io *io,
                                       void *context, struct error *error);
 
 /* Reads both copies of the registry from the disk, repairing nothing, and calls `bad` for each that
- * does not hold. Blocking; any thread's io. */
+ * does not hold: then CORRUPT. Blocking; any thread's io, but not beside keyring_rewrap(). */
 MUST_CHECK enum status keyring_check(struct io *io, struct keyring *keyring, const char *directory,
                                      void (*bad)(void *context, const char *path, const char *text),
                                      void *context);

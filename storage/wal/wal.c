@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/wal/wal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/base/assert.h"
+#include "proto/base/hash.h"
+#include "proto/base/log.h"
+#include "storage/seal/twin.h"
+#include "storage/wal/pool.h"
+#include "storage/wal/queue.h"
+#include "storage/wal/recovery.h"
+#include "storage/wal/terms.h"
+#include "storage/wal/writer.h"
+
+enum {
+    hard_state_size = 40,
+    hard_state_format = 1,
+    spare_segments_default = 2,
+    spare_segments_max = 7,
+    segment_size_default = 64 * 1024 * 1024,
+    segment_size_least = 64 * 1024,
+    queue_size_default = 32 * 1024 * 1024,
+    queue_size_least = 64 * 1024,
+};
+
+static const uint64_t segment_size_most = (uint64_t)1 << 31; /* a batch's size has 32 bits */
+
+struct wal {
+    struct wal_options options;
+    struct wal_path directory;
+    struct wal_terms terms; /* of what was appended */
+    struct wal_segments segments;
+    struct wal_queue queue;
+    struct wal_pool pool;
+    struct wal_writer writer;
+    uint64_t durable_index;
+    bool failed;
+    enum status failure;
+    struct twin *twin;
+    struct wal_hard_state hard_state; /* durable */
+    struct wal_hard_state hard_state_next;
+    void (*hard_state_done)(void *context, enum status status);
+    void *hard_state_context;
+    uint64_t entries_count;
+    uint64_t payload_size;
+};
+
+/* ---- Failure ---- */
+
+static void wal_fail(void *context, enum status status, int error_number, const char *path)
+{
+    struct wal *wal = context;
+    char text[wal_path_size + 128];
+    if (wal->failed)
+        return;
+    wal->failed = true;
+    wal->failure = status;
+    wal_pool_stop(&wal->pool);
+    wal_writer_stop(&wal->writer);
+    snprintf(text, sizeof text, "%s: %s%s%s", path, status_text(status),
+             error_number == 0 ? "" : ": ", error_number == 0 ? "" : strerror(error_number));
+    wal->options.failed(wal->options.context, status, text);
+}
+
+/* ---- The hard state: 40 bytes in a twin file ----
+ *
+ *     0 format 4, zero 4, term 8, vote 8, epoch number 8, epoch region 4, zero 4 */
+
+static void hard_state_encode(const struct wal_hard_state *state, uint8_t to[hard_state_size])
+{
+    memset(to, 0, hard_state_size);
+    store_u32(to, hard_state_format);
+    store_u64(to + 8, state->term);
+    store_u64(to + 16, state->vote);
+    store_u64(to + 24, state->epoch_number);
+    store_u32(to + 32, state->epoch_region);
+}
+
+static enum status hard_state_decode(struct bytes from, struct wal_hard_state *state,
+                                     const char *directory, struct error *error)
+{
+    *state = (struct wal_hard_state){0};
+    if (from.size >= 4 && load_u32(from.data) > hard_state_format)
+        return error_set(error, STATUS_NEWER_FORMAT,
+                         "%s/hard-state: a newer version of this program wrote it", directory);
+    if (from.size != hard_state_size || load_u32(from.data) != hard_state_format ||
+        load_u32(from.data + 4) != 0 || load_u32(from.data + 36) != 0)
+        return error_set(error, STATUS_CORRUPT, "%s/hard-state: it does not follow its format",
+                         directory);
+    state->term = load_u64(from.data + 8);
+    state->vote = load_u64(from.data + 16);
+    state->epoch_number = load_u64(from.data + 24);
+    state->epoch_region = load_u32(from.data + 32);
+    return STATUS_OK;
+}
+
+/* It is made before the first segment: segments without it mean that it was lost, and a vote with
+ * it. */
+static enum status hard_state_open(struct wal *wal, bool has_segments, struct wal_report *report,
+                                   struct error *error)
+{
+    struct twin_report twin_report = {0};
+    uint8_t *contents = NULL;
+    uint8_t fresh[hard_state_size];
+    size_t size = 0;
+    enum status status =
+        twin_open(wal->options.io, wal->options.keyring, wal->directory.text, "hard-state",
+                  SEAL_FORMAT_HARD_STATE, &wal->twin, &contents, &size, &twin_report, error);
+    if (status == STATUS_OK) {
+        status = hard_state_decode(bytes_of(contents, size), &wal->hard_state, wal->directory.text,
+                                   error);
+    } else if (status == STATUS_NOT_FOUND) {
+        if (has_segments)
+            return error_set(error, STATUS_CORRUPT,
+                             "%s/hard-state: both copies are missing, although there is a log",
+                             wal->directory.text);
+        hard_state_encode(&wal->hard_state, fresh);
+        status = twin_write_wait(wal->twin, wal->options.io, bytes_of(fresh, sizeof fresh));
+        if (status != STATUS_OK)
+            error_set(error, status, "%s/hard-state: writing: %s", wal->directory.text,
+                      status_text(status));
+        else if (error != NULL)
+            *error = (struct error){0};
+    }
+    report->hard_state.repaired = twin_report.repaired;
+    snprintf(report->hard_state.path, sizeof report->hard_state.path, "%s",
+             twin_report.repaired_path);
+    free(contents);
+    return status;
+}
+
+static void hard_state_written(void *context, enum status status)
+{
+    struct wal *wal = context;
+    void (*done)(void *, enum status) = wal->hard_state_done;
+    wal->hard_state_done = NULL;
+    if (status == STATUS_OK)
+        wal->hard_state = wal->hard_state_next;
+    done(wal->hard_state_context, status);
+}
+
+void wal_hard_state_write(struct wal *wal, const struct wal_hard_state *state,
+                          void (*done)(void *context, enum status status), void *context)
+{
+    uint8_t encoded[hard_state_size];
+    ASSERT(wal->hard_state_done == NULL);
+    ASSERT(state->term >= wal->hard_state.term);
+    wal->hard_state_next = *state;
+    wal->hard_state_done = done;
+    wal->hard_state_context = context;
+    hard_state_encode(state, encoded);
+    twin_write(wal->twin, wal->options.io, bytes_of(encoded, sizeof encoded), hard_state_written,
+               wal);
+}
+
+struct wal_hard_state wal_hard_state(const struct wal *wal)
+{
+    return wal->hard_state;
+}
+
+/* ---- Opening ---- */
+
+static void batch_durable(void *context, const struct wal_batch *batch)
+{
+    struct wal *wal = context;
+    wal->entries_count += batch->entries_count;
+    wal->payload_size += batch->payload_size;
+    if (batch->durable <= wal->durable_index || wal->failed)
+        return;
+    wal->durable_index = batch->durable;
+    wal->options.durable(wal->options.context, wal->durable_index);
+}
+
+static void spare_ready(void *context)
+{
+    struct wal *wal = context;
+    wal_writer_spare_ready(&wal->writer);
+}
+
+static enum status options_take(struct wal *wal, const struct wal_options *options,
+                                struct error *error)
+{
+    struct wal_options *mine = &wal->options;
+    *mine = *options;
+    if (mine->segment_size == 0)
+        mine->segment_size = segment_size_default;
+    if (mine->queue_size_max == 0)
+        mine->queue_size_max = queue_size_default;
+    if (mine->spare_segments == 0)
+        mine->spare_segments = spare_segments_default;
+    if (mine->spare_segments > spare_segments_max)
+        mine->spare_segments = spare_segments_max;
+    mine->queue_size_max = (size_t)wal_align_up(mine->queue_size_max);
+    if (mine->segment_size % wal_block_size != 0 || mine->segment_size < segment_size_least ||
+        mine->segment_size > segment_size_most)
+        return error_set(error, STATUS_INVALID_ARGUMENT,
+                         "the log's segment size must be a multiple of 4 KiB from 64 KiB to 2 GiB");
+    if (mine->queue_size_max < queue_size_least)
+        return error_set(error, STATUS_INVALID_ARGUMENT,
+                         "the log's queue must have at least 64 KiB");
+    if (!wal_path_fits(options->directory))
+        return error_set(error, STATUS_INVALID_ARGUMENT, "%.200s: the path is too long",
+                         options->directory);
+    snprintf(wal->directory.text, sizeof wal->directory.text, "%s", options->directory);
+    mine->directory = wal->directory.text;
+    return STATUS_OK;
+}
+
+static void parts_fill(struct wal *wal)
+{
+    const struct wal_options *options = &wal->options;
+    wal->pool.io = options->io;
+    wal->pool.directory = options->directory;
+    wal->pool.segment_size = options->segment_size;
+    wal->pool.spares_wanted = options->spare_segments;
+    wal->pool.segments = &wal->segments;
+    wal->pool.ready = spare_ready;
+    wal->pool.failed = wal_fail;
+    wal->pool.context = wal;
+    wal->writer.io = options->io;
+    wal->writer.keyring = options->keyring;
+    wal->writer.directory = options->directory;
+    wal->writer.segment_size = options->segment_size;
+    wal->writer.queue = &wal->queue;
+    wal->writer.pool = &wal->pool;
+    wal->writer.segments = &wal->segments;
+    wal->writer.durable = batch_durable;
+    wal->writer.failed = wal_fail;
+    wal->writer.context = wal;
+    uint64_t now[3] = {io_boot_ns(options->io), io_wall_ns(options->io), (uint64_t)(uintptr_t)wal};
+    struct hash128 boot = hash128(bytes_of(now, sizeof now));
+    store_u64(wal->writer.boot, boot.low);
+    store_u64(wal->writer.boot + 8, boot.high);
+}
+
+static enum status wal_recover(struct wal *wal, struct wal_mark base,
+                               const struct wal_listing *listing, wal_replay_fn *replay,
+                               void *context, struct wal_report *report, struct error *error)
+{
+    struct wal_recovery recovery = {
+        .io = wal->options.io,
+        .keyring = wal->options.keyring,
+        .directory = wal->directory.text,
+        .alone = wal->options.alone,
+        .base = base,
+    };
+    enum status status = wal_recovery_read(&recovery, listing, error);
+    if (status == STATUS_OK)
+        status = wal_recovery_fit(&recovery, error);
+    if (status == STATUS_OK)
+        status = wal_recovery_flush(&recovery, error);
+    if (status == STATUS_OK)
+        status = wal_recovery_replay(&recovery, replay, context, error);
+    if (status == STATUS_OK) {
+        report->entries_count = recovery.entries_count;
+        report->segments_count = recovery.headers_count;
+        report->torn = recovery.torn;
+        report->torn_index = recovery.torn_index;
+        report->last = wal_terms_last(&recovery.terms);
+        wal->writer.position = recovery.position;
+        wal->terms = recovery.terms;
+        wal->segments = recovery.segments;
+        wal->durable_index = report->last.index;
+        recovery.terms = (struct wal_terms){0};
+        recovery.segments = (struct wal_segments){0};
+    }
+    wal_recovery_free(&recovery);
+    return status;
+}
+
+/* Begins the segment of this run, and waits for it. */
+static enum status first_segment(struct wal *wal, const struct wal_listing *listing,
+                                 struct error *error)
+{
+    enum status status = wal_pool_adopt(&wal->pool, listing);
+    if (status != STATUS_OK)
+        return error_set(error, status, "%s: taking over the spare segments: %s",
+                         wal->directory.text, status_text(status));
+    wal_writer_begin_segment(&wal->writer);
+    while (wal->writer.file == NULL && !wal->failed && !wal->pool.disk_full)
+        io_turn(wal->options.io, true);
+    if (wal->failed)
+        return error_set(error, wal->failure, "%s: beginning a segment: %s", wal->directory.text,
+                         status_text(wal->failure));
+    if (wal->writer.file == NULL)
+        return error_set(error, STATUS_DISK_FULL,
+                         "%s: no space for a segment of the log (%llu bytes)", wal->directory.text,
+                         (unsigned long long)wal->options.segment_size);
+    return STATUS_OK;
+}
+
+/* Waits until nothing is under way, and frees all. */
+static enum status wal_dismantle(struct wal *wal)
+{
+    wal_pool_stop(&wal->pool);
+    wal_writer_stop(&wal->writer);
+    while (wal_pool_is_busy(&wal->pool) || wal_writer_is_busy(&wal->writer) ||
+           wal->hard_state_done != NULL)
+        io_turn(wal->options.io, true);
+    enum status status = wal->failure;
+    enum status freed = wal_writer_free(&wal->writer);
+    if (status == STATUS_OK)
+        status = freed;
+    freed = wal_pool_free(&wal->pool);
+    if (status == STATUS_OK)
+        status = freed;
+    wal_queue_free(&wal->queue);
+    wal_terms_free(&wal->terms);
+    wal_segments_free(&wal->segments);
+    twin_close(wal->twin);
+    free(wal);
+    return status;
+}
+
+static void ignore_failure(void *context, enum status status, const char *text)
+{
+    (void)context;
+    log_error("wal_failed", LOG_TEXT("status", status_name(status)), LOG_TEXT("text", text));
+}
+
+enum status wal_open(const struct wal_options *options, struct wal_mark base, wal_replay_fn *replay,
+                     void *context, struct wal **result, struct wal_report *report,
+                     struct error *error)
+{
+    struct wal_listing listing = {0};
+    *result = NULL;
+    *report = (struct wal_report){0};
+    struct wal *wal = calloc(1, sizeof *wal);
+    if (wal == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the log");
+    enum status status = options_take(wal, options, error);
+    if (status != STATUS_OK) {
+        free(wal);
+        return status;
+    }
+    parts_fill(wal);
+    /* Until this call has succeeded, its status tells of a failure. */
+    wal->options.failed = ignore_failure;
+    status = wal_queue_init(&wal->queue, wal->options.queue_size_max,
+                            (size_t)wal->options.segment_size - wal_block_size);
+    if (status == STATUS_OK)
+        status = wal_pool_init(&wal->pool);
+    if (status == STATUS_OK)
+        status = wal_writer_init(&wal->writer);
+    if (status != STATUS_OK) {
+        error_set(error, status, "no memory for the log's queue");
+        goto err;
+    }
+    status = wal_listing_read(wal->options.io, wal->directory.text, &listing);
+    if (status != STATUS_OK) {
+        error_set(error, status, "%s: listing: %s", wal->directory.text, status_text(status));
+        goto err;
+    }
+    status = hard_state_open(wal, listing.of[WAL_FILE_SEGMENT].count > 0, report, error);
+    if (status == STATUS_OK)
+        status = wal_recover(wal, base, &listing, replay, context, report, error);
+    if (status == STATUS_OK)
+        status = first_segment(wal, &listing, error);
+    if (status != STATUS_OK)
+        goto err;
+    wal_listing_free(&listing);
+    wal->options.failed = options->failed;
+    wal_pool_kick(&wal->pool);
+    *result = wal;
+    return STATUS_OK;
+err:
+    wal_listing_free(&listing);
+    wal->failed = true;
+    wal->failure = status;
+    return wal_dismantle(wal);
+}
+
+enum status wal_close(struct wal *wal)
+{
+    /* What waits for space that does not come was never acknowledged. */
+    wal_writer_flush(&wal->writer);
+    while (!wal->failed && (wal_queue_first(&wal->queue) != NULL || wal->writer.successor_lack ||
+                            wal_writer_is_busy(&wal->writer))) {
+        if (wal->pool.disk_full && wal->writer.step == WAL_WRITER_WAIT_SPARE)
+            break;
+        wal_writer_settle(&wal->writer);
+        io_turn(wal->options.io, true);
+    }
+    return wal_dismantle(wal);
+}
+
+/* ---- Appending ---- */
+
+/* Whether `size` more bytes on disk may be taken. With no spare ready and no space for one, only
+ * what fits behind all that is queued. */
+static enum status space_check(const struct wal *wal, uint64_t size)
+{
+    if (!wal->pool.disk_full || wal->pool.spares_count > 0)
+        return STATUS_OK;
+    uint64_t needed = wal_queue_disk_size(&wal->queue) + size + 2 * (uint64_t)wal_block_size;
+    return needed <= wal_writer_room(&wal->writer) ? STATUS_OK : STATUS_DISK_FULL;
+}
+
+/* The log's outline loses what is superseded or truncated. */
+static void outline_cut(struct wal *wal, uint64_t index)
+{
+    if (wal->durable_index >= index)
+        wal->durable_index = index - 1;
+    wal_terms_cut(&wal->terms, index);
+}
+
+enum status wal_append(struct wal *wal, const struct wal_entry *entries, size_t count)
+{
+    uint64_t size = 0;
+    size_t changes = 1;
+    if (wal->failed)
+        return wal->failure;
+    if (count == 0)
+        return STATUS_OK;
+    ASSERT(entries[0].index > 0 && entries[0].index <= wal->terms.last_index + 1);
+    for (size_t i = 0; i < count; i++) {
+        ASSERT(entries[i].index == entries[0].index + i);
+        if (entries[i].bytes.size > wal_queue_entry_size_max(&wal->queue))
+            return STATUS_TOO_LARGE;
+        size += wal_record_size(entries[i].bytes.size);
+        changes += i > 0 && entries[i].term != entries[i - 1].term;
+    }
+    enum status status = space_check(wal, size);
+    if (status == STATUS_OK)
+        status = wal_terms_reserve(&wal->terms, changes);
+    if (status == STATUS_OK)
+        status = wal_queue_append(&wal->queue, entries, count);
+    if (status != STATUS_OK)
+        return status;
+    outline_cut(wal, entries[0].index);
+    for (size_t i = 0; i < count; i++) {
+        status = wal_terms_append(&wal->terms, entries[i].term, 1);
+        ASSERT(status == STATUS_OK); /* reserved above */
+    }
+    return STATUS_OK;
+}
+
+void wal_flush(struct wal *wal)
+{
+    if (!wal->failed)
+        wal_writer_flush(&wal->writer);
+}
+
+enum status wal_truncate(struct wal *wal, uint64_t index)
+{
+    uint64_t term = 0;
+    if (wal->failed)
+        return wal->failure;
+    ASSERT(index > wal->terms.begin.index);
+    if (index > wal->terms.last_index)
+        return STATUS_OK;
+    bool found = wal_terms_find(&wal->terms, index - 1, &term);
+    ASSERT(found);
+    struct wal_mark last = {.index = index - 1, .term = term};
+    enum status status = space_check(wal, wal_record_size(0));
+    if (status == STATUS_OK)
+        status = wal_queue_truncate(&wal->queue, index, last);
+    if (status == STATUS_OK)
+        outline_cut(wal, index);
+    return status;
+}
+
+enum status wal_fill(struct wal *wal, const struct wal_entry *entry)
+{
+    uint64_t term = 0;
+    if (wal->failed)
+        return wal->failure;
+    if (entry->bytes.size > wal_queue_entry_size_max(&wal->queue))
+        return STATUS_TOO_LARGE;
+    if (entry->index <= wal->terms.begin.index ||
+        !wal_terms_find(&wal->terms, entry->index, &term) || term != entry->term)
+        return STATUS_INVALID_ARGUMENT;
+    enum status status = space_check(wal, wal_record_size(entry->bytes.size));
+    return status != STATUS_OK ? status
+                               : wal_queue_fill(&wal->queue, entry, wal_terms_last(&wal->terms));
+}
+
+void wal_release(struct wal *wal, uint64_t index)
+{
+    uint64_t term = 0;
+    if (index > wal->durable_index)
+        index = wal->durable_index;
+    if (index <= wal->segments.released)
+        return;
+    wal->segments.released = index;
+    /* The outline goes as far back as the segments, no farther. */
+    const struct wal_segment *oldest = wal_segments_oldest(&wal->segments);
+    if (oldest != NULL && oldest->base.index > wal->terms.begin.index &&
+        oldest->base.index <= wal->terms.last_index &&
+        wal_terms_find(&wal->terms, oldest->base.index, &term))
+        wal_terms_release(&wal->terms,
+                          (struct wal_mark){.index = oldest->base.index, .term = term});
+    if (!wal->failed)
+        wal_pool_kick(&wal->pool);
+}
+
+/* ---- Asking ---- */
+
+struct wal_mark wal_last(const struct wal *wal)
+{
+    return wal_terms_last(&wal->terms);
+}
+
+uint64_t wal_durable_index(const struct wal *wal)
+{
+    return wal->durable_index;
+}
+
+uint64_t wal_first_index(const struct wal *wal)
+{
+    const struct wal_segment *oldest = &wal->segments.segments[wal->segments.first];
+    uint64_t base = wal->segments.count == 0 ? 0 : oldest->base.index;
+    return (base > wal->terms.begin.index ? base : wal->terms.begin.index) + 1;
+}
+
+struct wal_statistics wal_statistics(const struct wal *wal)
+{
+    return (struct wal_statistics){
+        .flushes_count = wal->writer.flushes_count,
+        .empty_count = wal->writer.empty_count,
+        .entries_count = wal->entries_count,
+        .written_size = wal->writer.written_size,
+        .payload_size = wal->payload_size,
+        .queued_size = wal->queue.body_size,
+        .segments_count = wal->segments.count,
+        .recycled_count = wal->pool.recycled_count,
+    };
+}

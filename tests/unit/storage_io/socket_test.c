@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/io/socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "storage/io/uring.h"
+#include "tests/unit/unit.h"
+
+enum { connections_max = 64, buffers_count = 8, buffer_size = 1024 };
+
+/* One end of a connection, as the server sees it. */
+struct end {
+    struct io_socket *socket;
+    uint64_t received_size;
+    uint64_t hash; /* of the stream: order matters */
+    unsigned ends_count;
+    enum status end_status;
+    bool close_on_data;
+};
+
+struct server {
+    struct io *io;
+    struct io_listener *listener;
+    struct end ends[connections_max];
+    unsigned accepted_count;
+    unsigned failures_count;
+};
+
+static void received(void *context, const uint8_t *data, size_t size, enum status status)
+{
+    struct end *end = context;
+    ck_assert_uint_eq(end->ends_count, 0);
+    for (size_t i = 0; i < size; i++)
+        end->hash = end->hash * 1099511628211u + data[i];
+    end->received_size += size;
+    if (size == 0) {
+        end->ends_count++;
+        end->end_status = status;
+    } else if (end->close_on_data) {
+        io_socket_close(end->socket);
+        end->socket = NULL;
+    }
+}
+
+static void accepted(void *context, struct io_socket *socket, enum status status)
+{
+    struct server *server = context;
+    if (socket == NULL) {
+        ck_assert_int_ne(status, STATUS_OK);
+        server->failures_count++;
+        return;
+    }
+    struct end *end = &server->ends[server->accepted_count++];
+    end->socket = socket;
+    io_socket_receive_start(socket, received, end);
+}
+
+static struct server *server_open(void)
+{
+    struct server *server = calloc(1, sizeof *server);
+    struct error error = {0};
+    const struct io_uring_options options = {
+        .entries = 16,
+        .receive_buffers_count = buffers_count,
+        .receive_buffer_size = buffer_size,
+    };
+    ck_assert_int_eq(io_uring_open(&options, &server->io, &error), STATUS_OK);
+    enum status status =
+        io_listen(server->io, "127.0.0.1", 0, accepted, server, &server->listener, &error);
+    ck_assert_msg(status == STATUS_OK, "%s", error.text);
+    return server;
+}
+
+static void server_close(struct server *server)
+{
+    for (unsigned i = 0; i < server->accepted_count; i++)
+        if (server->ends[i].socket != NULL)
+            io_socket_close(server->ends[i].socket);
+    if (server->listener != NULL)
+        io_listener_close(server->io, server->listener);
+    while (server->io->pending_count > 0)
+        io_turn(server->io, true);
+    io_uring_close(server->io);
+    free(server);
+}
+
+static int client_open(const struct server *server)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(io_listener_port(server->listener)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(descriptor, 0);
+    ck_assert_int_eq(connect(descriptor, (struct sockaddr *)&address, sizeof address), 0);
+    return descriptor;
+}
+
+/* Turns for a little: long enough on loopback for what should not come to come. */
+static void turn_for(struct server *server, unsigned ms)
+{
+    uint64_t end_ns = io_boot_ns(server->io) + ms * UINT64_C(1000000);
+    while (io_boot_ns(server->io) < end_ns) {
+        io_turn(server->io, false);
+        usleep(200);
+    }
+}
+
+static void accept_count(struct server *server, unsigned count)
+{
+    while (server->accepted_count < count)
+        io_turn(server->io, true);
+}
+
+START_TEST(test_bytes_arrive_and_the_end_is_told_once)
+{
+    struct server *server = server_open();
+    int client = client_open(server);
+    accept_count(server, 1);
+    struct end *end = &server->ends[0];
+    ck_assert_int_eq(strncmp(io_socket_peer(end->socket).text, "127.0.0.1:", 10), 0);
+    ck_assert_int_eq(write(client, "hello", 5), 5);
+    while (end->received_size < 5)
+        io_turn(server->io, true);
+    close(client);
+    while (end->ends_count == 0)
+        io_turn(server->io, true);
+    ck_assert_int_eq(end->end_status, STATUS_OK);
+    turn_for(server, 5);
+    ck_assert_uint_eq(end->ends_count, 1);
+    server_close(server);
+}
+END_TEST
+
+/* Far more than all the buffers hold, from several peers at once: want of buffers must lose and
+ * reorder nothing. */
+START_TEST(test_many_bytes_through_few_buffers)
+{
+    enum { clients_count = 5, piece_size = 32768, pieces_count = 20 };
+    struct server *server = server_open();
+    int clients[clients_count];
+    uint64_t hashes[clients_count] = {0};
+    uint8_t piece[piece_size];
+    for (unsigned i = 0; i < clients_count; i++) {
+        clients[i] = client_open(server);
+        accept_count(server, i + 1);
+    }
+    for (unsigned n = 0; n < pieces_count; n++) {
+        for (unsigned i = 0; i < clients_count; i++) {
+            for (unsigned k = 0; k < piece_size; k++) {
+                piece[k] = (uint8_t)((n * 31 + i * 7 + k) ^ (k >> 8));
+                hashes[i] = hashes[i] * 1099511628211u + piece[k];
+            }
+            size_t sent = 0;
+            while (sent < piece_size) {
+                ssize_t part = send(clients[i], piece + sent, piece_size - sent, MSG_DONTWAIT);
+                if (part > 0)
+                    sent += (size_t)part;
+                else
+                    io_turn(server->io, true);
+            }
+        }
+    }
+    for (unsigned i = 0; i < clients_count; i++) {
+        while (server->ends[i].received_size < (uint64_t)piece_size * pieces_count)
+            io_turn(server->io, true);
+        ck_assert_uint_eq(server->ends[i].hash, hashes[i]);
+        close(clients[i]);
+    }
+    server_close(server);
+}
+END_TEST
+
+START_TEST(test_pause_holds_bytes_back_and_resume_brings_them)
+{
+    struct server *server = server_open();
+    int client = client_open(server);
+    accept_count(server, 1);
+    struct end *end = &server->ends[0];
+    io_socket_receive_pause(end->socket);
+    turn_for(server, 5);
+    ck_assert_int_eq(write(client, "while paused", 12), 12);
+    turn_for(server, 5);
+    ck_assert_uint_eq(end->received_size, 0);
+    io_socket_receive_resume(end->socket);
+    while (end->received_size < 12)
+        io_turn(server->io, true);
+    /* Both within one turn, in either order: the last word counts. */
+    io_socket_receive_pause(end->socket);
+    io_socket_receive_resume(end->socket);
+    io_socket_receive_pause(end->socket);
+    io_socket_receive_resume(end->socket);
+    ck_assert_int_eq(write(client, "again", 5), 5);
+    while (end->received_size < 17)
+        io_turn(server->io, true);
+    close(client);
+    server_close(server);
+}
+END_TEST
+
+START_TEST(test_a_long_send_is_whole)
+{
+    enum { size = 8 << 20 };
+    struct server *server = server_open();
+    int client = client_open(server);
+    uint8_t *data = malloc(size);
+    uint8_t *copy = malloc(size);
+    struct io_op op = {0};
+    size_t got = 0;
+    accept_count(server, 1);
+    for (size_t i = 0; i < size; i++)
+        data[i] = (uint8_t)(i * 2654435761u >> 13);
+    io_socket_send(server->ends[0].socket, &op, data, size);
+    while (got < size) {
+        ssize_t part = recv(client, copy + got, size - got, MSG_DONTWAIT);
+        if (part > 0)
+            got += (size_t)part;
+        else
+            io_turn(server->io, false); /* no completion comes before this thread has read on */
+    }
+    ck_assert_int_eq(io_wait(server->io, &op), STATUS_OK);
+    ck_assert_uint_eq(op.size, size);
+    ck_assert_mem_eq(data, copy, size);
+    free(data);
+    free(copy);
+    close(client);
+    server_close(server);
+}
+END_TEST
+
+START_TEST(test_close_ends_a_send_under_way)
+{
+    enum { size = 32 << 20 };
+    struct server *server = server_open();
+    int client = client_open(server);
+    uint8_t *data = calloc(1, size);
+    struct io_op op = {0};
+    accept_count(server, 1);
+    io_socket_send(server->ends[0].socket, &op, data, size);
+    turn_for(server, 5);
+    ck_assert(op.pending);
+    io_socket_close(server->ends[0].socket);
+    server->ends[0].socket = NULL;
+    ck_assert_int_eq(io_wait(server->io, &op), STATUS_DISCONNECTED);
+    free(data);
+    ck_assert_uint_eq(server->ends[0].ends_count, 0);
+    close(client);
+    server_close(server);
+}
+END_TEST
+
+START_TEST(test_a_broken_connection_is_told_to_both_sides)
+{
+    struct server *server = server_open();
+    int client = client_open(server);
+    struct io_op op = {0};
+    static const uint8_t data[1000];
+    const struct linger reset = {.l_onoff = 1};
+    accept_count(server, 1);
+    ck_assert_int_eq(setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    close(client);
+    while (server->ends[0].ends_count == 0)
+        io_turn(server->io, true);
+    ck_assert_int_eq(server->ends[0].end_status, STATUS_DISCONNECTED);
+    io_socket_send(server->ends[0].socket, &op, data, sizeof data);
+    ck_assert_int_eq(io_wait(server->io, &op), STATUS_DISCONNECTED);
+    server_close(server);
+}
+END_TEST
+
+START_TEST(test_a_callback_may_close_its_socket)
+{
+    struct server *server = server_open();
+    int client = client_open(server);
+    char byte;
+    accept_count(server, 1);
+    server->ends[0].close_on_data = true;
+    ck_assert_int_eq(write(client, "bye", 3), 3);
+    while (server->ends[0].socket != NULL)
+        io_turn(server->io, true);
+    turn_for(server, 5);
+    ck_assert_int_eq(recv(client, &byte, 1, 0), 0);
+    ck_assert_uint_eq(server->ends[0].ends_count, 0);
+    close(client);
+    server_close(server);
+}
+END_TEST
+
+START_TEST(test_accepting_survives_the_want_of_descriptors)
+{
+    struct server *server = server_open();
+    int clients[4];
+    struct rlimit limit;
+    for (unsigned i = 0; i < 4; i++)
+        clients[i] = client_open(server);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit none = {.rlim_cur = 3, .rlim_max = limit.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    while (server->failures_count == 0)
+        io_turn(server->io, true);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    accept_count(server, 4);
+    for (unsigned i = 0; i < 4; i++)
+        close(clients[i]);
+    server_close(server);
+}
+END_TEST
+
+START_TEST(test_a_listener_can_be_closed_and_its_port_taken_again)
+{
+    struct server *server = server_open();
+    uint16_t port = io_listener_port(server->listener);
+    struct io_listener *second;
+    struct error error = {0};
+    ck_assert_int_eq(io_listen(server->io, "127.0.0.1", port, accepted, server, &second, &error),
+                     STATUS_LOCKED);
+    ck_assert_ptr_nonnull(strstr(error.text, "another port"));
+    io_listener_close(server->io, server->listener);
+    server->listener = NULL;
+    turn_for(server, 5);
+    ck_assert_int_eq(io_listen(server->io, "127.0.0.1", port, accepted, server, &second, &error),
+                     STATUS_OK);
+    server->listener = second;
+    int client = client_open(server);
+    accept_count(server, 1);
+    close(client);
+    server_close(server);
+}
+END_TEST
+
+START_TEST(test_addresses_are_numbers)
+{
+    struct server *server = server_open();
+    struct io_listener *listener;
+    struct error error = {0};
+    ck_assert_int_eq(io_listen(server->io, "localhost", 0, accepted, server, &listener, &error),
+                     STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(io_listen(server->io, "", 0, accepted, server, &listener, &error),
+                     STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(io_listen(server->io, "192.0.2.1", 0, accepted, server, &listener, &error),
+                     STATUS_INVALID_ARGUMENT);
+    server_close(server);
+}
+END_TEST
+
+void unit_tests(TCase *tests)
+{
+    tcase_add_test(tests, test_bytes_arrive_and_the_end_is_told_once);
+    tcase_add_test(tests, test_many_bytes_through_few_buffers);
+    tcase_add_test(tests, test_pause_holds_bytes_back_and_resume_brings_them);
+    tcase_add_test(tests, test_a_long_send_is_whole);
+    tcase_add_test(tests, test_close_ends_a_send_under_way);
+    tcase_add_test(tests, test_a_broken_connection_is_told_to_both_sides);
+    tcase_add_test(tests, test_a_callback_may_close_its_socket);
+    tcase_add_test(tests, test_accepting_survives_the_want_of_descriptors);
+    tcase_add_test(tests, test_a_listener_can_be_closed_and_its_port_taken_again);
+    tcase_add_test(tests, test_addresses_are_numbers);
+}

@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/base/assert.h"
+#include "server/config_tree.h"
+
+enum { path_length_max = 900, command_length_max = 4000, text_length_max = 64 };
+
+static const uint64_t kib = 1024;
+static const uint64_t mib = 1024 * 1024;
+static const uint64_t gib = 1024 * 1024 * 1024;
+static const uint64_t second_ms = 1000;
+
+/* ---- The schema ---- */
+
+struct raw_access {
+    char *identity;
+    enum role role;
+};
+
+struct raw_tls {
+    char *certificate;
+    char *key;
+    char *ca;
+};
+
+struct raw_encryption {
+    char *master_key_file;
+    char *master_key_command;
+    bool off;
+};
+
+struct raw_compression {
+    bool off;
+};
+
+struct raw_memory {
+    char *cache_size;
+    char *memtable_size;
+};
+
+struct raw_threads {
+    unsigned net;
+    unsigned *workers;
+};
+
+struct raw_limits {
+    char *outcome_retention;
+    char *outcomes_size;
+    char *snapshot_age;
+};
+
+struct raw_log {
+    enum log_level *level;
+};
+
+/* What libcyaml fills; what was not given is zero. */
+struct raw {
+    char *data;
+    char *listen;
+    struct raw_tls tls;
+    struct raw_encryption encryption;
+    struct raw_compression compression;
+    struct raw_access *access;
+    unsigned access_count;
+    struct raw_memory memory;
+    struct raw_threads threads;
+    struct raw_limits limits;
+    struct raw_log log;
+};
+
+#define FIELD_TEXT(name, need, type, member, length_max)                                           \
+    CYAML_FIELD_STRING_PTR(name, CYAML_FLAG_POINTER | (need), type, member, 1, length_max)
+
+enum { REQUIRED = CYAML_FLAG_DEFAULT, OPTIONAL = CYAML_FLAG_OPTIONAL };
+
+static const cyaml_strval_t role_strings[] = {
+    {"reader", ROLE_READER}, {"writer", ROLE_WRITER}, {"admin", ROLE_ADMIN}};
+static const cyaml_strval_t level_strings[] = {
+    {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}};
+
+static const cyaml_schema_field_t tls_fields[] = {
+    FIELD_TEXT("certificate", REQUIRED, struct raw_tls, certificate, path_length_max),
+    FIELD_TEXT("key", REQUIRED, struct raw_tls, key, path_length_max),
+    FIELD_TEXT("ca", REQUIRED, struct raw_tls, ca, path_length_max), CYAML_FIELD_END};
+
+static const cyaml_schema_field_t encryption_fields[] = {
+    FIELD_TEXT("master_key_file", OPTIONAL, struct raw_encryption, master_key_file,
+               path_length_max),
+    FIELD_TEXT("master_key_command", OPTIONAL, struct raw_encryption, master_key_command,
+               command_length_max),
+    CYAML_FIELD_BOOL("off", CYAML_FLAG_OPTIONAL, struct raw_encryption, off), CYAML_FIELD_END};
+
+static const cyaml_schema_field_t compression_fields[] = {
+    CYAML_FIELD_BOOL("off", CYAML_FLAG_OPTIONAL, struct raw_compression, off), CYAML_FIELD_END};
+
+static const cyaml_schema_field_t access_fields[] = {
+    CYAML_FIELD_STRING_PTR("identity", CYAML_FLAG_POINTER, struct raw_access, identity, 1,
+                           path_length_max),
+    CYAML_FIELD_ENUM("role", CYAML_FLAG_STRICT, struct raw_access, role, role_strings,
+                     CYAML_ARRAY_LEN(role_strings)),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_value_t access_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_access, access_fields)};
+
+static const cyaml_schema_field_t memory_fields[] = {
+    FIELD_TEXT("cache_size", OPTIONAL, struct raw_memory, cache_size, text_length_max),
+    FIELD_TEXT("memtable_size", OPTIONAL, struct raw_memory, memtable_size, text_length_max),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_field_t threads_fields[] = {
+    CYAML_FIELD_UINT("net", CYAML_FLAG_OPTIONAL, struct raw_threads, net),
+    CYAML_FIELD_UINT_PTR("workers", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_threads,
+                         workers),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_field_t limits_fields[] = {
+    FIELD_TEXT("outcome_retention", OPTIONAL, struct raw_limits, outcome_retention,
+               text_length_max),
+    FIELD_TEXT("outcomes_size", OPTIONAL, struct raw_limits, outcomes_size, text_length_max),
+    FIELD_TEXT("snapshot_age", OPTIONAL, struct raw_limits, snapshot_age, text_length_max),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_field_t log_fields[] = {
+    CYAML_FIELD_ENUM_PTR("level", CYAML_FLAG_STRICT | CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                         struct raw_log, level, level_strings, CYAML_ARRAY_LEN(level_strings)),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_field_t fields[] = {
+    FIELD_TEXT("data", REQUIRED, struct raw, data, path_length_max),
+    FIELD_TEXT("listen", REQUIRED, struct raw, listen, text_length_max),
+    CYAML_FIELD_MAPPING("tls", CYAML_FLAG_DEFAULT, struct raw, tls, tls_fields),
+    CYAML_FIELD_MAPPING("encryption", CYAML_FLAG_DEFAULT, struct raw, encryption,
+                        encryption_fields),
+    CYAML_FIELD_MAPPING("compression", CYAML_FLAG_OPTIONAL, struct raw, compression,
+                        compression_fields),
+    CYAML_FIELD_SEQUENCE("access", CYAML_FLAG_POINTER, struct raw, access, &access_schema, 1,
+                         limit_access_count),
+    CYAML_FIELD_MAPPING("memory", CYAML_FLAG_OPTIONAL, struct raw, memory, memory_fields),
+    CYAML_FIELD_MAPPING("threads", CYAML_FLAG_OPTIONAL, struct raw, threads, threads_fields),
+    CYAML_FIELD_MAPPING("limits", CYAML_FLAG_OPTIONAL, struct raw, limits, limits_fields),
+    CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, struct raw, log, log_fields),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_value_t schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw, fields)};
+
+static const cyaml_config_t loader = {
+    .mem_fn = cyaml_mem, .log_fn = NULL, .log_level = CYAML_LOG_ERROR, .flags = CYAML_CFG_DEFAULT};
+
+/* ---- Texts with units ---- */
+
+/* Digits, then perhaps spaces: the number, and where the unit begins. */
+static bool parse_number(const char *text, uint64_t *number, const char **unit)
+{
+    char *end = NULL;
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    *number = strtoull(text, &end, 10);
+    if (errno != 0)
+        return false;
+    while (*end == ' ')
+        end++;
+    *unit = end;
+    return true;
+}
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+static enum status parse_with_unit(const char *text, const struct unit *units, uint64_t *result)
+{
+    uint64_t number = 0;
+    const char *unit = NULL;
+    *result = 0;
+    if (!parse_number(text, &number, &unit))
+        return STATUS_INVALID_ARGUMENT;
+    for (; units->name != NULL; units++) {
+        if (strcmp(units->name, unit) == 0)
+            return __builtin_mul_overflow(number, units->factor, result) ? STATUS_INVALID_ARGUMENT
+                                                                         : STATUS_OK;
+    }
+    return STATUS_INVALID_ARGUMENT;
+}
+
+enum status config_parse_size(const char *text, uint64_t *size)
+{
+    static const struct unit units[] = {{"", 1},
+                                        {"B", 1},
+                                        {"kB", 1000},
+                                        {"KB", 1000},
+                                        {"MB", 1000 * 1000},
+                                        {"GB", 1000 * 1000 * 1000},
+                                        {"TB", UINT64_C(1000) * 1000 * 1000 * 1000},
+                                        {"KiB", 1024},
+                                        {"MiB", 1024 * 1024},
+                                        {"GiB", 1024 * 1024 * 1024},
+                                        {"TiB", UINT64_C(1024) * 1024 * 1024 * 1024},
+                                        {NULL, 0}};
+    return parse_with_unit(text, units, size);
+}
+
+enum status config_parse_duration(const char *text, uint64_t *duration_ms)
+{
+    static const struct unit units[] = {
+        {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {"d", 24 * 60 * 60 * 1000},
+        {NULL, 0}};
+    return parse_with_unit(text, units, duration_ms);
+}
+
+static bool host_is_numeric(const char *host, bool bracketed)
+{
+    struct in6_addr v6;
+    struct in_addr v4;
+    return bracketed ? inet_pton(AF_INET6, host, &v6) == 1 : inet_pton(AF_INET, host, &v4) == 1;
+}
+
+enum status config_parse_address(const char *text, char host[config_host_size], uint16_t *port)
+{
+    const char *colon = strrchr(text, ':');
+    const char *unit = NULL;
+    uint64_t number = 0;
+    *port = 0;
+    host[0] = 0;
+    if (colon == NULL)
+        return STATUS_INVALID_ARGUMENT;
+    bool bracketed = text[0] == '[' && colon > text && colon[-1] == ']';
+    size_t size = (size_t)(colon - text) - (bracketed ? 2 : 0);
+    if (size >= config_host_size || strlen(colon + 1) > 5 ||
+        !parse_number(colon + 1, &number, &unit) || *unit != 0 || number == 0 ||
+        number > UINT16_MAX)
+        return STATUS_INVALID_ARGUMENT;
+    memcpy(host, text + bracketed, size);
+    host[size] = 0;
+    if (!host_is_numeric(host, bracketed)) {
+        host[0] = 0;
+        return STATUS_INVALID_ARGUMENT;
+    }
+    *port = (uint16_t)number;
+    return STATUS_OK;
+}
+
+/* ---- From what libcyaml read ---- */
+
+struct taking {
+    struct config *config;
+    const struct raw *raw;
+    struct config_tree *tree;
+    struct error *error;
+};
+
+static enum status take_text(const struct taking *taking, const char *from, const char **to)
+{
+    struct bytes copy;
+    *to = NULL;
+    if (from == NULL)
+        return STATUS_OK;
+    if (!arena_copy(&taking->config->arena, bytes_of_text(from), &copy))
+        return error_set(taking->error, STATUS_NO_MEMORY, "%s: no memory to read it.",
+                         taking->tree->name);
+    *to = (const char *)copy.data;
+    return STATUS_OK;
+}
+
+/* A text with a unit, within bounds; where it was not given, `*to` stays. */
+static enum status take_measure(const struct taking *taking, const char *path, const char *text,
+                                bool is_size, uint64_t least, uint64_t most, uint64_t *to)
+{
+    uint64_t value = 0;
+    if (text == NULL)
+        return STATUS_OK;
+    enum status status =
+        is_size ? config_parse_size(text, &value) : config_parse_duration(text, &value);
+    if (status != STATUS_OK)
+        return config_tree_refuse(taking->tree, taking->error, path,
+                                  is_size ? "must be a size like 64MiB, not \"%s\""
+                                          : "must be a time like 250ms, 60s, 15m, 1h or 7d, "
+                                            "not \"%s\"",
+                                  text);
+    if (value < least || value > most)
+        return config_tree_refuse(taking->tree, taking->error, path,
+                                  "must be between %" PRIu64 " and %" PRIu64 " %s, not %" PRIu64,
+                                  least, most, is_size ? "bytes" : "ms", value);
+    *to = value;
+    return STATUS_OK;
+}
+
+static enum status take_count(const struct taking *taking, const char *path, unsigned value,
+                              unsigned least, unsigned most, uint32_t *to)
+{
+    if (value < least || value > most)
+        return config_tree_refuse(taking->tree, taking->error, path,
+                                  "must be between %u and %u, not %u", least, most, value);
+    *to = value;
+    return STATUS_OK;
+}
+
+static enum status take_paths(const struct taking *taking)
+{
+    struct config *config = taking->config;
+    const struct raw *raw = taking->raw;
+    const struct {
+        const char *from;
+        const char **to;
+    } texts[] = {
+        {raw->data, &config->data},
+        {raw->tls.certificate, &config->tls_certificate},
+        {raw->tls.key, &config->tls_key},
+        {raw->tls.ca, &config->tls_ca},
+        {raw->encryption.master_key_file, &config->master_key_file},
+        {raw->encryption.master_key_command, &config->master_key_command},
+    };
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0] && status == STATUS_OK; i++)
+        status = take_text(taking, texts[i].from, texts[i].to);
+    if (status == STATUS_OK &&
+        config_parse_address(raw->listen, config->listen_host, &config->listen_port) != STATUS_OK)
+        status = config_tree_refuse(taking->tree, taking->error, "listen",
+                                    "must be a numeric address and a port, like 192.0.2.1:7411 "
+                                    "or \"[::1]:7411\", not \"%s\"",
+                                    raw->listen);
+    return status;
+}
+
+static enum status take_encryption(const struct taking *taking)
+{
+    const struct raw *raw = taking->raw;
+    bool has_file = raw->encryption.master_key_file != NULL;
+    bool has_command = raw->encryption.master_key_command != NULL;
+    if (has_file + has_command + raw->encryption.off != 1)
+        return config_tree_refuse(taking->tree, taking->error, "encryption",
+                                  "needs exactly one of master_key_file, master_key_command and "
+                                  "off: true");
+    taking->config->encryption_off = raw->encryption.off;
+    taking->config->compression_off = raw->compression.off;
+    return STATUS_OK;
+}
+
+static enum status take_access(const struct taking *taking)
+{
+    struct config *config = taking->config;
+    const struct raw *raw = taking->raw;
+    struct access *access = NULL;
+    enum status status = access_open(&access);
+    config->access =
+        arena_alloc_zeroed(&config->arena, raw->access_count, sizeof config->access[0]);
+    if (status != STATUS_OK || config->access == NULL) {
+        access_close(access);
+        return error_set(taking->error, STATUS_NO_MEMORY, "%s: no memory to read it.",
+                         taking->tree->name);
+    }
+    for (unsigned i = 0; i < raw->access_count && status == STATUS_OK; i++) {
+        char path[64];
+        const struct raw_access *entry = &raw->access[i];
+        snprintf(path, sizeof path, "access[%u].identity", i);
+        status = access_add(access, entry->identity, entry->role);
+        if (status == STATUS_ALREADY_EXISTS)
+            status = config_tree_refuse(taking->tree, taking->error, path,
+                                        "\"%s\" is on the list already", entry->identity);
+        else if (status != STATUS_OK)
+            status = config_tree_refuse(taking->tree, taking->error, path,
+                                        "must be 1 to %d printable ASCII characters without "
+                                        "spaces",
+                                        limit_identity_size);
+        else
+            status = take_text(taking, entry->identity, &config->access[i].identity);
+        config->access[i].role = entry->role;
+        config->access_count = i + 1;
+    }
+    access_close(access);
+    return status;
+}
+
+static enum status take_measures(const struct taking *taking)
+{
+    struct config *config = taking->config;
+    const struct raw *raw = taking->raw;
+    const struct {
+        const char *path;
+        const char *text;
+        bool is_size;
+        uint64_t least;
+        uint64_t most;
+        uint64_t *to;
+    } measures[] = {
+        {"memory.cache_size", raw->memory.cache_size, true, mib, 1024 * gib, &config->cache_size},
+        {"memory.memtable_size", raw->memory.memtable_size, true, 4 * mib, 64 * gib,
+         &config->memtable_size},
+        {"limits.outcome_retention", raw->limits.outcome_retention, false, 60 * second_ms,
+         30 * 24 * 60 * 60 * second_ms, &config->outcome_retention_ms},
+        {"limits.outcomes_size", raw->limits.outcomes_size, true, 16 * mib, 1024 * gib,
+         &config->outcomes_size},
+        {"limits.snapshot_age", raw->limits.snapshot_age, false, second_ms, limit_snapshot_age_ms,
+         &config->snapshot_age_ms},
+    };
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < sizeof measures / sizeof measures[0] && status == STATUS_OK; i++)
+        status = take_measure(taking, measures[i].path, measures[i].text, measures[i].is_size,
+                              measures[i].least, measures[i].most, measures[i].to);
+    if (status == STATUS_OK)
+        status = take_count(taking, "threads.net", raw->threads.net, 0, config_net_threads_max,
+                            &config->net_threads);
+    if (status == STATUS_OK && raw->threads.workers != NULL)
+        status = take_count(taking, "threads.workers", *raw->threads.workers, 1,
+                            config_worker_threads_max, &config->worker_threads);
+    if (raw->log.level != NULL)
+        config->log_level = *raw->log.level;
+    return status;
+}
+
+static enum status take_all(const struct taking *taking)
+{
+    enum status status = take_paths(taking);
+    if (status == STATUS_OK)
+        status = take_encryption(taking);
+    if (status == STATUS_OK)
+        status = take_access(taking);
+    if (status == STATUS_OK)
+        status = take_measures(taking);
+    return status;
+}
+
+/* ---- Loading ---- */
+
+void config_init(struct config *config)
+{
+    *config = (struct config){
+        .cache_size = 256 * mib,
+        .memtable_size = 64 * mib,
+        .net_threads = 0,
+        .worker_threads = 1,
+        .outcome_retention_ms = 60 * 60 * second_ms,
+        .outcomes_size = gib,
+        .snapshot_age_ms = limit_snapshot_age_ms,
+        .log_level = LOG_INFO,
+    };
+    arena_init(&config->arena, 4 * kib, 4 * mib);
+}
+
+enum status config_parse(struct config *config, const char *name, struct bytes text,
+                         struct error *error)
+{
+    struct config_tree tree;
+    cyaml_data_t *data = NULL;
+    config_init(config);
+    enum status status = config_tree_open(&tree, name, text, error);
+    if (status != STATUS_OK)
+        return status;
+    status = config_tree_check(&tree, &schema, error);
+    if (status == STATUS_OK) {
+        cyaml_err_t result = cyaml_load_data(text.data, text.size, &loader, &schema, &data, NULL);
+        if (result != CYAML_OK)
+            status =
+                error_set(error, STATUS_INVALID_ARGUMENT, "%s: %s.", name, cyaml_strerror(result));
+    }
+    if (status == STATUS_OK) {
+        const struct taking taking = {
+            .config = config, .raw = (struct raw *)data, .tree = &tree, .error = error};
+        status = take_all(&taking);
+        cyaml_free(&loader, &schema, data, 0);
+    }
+    config_tree_close(&tree);
+    if (status != STATUS_OK) {
+        config_free(config);
+        config_init(config);
+    }
+    return status;
+}
+
+static enum status read_file(const char *path, uint8_t **contents, size_t *size,
+                             struct error *error)
+{
+    *contents = NULL;
+    *size = 0;
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        enum status status = errno == ENOENT   ? STATUS_NOT_FOUND
+                             : errno == EACCES ? STATUS_FORBIDDEN
+                                               : STATUS_IO_ERROR;
+        return error_set(error, status, "%s: cannot open it: %s.", path, strerror(errno));
+    }
+    uint8_t *buffer = malloc(config_file_size_max + 1);
+    size_t got = buffer != NULL ? fread(buffer, 1, config_file_size_max + 1, file) : 0;
+    enum status status = STATUS_OK;
+    if (buffer == NULL)
+        status = error_set(error, STATUS_NO_MEMORY, "%s: no memory to read it.", path);
+    else if (ferror(file) != 0)
+        status =
+            error_set(error, STATUS_IO_ERROR, "%s: cannot read it: %s.", path, strerror(errno));
+    else if (got > config_file_size_max)
+        status = error_set(error, STATUS_TOO_LARGE, "%s: larger than %d bytes.", path,
+                           config_file_size_max);
+    /* Nothing was written, so closing has nothing to lose. */
+    (void)fclose(file);
+    if (status != STATUS_OK) {
+        free(buffer);
+        return status;
+    }
+    *contents = buffer;
+    *size = got;
+    return STATUS_OK;
+}
+
+enum status config_load(struct config *config, const char *path, struct error *error)
+{
+    uint8_t *contents = NULL;
+    size_t size = 0;
+    config_init(config);
+    enum status status = read_file(path, &contents, &size, error);
+    if (status == STATUS_OK)
+        status = config_parse(config, path, bytes_of(contents, size), error);
+    free(contents);
+    return status;
+}
+
+void config_free(struct config *config)
+{
+    arena_free(&config->arena);
+    *config = (struct config){0};
+}
+
+enum status config_open_access(const struct config *config, struct access **access)
+{
+    enum status status = access_open(access);
+    for (size_t i = 0; i < config->access_count && status == STATUS_OK; i++)
+        status = access_add(*access, config->access[i].identity, config->access[i].role);
+    if (status != STATUS_OK) {
+        access_close(*access);
+        *access = NULL;
+    }
+    return status;
+}

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -15,10 +16,9 @@
 #include "storage/io/blocking.h"
 #include "storage/seal/registry.h"
 
-enum {
-    text_size_max = 4096, /* of what a file or command may give */
-    command_timeout_ms = 30000,
-};
+enum { text_size_max = 4096 }; /* of what a file or command may give */
+
+static int command_timeout_ms = 30000;
 
 extern char **environ;
 
@@ -146,27 +146,34 @@ static int command_start(const char *command, int output, pid_t *child)
     return failed;
 }
 
-/* Everything up to the end of the output. TOO_LARGE, DEADLINE_EXCEEDED, IO_ERROR. */
-static enum status output_gather(int input, uint8_t text[text_size_max], size_t *size)
+/* Waits until `descriptor` has something to say. DEADLINE_EXCEEDED, IO_ERROR. */
+static enum status ready_wait(int descriptor, int64_t deadline_ms)
 {
-    int64_t deadline_ms = now_ms() + command_timeout_ms;
     for (;;) {
-        struct pollfd ready = {.fd = input, .events = POLLIN};
+        struct pollfd ready = {.fd = descriptor, .events = POLLIN};
         int64_t left_ms = deadline_ms - now_ms();
         int count = left_ms > 0 ? poll(&ready, 1, (int)left_ms) : 0;
+        if (count > 0)
+            return STATUS_OK;
         if (count == 0)
             return STATUS_DEADLINE_EXCEEDED;
-        if (count < 0) {
-            if (errno == EINTR)
-                continue;
+        if (errno != EINTR)
             return STATUS_IO_ERROR;
-        }
+    }
+}
+
+/* Everything up to the end of the output. TOO_LARGE, DEADLINE_EXCEEDED, IO_ERROR. */
+static enum status output_gather(int input, int64_t deadline_ms, uint8_t text[text_size_max],
+                                 size_t *size)
+{
+    for (;;) {
+        enum status status = ready_wait(input, deadline_ms);
+        if (status != STATUS_OK)
+            return status;
         if (*size == text_size_max)
             return STATUS_TOO_LARGE;
         ssize_t got = recv(input, text + *size, text_size_max - *size, 0);
         if (got == 0)
-            return STATUS_OK;
-        if (got < 0 && errno == ECONNRESET) /* it ended without reading what it was not sent */
             return STATUS_OK;
         if (got < 0 && errno != EINTR)
             return STATUS_IO_ERROR;
@@ -174,7 +181,18 @@ static enum status output_gather(int input, uint8_t text[text_size_max], size_t 
     }
 }
 
-/* Ends what is left of the command and gives its exit status, or -1 where it was killed. */
+/* Waits for the command's own end, which may come later than that of its output. */
+static enum status end_wait(pid_t child, int64_t deadline_ms)
+{
+    int descriptor = pidfd_open(child, 0);
+    if (descriptor < 0)
+        return STATUS_IO_ERROR;
+    enum status status = ready_wait(descriptor, deadline_ms);
+    close(descriptor);
+    return status;
+}
+
+/* Takes the exit status, or -1 where it was killed; kills all that it started where asked to. */
 static int command_end(pid_t child, bool kill_it)
 {
     int wait_status = 0;
@@ -203,14 +221,17 @@ static enum status command_run(const char *command, uint8_t text[text_size_max],
         return error_set(error, STATUS_KEY_MISSING, "the master key command cannot be run: %s",
                          strerror(failed));
     }
-    enum status status = output_gather(ends[0], text, size);
+    int64_t deadline_ms = now_ms() + command_timeout_ms;
+    enum status status = output_gather(ends[0], deadline_ms, text, size);
+    if (status == STATUS_OK)
+        status = end_wait(child, deadline_ms);
     close(ends[0]);
     int exit_status = command_end(child, status != STATUS_OK);
     if (status != STATUS_OK)
         return error_set(error, STATUS_KEY_MISSING,
-                         "the master key command was ended: %s (it may take %d s and print %d "
+                         "the master key command was ended: %s (it may take %d ms and print %d "
                          "bytes)",
-                         status_text(status), command_timeout_ms / 1000, text_size_max);
+                         status_text(status), command_timeout_ms, text_size_max);
     if (exit_status != 0)
         return error_set(error, STATUS_KEY_MISSING,
                          "the master key command failed with exit status %d. What it said is on "
@@ -245,3 +266,10 @@ enum status master_key_read(struct io *io, const struct master_key_source *sourc
         bytes_wipe(key, master_key_size);
     return status;
 }
+
+#if defined(STRAIT_FAULTS)
+void master_key_timeout_set(int timeout_ms)
+{
+    command_timeout_ms = timeout_ms;
+}
+#endif

@@ -60,7 +60,7 @@ static const char registry_name[] = "keys";
 
 static const char *source_text(const struct master_key_source *source)
 {
-    return source->file != NULL ? source->file : "the master key command";
+    return source->file != NULL ? source->file : "the command";
 }
 
 /* ---- The master key ---- */

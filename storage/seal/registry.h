@@ -90,4 +90,9 @@ MUST_CHECK enum status keyring_check(struct io *io, struct keyring *keyring, con
 MUST_CHECK enum status master_key_read(struct io *io, const struct master_key_source *source,
                                        uint8_t key[master_key_size], struct error *error);
 
+#if defined(STRAIT_FAULTS)
+/* For tests: how long a master key command may take, in place of 30 s. */
+void master_key_timeout_set(int timeout_ms);
+#endif
+
 #endif

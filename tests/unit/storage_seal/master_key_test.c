@@ -170,8 +170,31 @@ START_TEST(test_command_without_end)
 }
 END_TEST
 
+#if defined(STRAIT_FAULTS)
+/* Whether it says nothing, or said all and stays: it is ended in time, and so are its children. */
+START_TEST(test_command_that_takes_too_long)
+{
+    static const char *const commands[] = {"sleep 1000", "echo " HEX "; sleep 1000",
+                                           "echo " HEX "; exec >&-; sleep 1000",
+                                           "echo " HEX "; sleep 1000 & true"};
+    setup();
+    master_key_timeout_set(200);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        ck_assert_int_eq(from_command(commands[i]), STATUS_KEY_MISSING);
+        assert_refused_without_traces();
+        ck_assert_ptr_nonnull(strstr(error.text, status_text(STATUS_DEADLINE_EXCEEDED)));
+    }
+    master_key_timeout_set(30000);
+    teardown();
+}
+END_TEST
+#endif
+
 void unit_tests(TCase *tests)
 {
+#if defined(STRAIT_FAULTS)
+    tcase_add_test(tests, test_command_that_takes_too_long);
+#endif
     tcase_add_test(tests, test_both_forms_of_a_file);
     tcase_add_test(tests, test_what_is_no_key);
     tcase_add_test(tests, test_file_that_others_can_use);

@@ -6,8 +6,8 @@
  *     tree:     id u16 | kind u8 | key_size u32 | value_size u32 | discard_below key | levels u8 |
  *               level...
  *     level:    tables u32 | table...
- *     table:    number u64 | size u64 | entries u64 | version_min u64 | version_max u64 |
- *               key_min key | key_max key
+ *     table:    number u64 | size u64 | entries u64 | tombstones u64 | version_min u64 |
+ *               version_max u64 | data_key u32 | smallest key | largest key
  *     key:      size u16 | bytes
  *
  * Nothing follows the last tree. A change of the grammar raises the format's number, and decoding
@@ -22,7 +22,7 @@
 enum {
     manifest_magic = 0x4d534c53, /* "SLSM" */
     manifest_format = 1,
-    table_size_min = 5 * 8 + 2 * 2,
+    table_size_min = 6 * 8 + 4 + 2 * 2,
 };
 
 /* ---- Encoding ---- */
@@ -66,15 +66,17 @@ static void put_key(struct encoder *to, struct bytes key)
     put(to, key.data, key.size);
 }
 
-static void put_table(struct encoder *to, const struct manifest_table *table)
+static void put_table(struct encoder *to, const struct table_info *table)
 {
     put_u64(to, table->number);
-    put_u64(to, table->size);
+    put_u64(to, table->file_size);
     put_u64(to, table->entries_count);
+    put_u64(to, table->tombstones_count);
     put_u64(to, table->version_min);
     put_u64(to, table->version_max);
-    put_key(to, table->key_min);
-    put_key(to, table->key_max);
+    put_u32(to, table->data_key);
+    put_key(to, table->smallest);
+    put_key(to, table->largest);
 }
 
 static void put_tree(struct encoder *to, const struct manifest_tree *tree)
@@ -141,8 +143,8 @@ struct decoder {
 
 /* The decoded tables, in one allocation: the structs, then the pointers of all levels. */
 struct tables {
-    struct manifest_table *tables;
-    const struct manifest_table **pointers;
+    struct table_info *tables;
+    const struct table_info **pointers;
     size_t count;
     size_t max;
 };
@@ -194,28 +196,31 @@ static struct bytes take_key(struct decoder *from)
 
 /* NULL where it holds; else what is wrong with it. */
 static const char *table_problem(const struct manifest *manifest, const struct manifest_tree *tree,
-                                 const struct manifest_table *table)
+                                 const struct table_info *table)
 {
     if (table->number == 0 || table->number >= manifest->numbers_end)
         return "a table's number was never given out";
-    if (table->size == 0 || table->entries_count == 0)
+    if (table->file_size == 0 || table->entries_count == 0)
         return "a table is empty";
-    if (table->version_min > table->version_max || table->version_max > manifest->mark.version)
+    if (table->tombstones_count > table->entries_count)
+        return "a table has more tombstones than entries";
+    if (table->version_min > table->version_max || table->version_max > manifest->mark.version ||
+        table->version_max > lsm_entry_version_max)
         return "a table's versions are not below the mark";
-    if (bytes_compare(table->key_min, table->key_max) > 0)
+    if (bytes_compare(table->smallest, table->largest) > 0)
         return "a table's keys are not in order";
     if (tree->kind == LSM_FIXED &&
-        (table->key_min.size != tree->key_size || table->key_max.size != tree->key_size))
+        (table->smallest.size != tree->key_size || table->largest.size != tree->key_size))
         return "a key has not its tree's size";
     return NULL;
 }
 
-static const char *order_problem(unsigned level, const struct manifest_table *before,
-                                 const struct manifest_table *table)
+static const char *order_problem(unsigned level, const struct table_info *before,
+                                 const struct table_info *table)
 {
     if (level == 0)
         return table->version_max < before->version_min ? NULL : "level 0 is not newest first";
-    return bytes_compare(before->key_max, table->key_min) < 0 ? NULL : "tables of a level overlap";
+    return bytes_compare(before->largest, table->smallest) < 0 ? NULL : "tables of a level overlap";
 }
 
 static const char *take_level(struct decoder *from, const struct manifest *manifest,
@@ -228,14 +233,16 @@ static const char *take_level(struct decoder *from, const struct manifest *manif
     tree->levels[level] = tables->pointers + tables->count;
     tree->counts[level] = count;
     for (uint32_t i = 0; i < count; i++) {
-        struct manifest_table *table = &tables->tables[tables->count];
+        struct table_info *table = &tables->tables[tables->count];
         table->number = take_u64(from);
-        table->size = take_u64(from);
+        table->file_size = take_u64(from);
         table->entries_count = take_u64(from);
+        table->tombstones_count = take_u64(from);
         table->version_min = take_u64(from);
         table->version_max = take_u64(from);
-        table->key_min = take_key(from);
-        table->key_max = take_key(from);
+        table->data_key = take_u32(from);
+        table->smallest = take_key(from);
+        table->largest = take_key(from);
         if (from->short_input)
             return "it ends early";
         const char *problem = table_problem(manifest, tree, table);
@@ -344,8 +351,8 @@ enum status manifest_decode(struct bytes contents, struct manifest *manifest, st
     uint8_t *memory = calloc(tables.max + 1, each);
     if (memory == NULL)
         return error_set(error, STATUS_NO_MEMORY, "No memory to read the manifest.");
-    tables.tables = (struct manifest_table *)(void *)memory;
-    tables.pointers = (const struct manifest_table **)(void *)(tables.tables + tables.max + 1);
+    tables.tables = (struct table_info *)(void *)memory;
+    tables.pointers = (const struct table_info **)(void *)(tables.tables + tables.max + 1);
     uint64_t *scratch = (uint64_t *)(void *)(tables.pointers + tables.max + 1);
     const char *problem = take_manifest(&from, manifest, &tables, scratch);
     if (problem != NULL) {

@@ -7,20 +7,9 @@
 #define STORAGE_LSM_MANIFEST_H
 
 #include "proto/base/error.h"
-#include "storage/lsm/lsm.h"
+#include "storage/lsm/table.h"
 
 enum { lsm_levels_count = 7 };
-
-/* One table, as the trees know it. Immutable. */
-struct manifest_table {
-    uint64_t number;        /* names the file; never 0, never used again */
-    uint64_t size;          /* of the file, bytes */
-    uint64_t entries_count; /* all versions and tombstones */
-    uint64_t version_min;   /* of its entries */
-    uint64_t version_max;
-    struct bytes key_min; /* its first and last key, both contained */
-    struct bytes key_max;
-};
 
 struct manifest_tree {
     uint16_t id;
@@ -30,7 +19,7 @@ struct manifest_tree {
     struct bytes discard_below; /* empty: nothing */
     /* Level 0: newest first, no version range overlaps another. Levels below: sorted by key, no key
      * range overlaps another. Of two entries of one key, the newer stands in the upper level. */
-    const struct manifest_table **levels[lsm_levels_count];
+    const struct table_info **levels[lsm_levels_count];
     uint32_t counts[lsm_levels_count];
 };
 

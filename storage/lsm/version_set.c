@@ -5,17 +5,17 @@
 
 #include "proto/base/assert.h"
 
-struct table_file *table_file_create(unsigned tree, const struct manifest_table *info)
+struct table_file *table_file_create(unsigned tree, const struct table_info *info)
 {
-    struct table_file *file = malloc(sizeof *file + info->key_min.size + info->key_max.size);
+    struct table_file *file = malloc(sizeof *file + info->smallest.size + info->largest.size);
     if (file == NULL)
         return NULL;
     uint8_t *keys = (uint8_t *)(file + 1);
     *file = (struct table_file){.info = *info, .tree = tree};
-    bytes_copy(keys, info->key_min);
-    bytes_copy(keys + info->key_min.size, info->key_max);
-    file->info.key_min.data = keys;
-    file->info.key_max.data = keys + info->key_min.size;
+    bytes_copy(keys, info->smallest);
+    bytes_copy(keys + info->smallest.size, info->largest);
+    file->info.smallest.data = keys;
+    file->info.largest.data = keys + info->smallest.size;
     list_init(&file->link);
     return file;
 }
@@ -126,12 +126,12 @@ void version_set_release(struct version_set *set, struct list_link *obsolete)
 static void check_level(const struct level *level, unsigned number)
 {
     for (uint32_t i = 1; i < level->count; i++) {
-        const struct manifest_table *before = &level->files[i - 1]->info;
-        const struct manifest_table *table = &level->files[i]->info;
+        const struct table_info *before = &level->files[i - 1]->info;
+        const struct table_info *table = &level->files[i]->info;
         if (number == 0)
             ASSERT(table->version_max < before->version_min);
         else
-            ASSERT(bytes_compare(before->key_max, table->key_min) < 0);
+            ASSERT(bytes_compare(before->largest, table->smallest) < 0);
     }
 }
 
@@ -152,12 +152,12 @@ static void level_insert(struct level *level, unsigned number, struct table_file
                level->files[place]->info.version_min > file->info.version_max)
             place++;
     else
-        place = level_find(level, file->info.key_min);
+        place = level_find(level, file->info.smallest);
     memmove(level->files + place + 1, level->files + place,
             (level->count - place) * sizeof(struct table_file *));
     level->files[place] = file;
     level->count++;
-    level->size += file->info.size;
+    level->size += file->info.file_size;
 }
 
 static void level_remove(struct level *level, struct table_file *file)
@@ -165,7 +165,7 @@ static void level_remove(struct level *level, struct table_file *file)
     uint32_t place = level_position(level, file);
     ASSERT(place < level->count);
     level->count--;
-    level->size -= file->info.size;
+    level->size -= file->info.file_size;
     memmove(level->files + place, level->files + place + 1,
             (level->count - place) * sizeof(struct table_file *));
 }
@@ -280,7 +280,7 @@ uint32_t level_find(const struct level *level, struct bytes key)
     uint32_t high = level->count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (bytes_compare(level->files[middle]->info.key_max, key) < 0)
+        if (bytes_compare(level->files[middle]->info.largest, key) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -293,7 +293,7 @@ bool level_overlap(const struct level *level, struct bytes key_min, struct bytes
 {
     *first = level_find(level, key_min);
     *end = *first;
-    while (*end < level->count && bytes_compare(level->files[*end]->info.key_min, key_max) <= 0)
+    while (*end < level->count && bytes_compare(level->files[*end]->info.smallest, key_max) <= 0)
         ++*end;
     return *end > *first;
 }

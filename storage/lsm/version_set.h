@@ -14,16 +14,14 @@
 #include "proto/base/list.h"
 #include "storage/lsm/manifest.h"
 
-struct table;
-
 /* One table's file. Owned by the sets that name it; by the obsolete list after the last. */
 struct table_file {
-    struct manifest_table info; /* its keys follow the struct, in the same allocation */
-    unsigned tree;              /* position among the LSM's trees */
-    unsigned references;        /* of tree_tables that name it */
-    bool locked;                /* input of a job: no other job may take it */
-    struct table *table;        /* its open reader; NULL while none was opened */
-    struct list_link link;      /* in the obsolete list */
+    struct table_info info; /* its keys follow the struct, in the same allocation */
+    unsigned tree;          /* position among the LSM's trees */
+    unsigned references;    /* of tree_tables that name it */
+    bool locked;            /* input of a job: no other job may take it */
+    struct table *table;    /* its open reader; NULL while none was opened */
+    struct list_link link;  /* in the obsolete list */
 };
 
 struct level {
@@ -59,7 +57,7 @@ struct version_edit {
 };
 
 /* A file of its own for `info`, whose keys are copied. NULL: no memory. */
-struct table_file *table_file_create(unsigned tree, const struct manifest_table *info);
+struct table_file *table_file_create(unsigned tree, const struct table_info *info);
 void table_file_free(struct table_file *file); /* its reader was closed */
 
 /* Grows as needed; false: no memory. */
@@ -92,14 +90,14 @@ bool level_overlap(const struct level *level, struct bytes key_min, struct bytes
 static inline bool table_file_overlaps(const struct table_file *file, struct bytes key_min,
                                        struct bytes key_max)
 {
-    return bytes_compare(file->info.key_min, key_max) <= 0 &&
-           bytes_compare(key_min, file->info.key_max) <= 0;
+    return bytes_compare(file->info.smallest, key_max) <= 0 &&
+           bytes_compare(key_min, file->info.largest) <= 0;
 }
 
 static inline bool table_file_contains(const struct table_file *file, struct bytes key)
 {
-    return bytes_compare(file->info.key_min, key) <= 0 &&
-           bytes_compare(key, file->info.key_max) <= 0;
+    return bytes_compare(file->info.smallest, key) <= 0 &&
+           bytes_compare(key, file->info.largest) <= 0;
 }
 
 #endif

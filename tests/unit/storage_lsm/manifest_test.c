@@ -10,22 +10,24 @@
 /* One tree of bytes with two tables in level 0 and two in level 1; one fixed tree without tables.
  */
 struct sample {
-    struct manifest_table tables[4];
-    const struct manifest_table *level0[2];
-    const struct manifest_table *level1[2];
+    struct table_info tables[4];
+    const struct table_info *level0[2];
+    const struct table_info *level1[2];
     struct manifest manifest;
 };
 
-static struct manifest_table sample_table(uint64_t number, uint64_t version_min,
-                                          uint64_t version_max, const char *min, const char *max)
+static struct table_info sample_table(uint64_t number, uint64_t version_min, uint64_t version_max,
+                                      const char *min, const char *max)
 {
-    return (struct manifest_table){.number = number,
-                                   .size = number * 4096,
-                                   .entries_count = number * 10,
-                                   .version_min = version_min,
-                                   .version_max = version_max,
-                                   .key_min = bytes_of_text(min),
-                                   .key_max = bytes_of_text(max)};
+    return (struct table_info){.number = number,
+                               .file_size = number * 4096,
+                               .entries_count = number * 10,
+                               .tombstones_count = number,
+                               .data_key = 1,
+                               .version_min = version_min,
+                               .version_max = version_max,
+                               .smallest = bytes_of_text(min),
+                               .largest = bytes_of_text(max)};
 }
 
 static void sample_make(struct sample *sample)
@@ -85,7 +87,7 @@ START_TEST(test_round_trip)
     ck_assert_mem_eq(decoded.mark.state, "state", 5);
     ck_assert_uint_eq(decoded.trees_count, 2);
     ck_assert_uint_eq(decoded.trees[0].counts[1], 2);
-    ck_assert(bytes_equal(decoded.trees[0].levels[1][1]->key_max, bytes_of_text("z")));
+    ck_assert(bytes_equal(decoded.trees[0].levels[1][1]->largest, bytes_of_text("z")));
     ck_assert_uint_eq(decoded.trees[0].levels[0][0]->number, 9);
     ck_assert(bytes_equal(decoded.trees[1].discard_below, bytes_of_text("below")));
     ck_assert_int_eq(manifest_encode(&decoded, &again, &again_size), STATUS_OK);
@@ -102,7 +104,7 @@ static void spoil(struct sample *sample, int way)
 {
     switch (way) {
     case 0: /* a level below 0 overlaps */
-        sample->tables[3].key_min = bytes_of_text("k");
+        sample->tables[3].smallest = bytes_of_text("k");
         break;
     case 1: /* level 0 is not newest first */
         sample->tables[1].version_max = 80;
@@ -117,10 +119,10 @@ static void spoil(struct sample *sample, int way)
         sample->tables[0].version_max = 100;
         break;
     case 5: /* keys out of order */
-        sample->tables[0].key_min = bytes_of_text("xx");
+        sample->tables[0].smallest = bytes_of_text("xx");
         break;
     case 6:
-        sample->tables[2].size = 0;
+        sample->tables[2].file_size = 0;
         break;
     case 7:
         sample->tables[2].entries_count = 0;

@@ -6,13 +6,13 @@
 static struct table_file *make_file(uint64_t number, const char *min, const char *max,
                                     uint64_t version_min, uint64_t version_max)
 {
-    struct manifest_table info = {.number = number,
-                                  .size = 100,
-                                  .entries_count = 1,
-                                  .version_min = version_min,
-                                  .version_max = version_max,
-                                  .key_min = bytes_of_text(min),
-                                  .key_max = bytes_of_text(max)};
+    struct table_info info = {.number = number,
+                              .file_size = 100,
+                              .entries_count = 1,
+                              .version_min = version_min,
+                              .version_max = version_max,
+                              .smallest = bytes_of_text(min),
+                              .largest = bytes_of_text(max)};
     struct table_file *file = table_file_create(0, &info);
     ck_assert_ptr_nonnull(file);
     return file;

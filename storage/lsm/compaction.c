@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/lsm/compaction.h"
+
+#include <stdlib.h>
+
+#include "proto/base/assert.h"
+#include "storage/lsm/output.h"
+#include "storage/lsm/table_scanner.h"
+
+/* Tables that are read one after the other: one of level 0, or the run of another level. */
+struct merge_source {
+    struct table_scanner **scanners;
+    struct table_file *const *files; /* the same, for words */
+    uint32_t count;
+    uint32_t at;
+    bool standing; /* on `entry`; else it is to move on, or has ended */
+    struct lsm_entry entry;
+};
+
+struct compaction_job {
+    struct lsm_job job;
+    struct version_set *set; /* of the beginning: holds the inputs, and tells what is below */
+    struct compaction_pick pick;
+    struct table_scanner **scanners; /* of all inputs: upper, then lower */
+    struct merge_source *sources;
+    uint32_t sources_count;
+    bool space_checked;
+    struct output output;
+    uint8_t discard[lsm_key_size_max];
+};
+
+static uint64_t inputs_size(const struct compaction_pick *pick)
+{
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < pick->upper_count; i++)
+        size += pick->upper[i]->info.file_size;
+    for (uint32_t i = 0; i < pick->lower_count; i++)
+        size += pick->lower[i]->info.file_size;
+    return size;
+}
+
+static void lock_inputs(const struct compaction_pick *pick, bool locked)
+{
+    for (uint32_t i = 0; i < pick->upper_count; i++) {
+        ASSERT(pick->upper[i]->locked != locked);
+        pick->upper[i]->locked = locked;
+    }
+    for (uint32_t i = 0; i < pick->lower_count; i++) {
+        ASSERT(pick->lower[i]->locked != locked);
+        pick->lower[i]->locked = locked;
+    }
+}
+
+/* ---- Merging ---- */
+
+static enum status source_settle(struct merge_source *source, struct io *io)
+{
+    while (!source->standing && source->at < source->count) {
+        enum status status = table_scanner_next(source->scanners[source->at], io, &source->entry);
+        if (status == STATUS_END) {
+            source->at++;
+            continue;
+        }
+        if (status != STATUS_OK)
+            return status;
+        source->standing = true;
+    }
+    return STATUS_OK;
+}
+
+static enum status settle(struct compaction_job *compaction, struct io *io)
+{
+    for (uint32_t i = 0; i < compaction->sources_count; i++) {
+        struct merge_source *source = &compaction->sources[i];
+        enum status status = source_settle(source, io);
+        if (status != STATUS_OK)
+            return error_set(&compaction->job.error, status, "Compacting %s: %s.",
+                             table_file_path(source->files[source->at]->table),
+                             status_text(status));
+    }
+    return STATUS_OK;
+}
+
+static struct merge_source *smallest(struct compaction_job *compaction)
+{
+    struct merge_source *least = NULL;
+    for (uint32_t i = 0; i < compaction->sources_count; i++) {
+        struct merge_source *source = &compaction->sources[i];
+        if (source->standing &&
+            (least == NULL || lsm_entry_order(source->entry.key, source->entry.version,
+                                              least->entry.key, least->entry.version) < 0))
+            least = source;
+    }
+    return least;
+}
+
+/* END: all inputs are worked off. */
+static enum status merge(struct compaction_job *compaction, struct io *io)
+{
+    for (size_t size = 0; size < lsm_job_step_size;) {
+        enum status status = settle(compaction, io);
+        if (status != STATUS_OK)
+            return status;
+        struct merge_source *source = smallest(compaction);
+        if (source == NULL)
+            return STATUS_END;
+        size += source->entry.key.size + source->entry.value.size + sizeof(uint64_t);
+        status = output_add(&compaction->output, io, &source->entry);
+        if (status != STATUS_OK)
+            return status;
+        source->standing = false;
+    }
+    return STATUS_OK;
+}
+
+/* The outputs take at most about what the inputs do. */
+static enum status check_space(struct compaction_job *compaction, struct io *io)
+{
+    struct io_space space;
+    compaction->space_checked = true;
+    enum status status = io_space(io, compaction->job.lsm->directory, &space);
+    if (status == STATUS_OK && space.free_size < inputs_size(&compaction->pick))
+        status = STATUS_DISK_FULL;
+    return status;
+}
+
+static bool compaction_step(struct lsm_job *job, struct io *worker_io)
+{
+    struct compaction_job *compaction = (struct compaction_job *)job;
+    enum status status = STATUS_OK;
+    if (!compaction->space_checked)
+        status = check_space(compaction, worker_io);
+    if (status == STATUS_OK)
+        status = merge(compaction, worker_io);
+    if (status == STATUS_OK)
+        return false;
+    if (status == STATUS_END)
+        status = output_tree_end(&compaction->output, worker_io, &job->error);
+    if (status == STATUS_OK)
+        status = output_flush(&compaction->output, worker_io);
+    if (status != STATUS_OK)
+        output_remove(&compaction->output, worker_io);
+    return job_finish(job, status, "Compacting tables in", job->lsm->directory);
+}
+
+/* ---- Its life ---- */
+
+static void compaction_free(struct compaction_job *compaction)
+{
+    struct lsm *lsm = compaction->job.lsm;
+    uint32_t count = compaction->pick.upper_count + compaction->pick.lower_count;
+    for (uint32_t i = 0; compaction->scanners != NULL && i < count; i++)
+        table_scanner_close(compaction->scanners[i]);
+    free(compaction->scanners);
+    free(compaction->sources);
+    version_edit_free(&compaction->job.edit);
+    version_set_release(compaction->set, &lsm->obsolete);
+    free(compaction);
+}
+
+static void compaction_abandon(struct lsm_job *job, struct io *io)
+{
+    struct compaction_job *compaction = (struct compaction_job *)job;
+    lock_inputs(&compaction->pick, false);
+    job->lsm->compactions_count--;
+    output_remove(&compaction->output, io);
+    job_close_outputs(job);
+    compaction_free(compaction);
+}
+
+static enum status fill_edit(struct compaction_job *compaction)
+{
+    struct lsm_job *job = &compaction->job;
+    const struct compaction_pick *pick = &compaction->pick;
+    for (uint32_t i = 0; i < pick->upper_count; i++)
+        if (!version_edit_remove(&job->edit, pick->upper[i], pick->level))
+            return STATUS_NO_MEMORY;
+    for (uint32_t i = 0; i < pick->lower_count; i++)
+        if (!version_edit_remove(&job->edit, pick->lower[i], pick->level + 1))
+            return STATUS_NO_MEMORY;
+    if (!pick->moves)
+        return output_install(&compaction->output, job, pick->level + 1);
+    for (uint32_t i = 0; i < pick->upper_count; i++)
+        if (!version_edit_add(&job->edit, pick->upper[i], pick->level + 1))
+            return STATUS_NO_MEMORY;
+    return STATUS_OK;
+}
+
+static enum status compaction_returned(struct lsm_job *job, struct error *error)
+{
+    struct compaction_job *compaction = (struct compaction_job *)job;
+    struct lsm *lsm = job->lsm;
+    uint64_t size = compaction->output.written_size;
+    enum status status = fill_edit(compaction);
+    if (status != STATUS_OK) {
+        compaction_abandon(job, lsm->io);
+        return error_set(error, status, "Installing a compaction of %s: %s.", lsm->directory,
+                         status_text(status));
+    }
+    lsm->statistics.compacted_size += size;
+    lsm->statistics.compactions_count++;
+    job_await_install(job);
+    return STATUS_OK;
+}
+
+static void compaction_installed(struct lsm_job *job)
+{
+    struct compaction_job *compaction = (struct compaction_job *)job;
+    lock_inputs(&compaction->pick, false);
+    job->lsm->compactions_count--;
+    compaction_free(compaction);
+}
+
+static const struct job_operations compaction_operations = {
+    .step = compaction_step,
+    .returned = compaction_returned,
+    .installed = compaction_installed,
+    .abandon = compaction_abandon,
+};
+
+/* ---- Beginning ---- */
+
+/* Level 0's tables are a source each, as they overlap; those of another level are one. */
+static bool open_sources(struct compaction_job *compaction)
+{
+    const struct compaction_pick *pick = &compaction->pick;
+    uint32_t count = pick->upper_count + pick->lower_count;
+    uint32_t single = pick->level == 0 ? pick->upper_count : 0;
+    compaction->scanners = calloc(count, sizeof(struct table_scanner *));
+    compaction->sources = calloc(single + 2, sizeof *compaction->sources);
+    if (compaction->scanners == NULL || compaction->sources == NULL)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        struct table_file *file =
+            i < pick->upper_count ? pick->upper[i] : pick->lower[i - pick->upper_count];
+        if (table_scanner_open(file->table, &compaction->scanners[i]) != STATUS_OK)
+            return false;
+    }
+    for (uint32_t i = 0; i < single; i++)
+        compaction->sources[compaction->sources_count++] = (struct merge_source){
+            .scanners = &compaction->scanners[i], .files = &pick->upper[i], .count = 1};
+    if (single == 0)
+        compaction->sources[compaction->sources_count++] = (struct merge_source){
+            .scanners = compaction->scanners, .files = pick->upper, .count = pick->upper_count};
+    if (pick->lower_count != 0)
+        compaction->sources[compaction->sources_count++] =
+            (struct merge_source){.scanners = compaction->scanners + pick->upper_count,
+                                  .files = pick->lower,
+                                  .count = pick->lower_count};
+    return true;
+}
+
+static void set_output(struct compaction_job *compaction)
+{
+    struct lsm *lsm = compaction->job.lsm;
+    struct output *output = &compaction->output;
+    struct bytes discard = lsm_discard_key(lsm, compaction->pick.tree);
+    bytes_copy(compaction->discard, discard);
+    output->horizon = lsm->horizon;
+    output->discard = bytes_of(compaction->discard, discard.size);
+    output->cut_size = lsm->options.table_size;
+    output->below = compaction->set->trees[compaction->pick.tree];
+    output->below_level = compaction->pick.level + 2;
+    output_tree_begin(output, compaction->pick.tree);
+}
+
+/* Twice what the inputs would be cut into, as other cuts and less compression are possible. */
+static uint64_t numbers_needed(const struct lsm *lsm, const struct compaction_pick *pick)
+{
+    uint64_t count = inputs_size(pick) / lsm->options.table_size * 2 + 8;
+    return count < lsm_numbers_reserved ? count : lsm_numbers_reserved;
+}
+
+bool compaction_begin(struct lsm *lsm, bool level0)
+{
+    struct compaction_pick pick;
+    uint64_t number = 0;
+    if (lsm->compactions_count >= lsm_compactions_max || !compaction_choose(lsm, level0, &pick))
+        return false;
+    uint64_t numbers_count = pick.moves ? 0 : numbers_needed(lsm, &pick);
+    if (!job_numbers_take(lsm, numbers_count, &number))
+        return false;
+    struct compaction_job *compaction = calloc(1, sizeof *compaction);
+    if (compaction == NULL) {
+        jobs_retry_later(lsm);
+        return false;
+    }
+    compaction->pick = pick;
+    compaction->set = version_set_hold(lsm->current);
+    output_init(&compaction->output, lsm);
+    compaction->output.number_next = number;
+    compaction->output.numbers_end = number + numbers_count;
+    job_init(&compaction->job, lsm, &compaction_operations, level0 ? JOB_LEVEL0 : JOB_LEVELS);
+    lock_inputs(&pick, true);
+    lsm->compactions_count++;
+    set_output(compaction);
+    bool ready = pick.moves ? fill_edit(compaction) == STATUS_OK : open_sources(compaction);
+    if (!ready) {
+        list_remove(&compaction->job.link);
+        compaction_abandon(&compaction->job, lsm->io);
+        jobs_retry_later(lsm);
+        return false;
+    }
+    if (pick.moves)
+        job_await_install(&compaction->job);
+    return true;
+}
+
+/* ---- Whole tables of discarded keys ---- */
+
+static void discard_unlock(struct lsm_job *job)
+{
+    for (size_t i = 0; i < job->edit.count; i++)
+        job->edit.changes[i].file->locked = false;
+    version_edit_free(&job->edit);
+    free(job);
+}
+
+static void discard_abandon(struct lsm_job *job, struct io *io)
+{
+    (void)io;
+    discard_unlock(job);
+}
+
+static const struct job_operations discard_operations = {
+    .installed = discard_unlock,
+    .abandon = discard_abandon,
+};
+
+static void discard_level(struct lsm *lsm, struct lsm_job *job, unsigned tree, unsigned number)
+{
+    const struct level *level = &lsm->current->trees[tree]->levels[number];
+    struct bytes key = lsm_discard_key(lsm, tree);
+    for (uint32_t i = 0; i < level->count; i++) {
+        struct table_file *file = level->files[i];
+        if (!file->locked && bytes_compare(file->info.largest, key) < 0 &&
+            version_edit_remove(&job->edit, file, number))
+            file->locked = true;
+    }
+}
+
+void compaction_discard(struct lsm *lsm)
+{
+    struct lsm_job *job = calloc(1, sizeof *job);
+    if (job == NULL)
+        return; /* it is tried again with the next key or installation */
+    for (unsigned t = 0; t < lsm->trees_count; t++)
+        for (unsigned l = 0; lsm->discards[t] != NULL && l < lsm_levels_count; l++)
+            discard_level(lsm, job, t, l);
+    if (job->edit.count == 0) {
+        free(job);
+        return;
+    }
+    job_init(job, lsm, &discard_operations, JOB_LEVELS);
+    job_await_install(job);
+    lsm_work(lsm);
+}

@@ -16,6 +16,7 @@
 #include "storage/lsm/cache.h"
 #include "storage/lsm/entry.h"
 #include "storage/lsm/lsm.h"
+#include "storage/lsm/table_block.h"
 #include "storage/seal/registry.h"
 
 struct table;
@@ -82,19 +83,15 @@ MUST_CHECK enum status table_get(struct table *table, struct lsm_wait *wait, str
                                  struct lsm_entry *entry);
 
 /* A place in a table, for the core's thread. Pins at most two blocks: the data block it stands in
- * and that one's index. Fields are private. */
+ * and that one's index. Not to be copied. Fields are private. */
 struct table_cursor {
     struct table *table;
-    uint64_t since;            /* see table_cursor_init() */
-    struct cache_block *index; /* of `partition`; NULL: none pinned */
-    struct cache_block *data;  /* NULL: stands nowhere */
-    uint32_t partition;        /* in the top-level index */
-    uint32_t block;            /* in the partition */
-    uint32_t position;         /* of the entry: bytes, or an ordinal (kind fixed) */
-    uint32_t position_next;    /* of the entry after it */
-    uint32_t restart;          /* kind bytes: the restart point at or before the entry */
-    uint32_t key_size;
-    uint8_t key[lsm_key_size_max]; /* kind bytes: of the entry */
+    uint64_t since;               /* see table_cursor_init() */
+    struct cache_block *index;    /* of `partition`; NULL: none pinned */
+    struct cache_block *data;     /* NULL: stands nowhere */
+    uint32_t partition;           /* in the top-level index */
+    uint32_t block;               /* in the partition */
+    struct table_block_cursor at; /* in the data block */
 };
 
 /* The table outlives the cursor. Blocks, and partitions of blocks, whose versions are all at or

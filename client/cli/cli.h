@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The `strait` command: what its subcommands share.
+ *
+ * A command is a row of a table (commands.c): noun, verb, usage, a function. Each file of commands
+ * holds one noun or one job. A command reads its own options with cli_options(), talks to the server
+ * through cli_handle(), and prints text, or with --json exactly one JSON document, on standard
+ * output. What went wrong goes to standard error, and the exit status says of which kind. */
+#ifndef CLIENT_CLI_CLI_H
+#define CLIENT_CLI_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "client/strait.h"
+
+#define STRAIT_CLI_VERSION "0.1.0"
+
+enum cli_exit {
+    CLI_DONE = 0,
+    CLI_REFUSED = 1,     /* by the server, or what was looked for is not there */
+    CLI_USAGE = 2,
+    CLI_UNREACHABLE = 3, /* no server, or no profile to find one by */
+    CLI_UNKNOWN = 4,     /* outcome unknown; the transaction's token is told */
+};
+
+struct cli {
+    /* Global options. */
+    const char *endpoint;
+    const char *profile;
+    uint32_t timeout_ms; /* 0: the library's default */
+    bool json;
+    bool quiet;          /* no progress */
+
+    const struct command *command; /* the one that runs */
+    strait *handle;                /* opened at first use */
+    bool in_shell;
+};
+
+/* One option of a command: "--name VALUE", or a flag where `value` is NULL. */
+struct cli_option {
+    const char *name;   /* without the dashes */
+    const char **value; /* where its text goes */
+    bool *flag;         /* or: set to true */
+};
+
+struct command {
+    const char *noun;
+    const char *verb; /* NULL: the noun is the command */
+    const char *arguments; /* "TABLE KEY [--hex]" */
+    const char *summary;   /* one line */
+    const char *details;   /* NULL, or lines for its --help */
+    enum cli_exit (*run)(struct cli *cli, int count, char **arguments);
+};
+
+/* The table, ended by a row whose noun is NULL. */
+extern const struct command cli_commands[];
+
+/* Runs one command line, without the program's name. */
+enum cli_exit cli_run(struct cli *cli, int count, char **arguments);
+
+/* Separates options from positional arguments, which are moved to the front. Returns how many there are,
+ * or -1 after having said what is wrong. "--" ends the options. */
+int cli_options(struct cli *cli, const struct cli_option *options, int count, char **arguments);
+
+/* Says what is wrong and how the command is used; returns CLI_USAGE. */
+enum cli_exit cli_usage(struct cli *cli, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The handle, opened from the profile and the global options. NULL: it was said why, and `*exit`
+ * is set. */
+strait *cli_handle(struct cli *cli, enum cli_exit *exit);
+
+/* Says an error of the library's, as text or JSON, and gives its exit status. */
+enum cli_exit cli_error(struct cli *cli, const struct strait_error *error);
+
+/* The same for a failure of our own. */
+enum cli_exit cli_fail(struct cli *cli, enum cli_exit exit, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Prints a document on standard output and gives up its reference; returns CLI_DONE. */
+enum cli_exit cli_print_json(json_t *document);
+
+/* A whole number within bounds, or false (nothing is said). */
+bool cli_parse_u64(const char *text, uint64_t low, uint64_t high, uint64_t *value);
+bool cli_parse_i64(const char *text, int64_t *value);
+
+/* "10s", "5m", "250ms", "2h", "1d"; false where it is none. */
+bool cli_parse_duration(const char *text, uint64_t *duration_ms);
+
+/* Bytes as text for people: what is valid, printable UTF-8 stays; all else as \xNN, and a backslash
+ * twice. */
+void cli_print_bytes(FILE *to, struct strait_bytes bytes);
+
+/* For JSON: under `name` where the bytes are valid UTF-8, else in hex under `name`_hex. */
+void cli_json_bytes(json_t *object, const char *name, struct strait_bytes bytes);
+
+/* Whether the bytes are valid UTF-8 without control characters other than tab and newline. */
+bool cli_is_text(struct strait_bytes bytes);
+
+/* A record as a JSON object. */
+json_t *cli_json_record(const struct strait_record *record);
+
+/* "2026-11-21T10:00:00.123Z" of nanoseconds since 1970; `text` of at least 32 bytes. */
+void cli_format_time(uint64_t time_ns, char text[32]);
+
+/* ---- The commands, by file ---- */
+
+enum cli_exit cli_get(struct cli *cli, int count, char **arguments); /* data.c */
+enum cli_exit cli_put(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_del(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_add(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_scan(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_table_create(struct cli *cli, int count, char **arguments); /* schema.c */
+enum cli_exit cli_table_drop(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_table_list(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_index_create(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_index_drop(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_index_list(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_index_scan(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_txn_status(struct cli *cli, int count, char **arguments); /* admin.c */
+enum cli_exit cli_txn_list(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_txn_cancel(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_status(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_check(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_ping(struct cli *cli, int count, char **arguments);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of commands. */
+#include "client/cli/cli.h"
+
+const struct command cli_commands[] = {
+    {"get", NULL, "TABLE KEY [--raw] [--hex]", "prints a record's value",
+     "  --raw   the value's bytes as they are, without a newline\n"
+     "  --hex   KEY is given in hexadecimal\n",
+     cli_get},
+    {"put", NULL, "TABLE KEY VALUE [--ttl TIME] [--index NAME=KEY]... [--if-absent] [--hex]",
+     "writes a record",
+     "  VALUE          the value; `-` reads it from standard input\n"
+     "  --ttl TIME     the record goes that long after the commit: 90s, 15m, 12h, 30d\n"
+     "  --index N=K    an entry in index N under key K; up to 16\n"
+     "  --if-absent    only where there is no such record yet\n"
+     "  --if-version V only where the record's version is V\n"
+     "  --hex          KEY is given in hexadecimal\n",
+     cli_put},
+    {"del", NULL, "TABLE KEY [--if-exists] [--hex]", "deletes a record",
+     "  --if-exists   refused where there is no such record\n"
+     "  --hex         KEY is given in hexadecimal\n",
+     cli_del},
+    {"add", NULL, "TABLE KEY AMOUNT [--min N] [--max N] [--initial N] [--must-exist]",
+     "adds to a record that holds a number",
+     "  --min N, --max N   refused where the result would leave these bounds\n"
+     "  --initial N        stands for a record that does not exist (0)\n"
+     "  --must-exist       refused where there is no such record\n",
+     cli_add},
+    {"scan", NULL, "TABLE [--from KEY] [--to KEY] [--prefix P] [--limit N] [--reverse] [--keys]",
+     "prints the records of a range, in order",
+     "  --from KEY   begins at KEY          --to KEY   ends before KEY\n"
+     "  --prefix P   only keys that begin with P\n"
+     "  --limit N    at most N records (100; 0: all)\n"
+     "  --reverse    from the end           --keys     without values\n",
+     cli_scan},
+    {"table", "create", "TABLE", "makes a table", NULL, cli_table_create},
+    {"table", "drop", "TABLE", "drops a table and all its records", NULL, cli_table_drop},
+    {"table", "list", "", "lists the tables and their indexes", NULL, cli_table_list},
+    {"index", "create", "TABLE INDEX [--unique]", "makes an index of a table", NULL,
+     cli_index_create},
+    {"index", "drop", "TABLE INDEX", "drops an index", NULL, cli_index_drop},
+    {"index", "list", "[TABLE]", "lists indexes", NULL, cli_index_list},
+    {"index", "scan", "TABLE INDEX [KEY] [--from KEY] [--to KEY] [--prefix P] [--limit N]",
+     "prints the records under an index key, or a range of an index",
+     "  KEY          exactly this key of the index; else the options of `strait scan`,\n"
+     "               on the index's keys\n",
+     cli_index_scan},
+    {"txn", "status", "TOKEN", "tells what became of a transaction", NULL, cli_txn_status},
+    {"txn", "list", "", "lists open snapshots: who pins which version", NULL, cli_txn_list},
+    {"txn", "cancel", "SNAPSHOT", "ends a snapshot of anybody's", NULL, cli_txn_cancel},
+    {"status", NULL, "", "tells how the server is", NULL, cli_status},
+    {"ping", NULL, "", "tells whether the server answers, and as whom it knows you", NULL,
+     cli_ping},
+    {"check", NULL, "", "verifies all that the server has on disk", NULL, cli_check},
+    {0},
+};

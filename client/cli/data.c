@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Records: get, put, del, add, scan. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/cli/cli.h"
+#include "client/cli/range.h"
+
+enum { value_size_max = 1024 * 1024, indexes_max = 16 };
+
+/* A key argument: its text, or with --hex the bytes that it spells. False: it was said why. */
+static bool key_of(struct cli *cli, char *text, bool hex, struct strait_bytes *key)
+{
+    *key = strait_text(text);
+    if (hex && !cli_decode_hex(text, key)) {
+        cli_usage(cli, "`%s` is not hexadecimal", text);
+        return false;
+    }
+    return true;
+}
+
+enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
+{
+    bool raw = false;
+    bool hex = false;
+    const struct cli_option options[] = {{"raw", NULL, &raw}, {"hex", NULL, &hex}, {0}};
+    struct strait_records *records = NULL;
+    struct strait_error error;
+    struct strait_bytes key;
+    enum cli_exit exit = CLI_DONE;
+
+    count = cli_options(cli, options, count, arguments);
+    if (count < 0)
+        return CLI_USAGE;
+    if (count != 2)
+        return cli_usage(cli, "a table and a key are needed");
+    if (!key_of(cli, arguments[1], hex, &key))
+        return CLI_USAGE;
+    strait *handle = cli_handle(cli, &exit);
+    if (handle == NULL)
+        return exit;
+    if (strait_get(handle, NULL, arguments[0], key, 0, &records, &error) != STRAIT_OK)
+        return cli_error(cli, &error);
+    if (cli->json) {
+        exit = cli_print_json(cli_json_record(&records->items[0]));
+    } else if (raw) {
+        fwrite(records->items[0].value.data, 1, records->items[0].value.size, stdout);
+    } else {
+        cli_print_bytes(stdout, records->items[0].value);
+        putchar('\n');
+    }
+    strait_free(records);
+    return exit;
+}
+
+/* ---- Writes ---- */
+
+/* Commits, says so, and frees the transaction. */
+static enum cli_exit commit(struct cli *cli, strait_txn *txn, const char *done)
+{
+    struct strait_commit_result result;
+    struct strait_error error = {0};
+    enum cli_exit exit = CLI_DONE;
+    strait *handle = cli_handle(cli, &exit);
+
+    if (handle == NULL) {
+        strait_txn_free(txn);
+        return exit;
+    }
+    enum strait_status status = strait_commit(handle, txn, 0, &result, &error);
+    strait_txn_free(txn);
+    if (status != STRAIT_OK)
+        return cli_error(cli, &error);
+    if (cli->json) {
+        json_t *document = json_object();
+        char when[32];
+        cli_format_time(result.log_time_ns, when);
+        json_object_set_new(document, "version", json_integer((json_int_t)result.version));
+        json_object_set_new(document, "time", json_string(when));
+        json_object_set_new(document, "txn", json_string(result.txn));
+        json_object_set_new(document, "repeated", json_boolean(result.repeated));
+        return cli_print_json(document);
+    }
+    printf("%s (version %" PRIu64 ")\n", done, result.version);
+    return CLI_DONE;
+}
+
+/* "--index NAME=KEY" may come several times: takes them out of the arguments. -1: it was said why. */
+static int take_indexes(struct cli *cli, int count, char **arguments,
+                        struct strait_index_entry entries[indexes_max], size_t *entries_count)
+{
+    int kept = 0;
+    *entries_count = 0;
+    for (int i = 0; i < count; i++) {
+        char *pair = NULL;
+        if (strcmp(arguments[i], "--index") == 0 && i + 1 < count)
+            pair = arguments[++i];
+        else if (strncmp(arguments[i], "--index=", 8) == 0)
+            pair = arguments[i] + 8;
+        if (pair == NULL) {
+            arguments[kept++] = arguments[i];
+            continue;
+        }
+        char *equals = strchr(pair, '=');
+        if (equals == NULL || *entries_count == indexes_max) {
+            cli_usage(cli, equals == NULL ? "--index %s: NAME=KEY is needed"
+                                          : "--index %s: at most 16 are possible",
+                      pair);
+            return -1;
+        }
+        *equals = 0;
+        entries[*entries_count].index = pair;
+        entries[*entries_count].key = strait_text(equals + 1);
+        (*entries_count)++;
+    }
+    return kept;
+}
+
+/* The value's bytes: the argument's, or all of standard input. `*memory` is to be freed. */
+static bool read_value(struct cli *cli, const char *argument, struct strait_bytes *value,
+                       char **memory)
+{
+    *memory = NULL;
+    *value = strait_text(argument);
+    if (strcmp(argument, "-") != 0)
+        return true;
+    *memory = malloc(value_size_max + 1);
+    if (*memory == NULL)
+        return false;
+    size_t size = fread(*memory, 1, value_size_max + 1, stdin);
+    if (size > value_size_max || ferror(stdin)) {
+        cli_fail(cli, CLI_REFUSED, size > value_size_max
+                                       ? "standard input holds more than 1 MiB, which is a value's limit"
+                                       : "standard input cannot be read");
+        free(*memory);
+        *memory = NULL;
+        return false;
+    }
+    *value = strait_bytes(*memory, size);
+    return true;
+}
+
+enum cli_exit cli_put(struct cli *cli, int count, char **arguments)
+{
+    const char *ttl = NULL;
+    const char *version_text = NULL;
+    bool absent = false;
+    bool hex = false;
+    const struct cli_option options[] = {{"ttl", &ttl, NULL},
+                                         {"if-version", &version_text, NULL},
+                                         {"if-absent", NULL, &absent},
+                                         {"hex", NULL, &hex},
+                                         {0}};
+    struct strait_index_entry entries[indexes_max];
+    struct strait_put_options put = {0};
+    struct strait_bytes key;
+    struct strait_bytes value;
+    uint64_t version = 0;
+    char *memory;
+
+    count = take_indexes(cli, count, arguments, entries, &put.indexes_count);
+    count = count < 0 ? count : cli_options(cli, options, count, arguments);
+    if (count < 0)
+        return CLI_USAGE;
+    if (count != 3)
+        return cli_usage(cli, "a table, a key and a value are needed");
+    if (ttl != NULL && (!cli_parse_duration(ttl, &put.ttl_ms) || put.ttl_ms == 0))
+        return cli_usage(cli, "--ttl %s: a time such as 90s, 15m, 12h or 30d is needed", ttl);
+    if (version_text != NULL && !cli_parse_u64(version_text, 1, UINT64_MAX, &version))
+        return cli_usage(cli, "--if-version %s: a version is a positive whole number",
+                         version_text);
+    if (!key_of(cli, arguments[1], hex, &key))
+        return CLI_USAGE;
+    if (!read_value(cli, arguments[2], &value, &memory))
+        return CLI_REFUSED;
+    put.indexes = entries;
+    strait_txn *txn = strait_txn_new();
+    /* Errors of gathering are told by the commit. */
+    if (absent)
+        (void)strait_txn_require_absent(txn, arguments[0], key);
+    if (version_text != NULL)
+        (void)strait_txn_require_version(txn, arguments[0], key, version);
+    (void)strait_txn_put(txn, arguments[0], key, value, &put);
+    free(memory);
+    return commit(cli, txn, "written");
+}
+
+enum cli_exit cli_del(struct cli *cli, int count, char **arguments)
+{
+    bool exists = false;
+    bool hex = false;
+    const struct cli_option options[] = {{"if-exists", NULL, &exists}, {"hex", NULL, &hex}, {0}};
+    struct strait_bytes key;
+
+    count = cli_options(cli, options, count, arguments);
+    if (count < 0)
+        return CLI_USAGE;
+    if (count != 2)
+        return cli_usage(cli, "a table and a key are needed");
+    if (!key_of(cli, arguments[1], hex, &key))
+        return CLI_USAGE;
+    strait_txn *txn = strait_txn_new();
+    if (exists)
+        (void)strait_txn_require_exists(txn, arguments[0], key);
+    (void)strait_txn_del(txn, arguments[0], key);
+    return commit(cli, txn, "deleted");
+}
+
+enum cli_exit cli_add(struct cli *cli, int count, char **arguments)
+{
+    const char *minimum = NULL;
+    const char *maximum = NULL;
+    const char *initial = NULL;
+    struct strait_add_options add = {0};
+    const struct cli_option options[] = {{"min", &minimum, NULL},
+                                         {"max", &maximum, NULL},
+                                         {"initial", &initial, NULL},
+                                         {"must-exist", NULL, &add.must_exist},
+                                         {0}};
+    int64_t amount;
+
+    count = cli_options(cli, options, count, arguments);
+    if (count < 0)
+        return CLI_USAGE;
+    if (count != 3)
+        return cli_usage(cli, "a table, a key and an amount are needed");
+    add.has_minimum = minimum != NULL;
+    add.has_maximum = maximum != NULL;
+    if (!cli_parse_i64(arguments[2], &amount) ||
+        (minimum != NULL && !cli_parse_i64(minimum, &add.minimum)) ||
+        (maximum != NULL && !cli_parse_i64(maximum, &add.maximum)) ||
+        (initial != NULL && !cli_parse_i64(initial, &add.initial)))
+        return cli_usage(cli, "the amount and the bounds are whole numbers of 64 bits");
+    strait_txn *txn = strait_txn_new();
+    (void)strait_txn_add(txn, arguments[0], strait_text(arguments[1]), amount, &add);
+    return commit(cli, txn, "added");
+}
+
+/* ---- Scans ---- */
+
+enum cli_exit cli_scan(struct cli *cli, int count, char **arguments)
+{
+    struct cli_range range = {0};
+    enum cli_exit exit;
+
+    count = cli_range_options(cli, &range, count, arguments);
+    if (count < 0)
+        return CLI_USAGE;
+    if (count != 1)
+        return cli_usage(cli, "a table is needed");
+    range.range.table = arguments[0];
+    exit = cli_range_scan(cli, &range);
+    cli_range_free(&range);
+    return exit;
+}

@@ -140,9 +140,9 @@ enum cli_exit cli_ping(struct cli *cli, int count, char **arguments)
 
 static void print_progress(const struct strait_check *check)
 {
-    double share = check->total_size_bytes == 0
-                       ? 0
-                       : 100.0 * (double)check->checked_size_bytes / (double)check->total_size_bytes;
+    double share = check->total_size_bytes == 0 ? 0
+                                                : 100.0 * (double)check->checked_size_bytes /
+                                                      (double)check->total_size_bytes;
     fprintf(stderr, "\rchecking: %5.1f %% of %.1f MiB ", share > 100 ? 100 : share,
             (double)check->total_size_bytes / (1 << 20));
 }
@@ -224,9 +224,9 @@ enum cli_exit cli_check(struct cli *cli, int count, char **arguments)
 enum cli_exit cli_txn_status(struct cli *cli, int count, char **arguments)
 {
     static const char *const states[] = {"unknown", "committed", "refused", "expired"};
-    static const char *const texts[] = {
-        "no outcome is known: it never came, or has not come yet", "committed",
-        "refused: nothing of it was done", "older than what is kept: its outcome cannot be told"};
+    static const char *const texts[] = {"no outcome is known: it never came, or has not come yet",
+                                        "committed", "refused: nothing of it was done",
+                                        "older than what is kept: its outcome cannot be told"};
     struct strait_outcome outcome;
     struct strait_error error;
     enum cli_exit exit = CLI_DONE;

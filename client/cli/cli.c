@@ -6,11 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char intro_text[] =
-    "strait: the command for Strait, a transactional datastore\n"
-    "\n"
-    "  strait [OPTIONS] COMMAND [ARGUMENTS]\n"
-    "\n";
+static const char intro_text[] = "strait: the command for Strait, a transactional datastore\n"
+                                 "\n"
+                                 "  strait [OPTIONS] COMMAND [ARGUMENTS]\n"
+                                 "\n";
 
 static const char options_text[] =
     "\nOptions, before or after the command:\n"
@@ -82,8 +81,9 @@ static void print_error(struct cli *cli, const char *status, const char *text, c
 {
     fprintf(stderr, "strait: %s\n", text);
     if (token != NULL && token[0] != 0)
-        fprintf(stderr, "strait: the transaction's token is %s; `strait txn status %s` tells what "
-                        "became of it\n",
+        fprintf(stderr,
+                "strait: the transaction's token is %s; `strait txn status %s` tells what "
+                "became of it\n",
                 token, token);
     if (cli->json) {
         json_t *document = json_object();

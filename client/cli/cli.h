@@ -2,9 +2,10 @@
 /* The `strait` command: what its subcommands share.
  *
  * A command is a row of a table (commands.c): noun, verb, usage, a function. Each file of commands
- * holds one noun or one job. A command reads its own options with cli_options(), talks to the server
- * through cli_handle(), and prints text, or with --json exactly one JSON document, on standard
- * output. What went wrong goes to standard error, and the exit status says of which kind. */
+ * holds one noun or one job. A command reads its own options with cli_options(), talks to the
+ * server through cli_handle(), and prints text, or with --json exactly one JSON document, on
+ * standard output. What went wrong goes to standard error, and the exit status says of which kind.
+ */
 #ifndef CLIENT_CLI_CLI_H
 #define CLIENT_CLI_CLI_H
 
@@ -19,7 +20,7 @@
 
 enum cli_exit {
     CLI_DONE = 0,
-    CLI_REFUSED = 1,     /* by the server, or what was looked for is not there */
+    CLI_REFUSED = 1, /* by the server, or what was looked for is not there */
     CLI_USAGE = 2,
     CLI_UNREACHABLE = 3, /* no server, or no profile to find one by */
     CLI_UNKNOWN = 4,     /* outcome unknown; the transaction's token is told */
@@ -31,7 +32,7 @@ struct cli {
     const char *profile;
     uint32_t timeout_ms; /* 0: the library's default */
     bool json;
-    bool quiet;          /* no progress */
+    bool quiet; /* no progress */
 
     const struct command *command; /* the one that runs */
     strait *handle;                /* opened at first use */
@@ -47,7 +48,7 @@ struct cli_option {
 
 struct command {
     const char *noun;
-    const char *verb; /* NULL: the noun is the command */
+    const char *verb;      /* NULL: the noun is the command */
     const char *arguments; /* "TABLE KEY [--hex]" */
     const char *summary;   /* one line */
     const char *details;   /* NULL, or lines for its --help */
@@ -60,8 +61,8 @@ extern const struct command cli_commands[];
 /* Runs one command line, without the program's name. */
 enum cli_exit cli_run(struct cli *cli, int count, char **arguments);
 
-/* Separates options from positional arguments, which are moved to the front. Returns how many there are,
- * or -1 after having said what is wrong. "--" ends the options. */
+/* Separates options from positional arguments, which are moved to the front. Returns how many there
+ * are, or -1 after having said what is wrong. "--" ends the options. */
 int cli_options(struct cli *cli, const struct cli_option *options, int count, char **arguments);
 
 /* Says what is wrong and how the command is used; returns CLI_USAGE. */
@@ -125,5 +126,6 @@ enum cli_exit cli_txn_cancel(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_status(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_check(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_ping(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments); /* load.c */
 
 #endif

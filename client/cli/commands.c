@@ -52,5 +52,11 @@ const struct command cli_commands[] = {
     {"ping", NULL, "", "tells whether the server answers, and as whom it knows you", NULL,
      cli_ping},
     {"check", NULL, "", "verifies all that the server has on disk", NULL, cli_check},
+    {"load", "retail", "FILE [--initial-stock N]", "loads real orders, one transaction an invoice",
+     "  FILE   CSV, plain or gzip, with the columns InvoiceNo, StockCode, Description, Quantity,\n"
+     "         InvoiceDate, UnitPrice, CustomerID, Country\n"
+     "  --initial-stock N   units of each SKU before the first invoice that names it (1000000)\n"
+     "Loading a file again changes nothing; a load that was cut short is completed by the next.\n",
+     cli_load_retail},
     {0},
 };

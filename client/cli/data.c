@@ -86,7 +86,8 @@ static enum cli_exit commit(struct cli *cli, strait_txn *txn, const char *done)
     return CLI_DONE;
 }
 
-/* "--index NAME=KEY" may come several times: takes them out of the arguments. -1: it was said why. */
+/* "--index NAME=KEY" may come several times: takes them out of the arguments. -1: it was said why.
+ */
 static int take_indexes(struct cli *cli, int count, char **arguments,
                         struct strait_index_entry entries[indexes_max], size_t *entries_count)
 {
@@ -104,8 +105,9 @@ static int take_indexes(struct cli *cli, int count, char **arguments,
         }
         char *equals = strchr(pair, '=');
         if (equals == NULL || *entries_count == indexes_max) {
-            cli_usage(cli, equals == NULL ? "--index %s: NAME=KEY is needed"
-                                          : "--index %s: at most 16 are possible",
+            cli_usage(cli,
+                      equals == NULL ? "--index %s: NAME=KEY is needed"
+                                     : "--index %s: at most 16 are possible",
                       pair);
             return -1;
         }
@@ -130,9 +132,10 @@ static bool read_value(struct cli *cli, const char *argument, struct strait_byte
         return false;
     size_t size = fread(*memory, 1, value_size_max + 1, stdin);
     if (size > value_size_max || ferror(stdin)) {
-        cli_fail(cli, CLI_REFUSED, size > value_size_max
-                                       ? "standard input holds more than 1 MiB, which is a value's limit"
-                                       : "standard input cannot be read");
+        cli_fail(cli, CLI_REFUSED,
+                 size > value_size_max
+                     ? "standard input holds more than 1 MiB, which is a value's limit"
+                     : "standard input cannot be read");
         free(*memory);
         *memory = NULL;
         return false;

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/utf8.h"
 
 bool cli_parse_i64(const char *text, int64_t *value)
 {
@@ -64,25 +65,6 @@ void cli_format_time(uint64_t time_ns, char text[32])
     snprintf(text + used, 32 - used, ".%03uZ", (unsigned)(time_ns / 1000000 % 1000));
 }
 
-/* The size of the valid UTF-8 sequence at `at`, or 0: no overlong form, no surrogate, none past
- * U+10FFFF. */
-static size_t utf8_size(const unsigned char *at, size_t left)
-{
-    if (at[0] < 0x80)
-        return 1;
-    size_t size = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4 || size > left)
-        return 0;
-    for (size_t i = 1; i < size; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
-        (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f))
-        return 0;
-    return size;
-}
-
 /* C0 and C1 controls and DEL: they could move a terminal's cursor. */
 static bool is_control(const unsigned char *at, size_t size)
 {
@@ -94,7 +76,7 @@ bool cli_is_text(struct strait_bytes bytes)
 {
     const unsigned char *data = bytes.data;
     for (size_t i = 0; i < bytes.size;) {
-        size_t size = utf8_size(data + i, bytes.size - i);
+        size_t size = utf8_sequence_size(data + i, bytes.size - i);
         if (size == 0 || (is_control(data + i, size) && data[i] != '\n' && data[i] != '\t'))
             return false;
         i += size;
@@ -106,7 +88,7 @@ void cli_print_bytes(FILE *to, struct strait_bytes bytes)
 {
     const unsigned char *data = bytes.data;
     for (size_t i = 0; i < bytes.size;) {
-        size_t size = utf8_size(data + i, bytes.size - i);
+        size_t size = utf8_sequence_size(data + i, bytes.size - i);
         if (size == 0 || is_control(data + i, size)) {
             fprintf(to, "\\x%02x", data[i]);
             i++;
@@ -122,7 +104,8 @@ void cli_print_bytes(FILE *to, struct strait_bytes bytes)
 void cli_json_bytes(json_t *object, const char *name, struct strait_bytes bytes)
 {
     if (cli_is_text(bytes)) {
-        json_object_set_new(object, name, json_stringn(bytes.size != 0 ? bytes.data : "", bytes.size));
+        json_object_set_new(object, name,
+                            json_stringn(bytes.size != 0 ? bytes.data : "", bytes.size));
         return;
     }
     static const char digits[] = "0123456789abcdef";

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `strait load retail FILE`: real orders, one transaction an invoice.
+ *
+ * Each transaction puts the order's record with its lines, indexed by customer and by day, on
+ * condition that it does not exist; the customer's record; and moves each SKU's stock, which never
+ * goes below zero. Its id derives from the invoice. So loading again, also after a crash in the
+ * middle, or after all outcomes have expired, changes nothing that is there.
+ *
+ * The summary at the end is counted from what the server holds, not from the file. */
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/cli/cli.h"
+#include "client/cli/progress.h"
+#include "client/cli/retail.h"
+
+enum { inflight_max = 64, commit_timeout_ms = 60000, refused_listed_max = 20 };
+
+#define INITIAL_STOCK_DEFAULT 1000000
+
+struct load {
+    struct cli *cli;
+    strait *handle;
+    struct retail_file file;
+    int64_t initial_stock;
+    struct progress progress;
+    uint32_t timeout_ms;
+    size_t next;
+    size_t inflight_count;
+    uint64_t loaded_count;
+    uint64_t there_count; /* orders that existed already */
+    uint64_t refused_count;
+    bool stopped; /* by an error that the others would meet as well */
+    struct strait_error error;
+    struct sending {
+        struct load *load;
+        strait_txn *txn;
+        const struct retail_invoice *invoice;
+        bool busy;
+    } sending[inflight_max];
+};
+
+/* What the server holds, counted. */
+struct summary {
+    uint64_t invoices_count;
+    uint64_t lines_count;
+    uint64_t cancellations_count;
+    uint64_t cancellation_lines_count;
+    uint64_t skus_count;
+    uint64_t customers_count;
+    int64_t units_sold;
+    int64_t units_returned;
+    int64_t units_written_off;
+    int64_t revenue_micro;
+};
+
+/* ---- Schema ---- */
+
+static bool has_index(const struct strait_table *table, const char *name)
+{
+    for (size_t i = 0; table != NULL && i < table->indexes_count; i++) {
+        if (strcmp(table->indexes[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static const struct strait_table *find_table(const struct strait_tables *tables, const char *name)
+{
+    for (size_t i = 0; i < tables->count; i++) {
+        if (strcmp(tables->items[i].name, name) == 0)
+            return &tables->items[i];
+    }
+    return NULL;
+}
+
+/* Makes the tables and indexes that are missing, in one transaction. */
+static enum strait_status make_schema(struct load *load)
+{
+    static const char *const names[] = {"orders", "customers", "stock"};
+    struct strait_tables *tables = NULL;
+    enum strait_status status = strait_table_list(load->handle, 0, &tables, &load->error);
+    if (status != STRAIT_OK)
+        return status;
+    strait_txn *txn = strait_txn_new();
+    for (size_t i = 0; i < 3; i++) {
+        if (find_table(tables, names[i]) == NULL)
+            (void)strait_txn_create_table(txn, names[i]);
+    }
+    if (!has_index(find_table(tables, "orders"), "by_customer"))
+        (void)strait_txn_create_index(txn, "orders", "by_customer", false);
+    if (!has_index(find_table(tables, "orders"), "by_day"))
+        (void)strait_txn_create_index(txn, "orders", "by_day", false);
+    strait_free(tables);
+    if (strait_txn_operations_count(txn) != 0)
+        status = strait_commit(load->handle, txn, 0, NULL, &load->error);
+    strait_txn_free(txn);
+    return status;
+}
+
+/* ---- One invoice ---- */
+
+static json_t *line_json(const struct retail_line *line)
+{
+    char price[32];
+    json_t *object = json_object();
+    retail_format_money(line->price_micro, price);
+    /* Prices finer than a penny are kept to the last digit. */
+    if (line->price_micro % RETAIL_MICRO_PER_PENNY != 0)
+        snprintf(price, sizeof price, "%s%" PRId64 ".%06" PRId64, line->price_micro < 0 ? "-" : "",
+                 llabs(line->price_micro) / 1000000, llabs(line->price_micro) % 1000000);
+    json_object_set_new(object, "sku", json_string(line->sku));
+    json_object_set_new(object, "description", json_string(line->description));
+    json_object_set_new(object, "quantity", json_integer(line->quantity));
+    json_object_set_new(object, "price", json_string(price));
+    return object;
+}
+
+static char *order_json(const struct retail_invoice *invoice)
+{
+    char total_text[32];
+    int64_t total = 0;
+    json_t *order = json_object();
+    json_t *lines = json_array();
+    for (uint32_t i = 0; i < invoice->lines_count; i++) {
+        total += invoice->lines[i].quantity * invoice->lines[i].price_micro;
+        json_array_append_new(lines, line_json(&invoice->lines[i]));
+    }
+    retail_format_money(total, total_text);
+    json_object_set_new(order, "invoice", json_string(invoice->number));
+    json_object_set_new(order, "kind",
+                        json_string(invoice->is_cancellation ? "cancellation" : "order"));
+    json_object_set_new(order, "time", json_string(invoice->time));
+    json_object_set_new(order, "customer",
+                        invoice->customer[0] != 0 ? json_string(invoice->customer) : json_null());
+    json_object_set_new(order, "country", json_string(invoice->country));
+    json_object_set_new(order, "total", json_string(total_text));
+    json_object_set_new(order, "lines", lines);
+    char *text = json_dumps(order, JSON_COMPACT);
+    json_decref(order);
+    return text;
+}
+
+static void add_customer(strait_txn *txn, const struct retail_invoice *invoice)
+{
+    json_t *customer = json_object();
+    json_object_set_new(customer, "customer", json_string(invoice->customer));
+    json_object_set_new(customer, "country", json_string(invoice->country));
+    char *text = json_dumps(customer, JSON_COMPACT);
+    json_decref(customer);
+    if (text != NULL)
+        (void)strait_txn_put(txn, "customers", strait_text(invoice->customer), strait_text(text),
+                             NULL);
+    free(text);
+}
+
+static void set_id(strait_txn *txn, const struct retail_invoice *invoice)
+{
+    static const char domain[] = "strait load retail";
+    uint8_t text[sizeof domain + retail_code_size_max];
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    size_t size = strlen(invoice->number);
+    memcpy(text, domain, sizeof domain);
+    memcpy(text + sizeof domain, invoice->number, size);
+    if (EVP_Digest(text, sizeof domain + size, digest, NULL, EVP_sha256(), NULL) == 1)
+        strait_txn_set_id(txn, digest);
+}
+
+/* Gathers the transaction; errors of gathering are told by the commit. */
+static void gather(struct load *load, strait_txn *txn, const struct retail_invoice *invoice)
+{
+    struct strait_index_entry entries[2];
+    struct strait_put_options put = {.indexes = entries};
+    const struct strait_add_options stock = {
+        .has_minimum = true, .minimum = 0, .initial = load->initial_stock};
+
+    entries[put.indexes_count++] =
+        (struct strait_index_entry){"by_day", strait_bytes(invoice->time, 10)};
+    if (invoice->customer[0] != 0)
+        entries[put.indexes_count++] =
+            (struct strait_index_entry){"by_customer", strait_text(invoice->customer)};
+    char *text = order_json(invoice);
+    struct strait_bytes key = strait_text(invoice->number);
+    (void)strait_txn_require_absent(txn, "orders", key);
+    (void)strait_txn_put(txn, "orders", key, strait_text(text != NULL ? text : ""), &put);
+    free(text);
+    if (invoice->customer[0] != 0)
+        add_customer(txn, invoice);
+    for (uint32_t i = 0; i < invoice->lines_count; i++) {
+        const struct retail_line *line = &invoice->lines[i];
+        /* A sale lowers the stock, a cancellation raises it, a write-off lowers it. */
+        int64_t change =
+            invoice->is_cancellation || line->quantity > 0 ? -line->quantity : line->quantity;
+        (void)strait_txn_add(txn, "stock", strait_text(line->sku), change, &stock);
+    }
+    set_id(txn, invoice);
+}
+
+/* ---- Sending ---- */
+
+static void refused(struct load *load, const struct retail_invoice *invoice,
+                    const struct strait_error *error)
+{
+    load->refused_count++;
+    if (load->refused_count <= refused_listed_max)
+        fprintf(stderr, "strait: invoice %s was refused: %s\n", invoice->number,
+                strait_error_text(error));
+}
+
+static void on_done(void *context, const struct strait_completion *completion)
+{
+    struct sending *sending = context;
+    struct load *load = sending->load;
+
+    sending->busy = false;
+    load->inflight_count--;
+    switch (completion->status) {
+    case STRAIT_OK:
+        load->loaded_count++;
+        break;
+    case STRAIT_CONDITION_FAILED:
+        load->there_count++;
+        break;
+    case STRAIT_OUT_OF_BOUNDS:
+    case STRAIT_TOO_LARGE:
+    case STRAIT_INVALID_ARGUMENT:
+    case STRAIT_TXN_MISMATCH:
+        refused(load, sending->invoice, completion->error);
+        break;
+    default:
+        if (!load->stopped)
+            load->error = *completion->error;
+        load->stopped = true;
+    }
+    progress_show(&load->progress, load->loaded_count + load->there_count + load->refused_count,
+                  load->file.invoices_count);
+}
+
+static bool send_next(struct load *load)
+{
+    struct sending *sending = load->sending;
+    while (sending->busy)
+        sending++;
+    sending->invoice = &load->file.invoices[load->next];
+    strait_txn_clear(sending->txn);
+    gather(load, sending->txn, sending->invoice);
+    enum strait_status status =
+        strait_commit_async(load->handle, sending->txn, load->timeout_ms, on_done, sending);
+    if (status == STRAIT_BUSY)
+        return false;
+    load->next++;
+    if (status != STRAIT_OK) {
+        const struct strait_error error = {.status = status};
+        refused(load, sending->invoice, &error);
+        return true;
+    }
+    sending->busy = true;
+    load->inflight_count++;
+    return true;
+}
+
+static bool send_all(struct load *load)
+{
+    for (size_t i = 0; i < inflight_max; i++) {
+        load->sending[i] = (struct sending){.load = load, .txn = strait_txn_new()};
+        if (load->sending[i].txn == NULL) {
+            load->error.status = STRAIT_NO_MEMORY;
+            load->stopped = true;
+        }
+    }
+    progress_begin(&load->progress, load->cli, "loading", "invoices");
+    while (load->inflight_count != 0 ||
+           (!load->stopped && load->next < load->file.invoices_count)) {
+        while (!load->stopped && load->next < load->file.invoices_count &&
+               load->inflight_count < inflight_max && send_next(load))
+            ;
+        if (load->inflight_count != 0 && strait_dispatch(load->handle, -1) < 0) {
+            load->error.status = STRAIT_INTERNAL;
+            load->stopped = true;
+            break;
+        }
+    }
+    progress_end(&load->progress);
+    for (size_t i = 0; i < inflight_max; i++)
+        strait_txn_free(load->sending[i].txn);
+    return !load->stopped;
+}
+
+/* ---- The summary ---- */
+
+static bool count_line(struct summary *summary, bool is_cancellation, const json_t *line)
+{
+    int64_t quantity = json_integer_value(json_object_get(line, "quantity"));
+    const char *price = json_string_value(json_object_get(line, "price"));
+    int64_t price_micro;
+    if (price == NULL || quantity == 0 || !retail_parse_money(price, &price_micro))
+        return false;
+    summary->lines_count++;
+    summary->revenue_micro += quantity * price_micro;
+    if (is_cancellation) {
+        summary->cancellation_lines_count++;
+        summary->units_returned -= quantity;
+    } else if (quantity > 0) {
+        summary->units_sold += quantity;
+    } else {
+        summary->units_written_off -= quantity;
+    }
+    return true;
+}
+
+static bool count_order(struct summary *summary, const struct strait_record *record)
+{
+    json_t *order = json_loadb(record->value.data, record->value.size, 0, NULL);
+    const char *kind = json_string_value(json_object_get(order, "kind"));
+    const json_t *lines = json_object_get(order, "lines");
+    bool is_right = kind != NULL && json_is_array(lines);
+    bool is_cancellation = is_right && strcmp(kind, "cancellation") == 0;
+    size_t i;
+    json_t *line;
+
+    json_array_foreach(lines, i, line)
+    {
+        is_right = is_right && count_line(summary, is_cancellation, line);
+    }
+    json_decref(order);
+    summary->invoices_count++;
+    summary->cancellations_count += is_cancellation;
+    return is_right;
+}
+
+/* Passes over a table at the snapshot. `orders` NULL: only counts. */
+static enum strait_status count_table(struct load *load, strait_snapshot *snapshot,
+                                      const char *table, struct summary *orders, uint64_t *count)
+{
+    const struct strait_range range = {.table = table};
+    const struct strait_scan_options options = {.keys_only = orders == NULL, .snapshot = snapshot};
+    const struct strait_record *record;
+    strait_scan *scan = NULL;
+
+    enum strait_status status =
+        strait_scan_begin(load->handle, &range, &options, 0, &scan, &load->error);
+    if (status != STRAIT_OK)
+        return status;
+    while ((status = strait_scan_next(scan, &record, &load->error)) == STRAIT_OK) {
+        (*count)++;
+        if (orders != NULL && !count_order(orders, record)) {
+            load->error = (struct strait_error){.status = STRAIT_MALFORMED};
+            snprintf(load->error.text, sizeof load->error.text,
+                     "A record of the table orders is not one that `strait load retail` writes: "
+                     "no summary can be made.");
+            break;
+        }
+    }
+    strait_scan_end(scan);
+    return status == STRAIT_END ? STRAIT_OK : load->error.status;
+}
+
+static enum strait_status summarise(struct load *load, struct summary *summary)
+{
+    strait_snapshot *snapshot = NULL;
+    uint64_t orders_count = 0;
+    enum strait_status status = strait_snapshot_begin(load->handle, 0, &snapshot, &load->error);
+    if (status == STRAIT_OK)
+        status = count_table(load, snapshot, "orders", summary, &orders_count);
+    if (status == STRAIT_OK)
+        status = count_table(load, snapshot, "customers", NULL, &summary->customers_count);
+    if (status == STRAIT_OK)
+        status = count_table(load, snapshot, "stock", NULL, &summary->skus_count);
+    if (snapshot != NULL)
+        strait_snapshot_end(snapshot);
+    return status;
+}
+
+static void print_text(const struct load *load, const struct summary *summary)
+{
+    char revenue[32];
+    retail_format_money(summary->revenue_micro, revenue);
+    printf("loaded now             %" PRIu64 " invoices\n", load->loaded_count);
+    printf("there already          %" PRIu64 " invoices\n", load->there_count);
+    printf("refused                %" PRIu64 " invoices\n", load->refused_count);
+    printf("rejected lines         %" PRIu64 "\n", load->file.rejected_count);
+    for (uint64_t i = 0; i < load->file.rejected_count && i < retail_reasons_max; i++)
+        printf("  line %" PRIu64 ": %s\n", load->file.rejected[i].line,
+               load->file.rejected[i].reason);
+    if (load->file.rejected_count > retail_reasons_max)
+        printf("  and %" PRIu64 " more\n", load->file.rejected_count - retail_reasons_max);
+    printf("In the store:\n");
+    printf("  invoices             %" PRIu64 "\n", summary->invoices_count);
+    printf("  lines                %" PRIu64 "\n", summary->lines_count);
+    printf("  cancellations        %" PRIu64 " invoices, %" PRIu64 " lines\n",
+           summary->cancellations_count, summary->cancellation_lines_count);
+    printf("  SKUs                 %" PRIu64 "\n", summary->skus_count);
+    printf("  customers            %" PRIu64 "\n", summary->customers_count);
+    printf("  units sold           %" PRId64 "\n", summary->units_sold);
+    printf("  units returned       %" PRId64 "\n", summary->units_returned);
+    printf("  units written off    %" PRId64 "\n", summary->units_written_off);
+    printf("  revenue              %s\n", revenue);
+}
+
+static void print_document(const struct load *load, const struct summary *summary)
+{
+    char revenue[32];
+    json_t *document = json_object();
+    json_t *rejected = json_array();
+    retail_format_money(summary->revenue_micro, revenue);
+    for (uint64_t i = 0; i < load->file.rejected_count && i < retail_reasons_max; i++) {
+        json_t *item = json_object();
+        json_object_set_new(item, "line", json_integer((json_int_t)load->file.rejected[i].line));
+        json_object_set_new(item, "reason", json_string(load->file.rejected[i].reason));
+        json_array_append_new(rejected, item);
+    }
+    const struct {
+        const char *name;
+        int64_t value;
+    } counts[] = {
+        {"loaded_invoices", (int64_t)load->loaded_count},
+        {"present_invoices", (int64_t)load->there_count},
+        {"refused_invoices", (int64_t)load->refused_count},
+        {"rejected_lines", (int64_t)load->file.rejected_count},
+        {"invoices", (int64_t)summary->invoices_count},
+        {"lines", (int64_t)summary->lines_count},
+        {"cancellation_invoices", (int64_t)summary->cancellations_count},
+        {"cancellation_lines", (int64_t)summary->cancellation_lines_count},
+        {"skus", (int64_t)summary->skus_count},
+        {"customers", (int64_t)summary->customers_count},
+        {"units_sold", summary->units_sold},
+        {"units_returned", summary->units_returned},
+        {"units_written_off", summary->units_written_off},
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        json_object_set_new(document, counts[i].name, json_integer(counts[i].value));
+    json_object_set_new(document, "revenue", json_string(revenue));
+    json_object_set_new(document, "rejected", rejected);
+    cli_print_json(document);
+}
+
+/* ---- The command ---- */
+
+static void on_read(void *context, uint64_t read_size, uint64_t file_size)
+{
+    progress_show(context, read_size, file_size);
+}
+
+static enum cli_exit load_file(struct load *load, const char *path)
+{
+    struct summary summary = {0};
+    enum cli_exit exit = CLI_DONE;
+
+    progress_begin(&load->progress, load->cli, "reading", NULL);
+    const char *wrong = retail_read(&load->file, path, on_read, &load->progress);
+    progress_end(&load->progress);
+    if (wrong != NULL)
+        return cli_fail(load->cli, CLI_REFUSED, "%s is refused, nothing was written: %s", path,
+                        wrong);
+    load->handle = cli_handle(load->cli, &exit);
+    if (load->handle == NULL)
+        return exit;
+    if (make_schema(load) != STRAIT_OK)
+        return cli_error(load->cli, &load->error);
+    if (!send_all(load)) {
+        fprintf(stderr,
+                "strait: stopped after %" PRIu64 " of %zu invoices; loading again goes on where "
+                "this ended\n",
+                load->loaded_count + load->there_count, load->file.invoices_count);
+        return cli_error(load->cli, &load->error);
+    }
+    if (summarise(load, &summary) != STRAIT_OK)
+        return cli_error(load->cli, &load->error);
+    if (load->cli->json)
+        print_document(load, &summary);
+    else
+        print_text(load, &summary);
+    return load->refused_count == 0 ? CLI_DONE : CLI_REFUSED;
+}
+
+enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments)
+{
+    const char *initial = NULL;
+    const struct cli_option options[] = {{"initial-stock", &initial, NULL}, {0}};
+    struct load load = {.cli = cli,
+                        .initial_stock = INITIAL_STOCK_DEFAULT,
+                        .timeout_ms = cli->timeout_ms != 0 ? cli->timeout_ms : commit_timeout_ms};
+
+    count = cli_options(cli, options, count, arguments);
+    if (count < 0)
+        return CLI_USAGE;
+    if (count != 1)
+        return cli_usage(cli, "a file is needed");
+    if (initial != NULL && (!cli_parse_i64(initial, &load.initial_stock) || load.initial_stock < 0))
+        return cli_usage(cli, "--initial-stock %s: a whole number of units is needed", initial);
+    enum cli_exit exit = load_file(&load, arguments[0]);
+    retail_free(&load.file);
+    return exit;
+}

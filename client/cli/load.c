@@ -109,7 +109,7 @@ static json_t *line_json(const struct retail_line *line)
     retail_format_money(line->price_micro, price);
     /* Prices finer than a penny are kept to the last digit. */
     if (line->price_micro % RETAIL_MICRO_PER_PENNY != 0)
-        snprintf(price, sizeof price, "%s%" PRId64 ".%06" PRId64, line->price_micro < 0 ? "-" : "",
+        snprintf(price, sizeof price, "%s%lld.%06lld", line->price_micro < 0 ? "-" : "",
                  llabs(line->price_micro) / 1000000, llabs(line->price_micro) % 1000000);
     json_object_set_new(object, "sku", json_string(line->sku));
     json_object_set_new(object, "description", json_string(line->description));

@@ -33,10 +33,8 @@ down() {
     if pid=$(running_pid); then
         kill -TERM "$pid"
         # It ends when the connections' replies are out and its tables are written.
-        tail --pid="$pid" -f /dev/null 2>/dev/null &
-        waiter=$!
-        (timeout 30 tail --pid="$pid" -f /dev/null) || die "straitd (process $pid) does not stop; its log: $log"
-        wait "$waiter" 2>/dev/null || true
+        timeout 30 tail --pid="$pid" -f /dev/null ||
+            die "straitd (process $pid) does not stop; its log: $log"
         echo "Stopped straitd (process $pid). Its data stays in $data."
     else
         echo "Nothing runs that this script started."

@@ -72,7 +72,7 @@ finish() {
     exit $?
 }
 
-build() { cmake --preset "$1" && cmake --build --preset "$1" -j 2; }
+build() { cmake --preset "$1" -DSTRAIT_TESTS=ON && cmake --build --preset "$1" -j 2; }
 
 begun_all=$(now)
 part packages sh tests/packages.sh test || {

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `strait bench`: drives a server, and prints what came of it.
+ *
+ * Each connection has a thread. Where it carries one request at a time the thread makes synchronous
+ * calls; where it carries several (clients that share it, or a pipeline) they are asynchronous
+ * ones. Latency is from before the call to after its completion. The first second is not counted.
+ */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "client/cli/cli.h"
+#include "client/cli/workload.h"
+#include "proto/base/histogram.h"
+
+enum { clients_max = 4096, depth_max = 256, warm_ns = 1000000000, slots_max = 1024 };
+
+struct bench {
+    struct cli *cli;
+    struct workload workload;
+    const char *workload_name;
+    uint64_t clients;
+    uint64_t connections;
+    uint64_t depth;
+    uint64_t seconds;
+    uint64_t seed;
+    struct driver *drivers;
+    uint64_t counted_from_ns;
+    uint64_t end_ns;
+};
+
+/* One connection and what goes over it. */
+struct driver {
+    struct bench *bench;
+    pthread_t thread;
+    strait *handle;
+    struct generator generator;
+    struct histogram latencies; /* nanoseconds */
+    uint64_t errors_count;
+    struct strait_error first_error;
+    uint64_t slots_count;
+    uint64_t inflight_count;
+    struct slot {
+        struct driver *driver;
+        struct operation operation;
+        uint64_t begun_ns;
+    } * slots;
+};
+
+/* Readings before and after. */
+struct reading {
+    uint64_t time_ns;
+    uint64_t client_cpu_us;
+    uint64_t server_cpu_us;
+    uint64_t wal_flushes;
+    uint64_t wal_written;
+    uint64_t compactions;
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec now = {0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* ---- Driving ---- */
+
+static void count(struct driver *driver, uint64_t begun_ns, enum strait_status status,
+                  const struct strait_error *error)
+{
+    uint64_t now = now_ns();
+    if (status != STRAIT_OK) {
+        if (driver->errors_count++ == 0)
+            driver->first_error = *error;
+        return;
+    }
+    if (begun_ns >= driver->bench->counted_from_ns)
+        histogram_add(&driver->latencies, now - begun_ns);
+}
+
+static void drive_synchronous(struct driver *driver)
+{
+    const struct bench *bench = driver->bench;
+    struct operation *operation = &driver->slots[0].operation;
+    const struct strait_scan_options scan = {.page_records = workload_scan_records};
+
+    while (driver->errors_count < 100) {
+        struct strait_error error = {0};
+        struct strait_records *records = NULL;
+        enum strait_status status;
+        workload_next(&bench->workload, &driver->generator, operation);
+        const struct strait_range range = {.table = "bench", .start = operation->key.key};
+        uint64_t begun = now_ns();
+        if (begun >= bench->end_ns)
+            return;
+        if (operation->is_commit)
+            status = strait_commit(driver->handle, operation->txn, 0, NULL, &error);
+        else if (operation->is_scan)
+            status = strait_page(driver->handle, &range, &scan, strait_bytes(NULL, 0), 0, &records,
+                                 &error);
+        else
+            status = strait_get_many(driver->handle, NULL, &operation->key, 1, 0, &records, &error);
+        strait_free(records);
+        count(driver, begun, status, &error);
+    }
+}
+
+static void begin_next(struct slot *slot);
+
+static void on_done(void *context, const struct strait_completion *completion)
+{
+    struct slot *slot = context;
+    strait_free(completion->records);
+    slot->driver->inflight_count--;
+    count(slot->driver, slot->begun_ns, completion->status, completion->error);
+    begin_next(slot);
+}
+
+static void begin_next(struct slot *slot)
+{
+    struct driver *driver = slot->driver;
+    struct operation *operation = &slot->operation;
+    const struct strait_scan_options scan = {.page_records = workload_scan_records};
+    enum strait_status status;
+
+    workload_next(&driver->bench->workload, &driver->generator, operation);
+    const struct strait_range range = {.table = "bench", .start = operation->key.key};
+    slot->begun_ns = now_ns();
+    if (slot->begun_ns >= driver->bench->end_ns || driver->errors_count >= 100)
+        return;
+    if (operation->is_commit)
+        status = strait_commit_async(driver->handle, operation->txn, 0, on_done, slot);
+    else if (operation->is_scan)
+        status = strait_page_async(driver->handle, &range, &scan, strait_bytes(NULL, 0), 0, on_done,
+                                   slot);
+    else
+        status = strait_get_async(driver->handle, NULL, &operation->key, 1, 0, on_done, slot);
+    if (status == STRAIT_OK) {
+        driver->inflight_count++;
+        return;
+    }
+    const struct strait_error error = {.status = status};
+    count(driver, slot->begun_ns, status, &error);
+}
+
+static void drive_asynchronous(struct driver *driver)
+{
+    for (uint64_t i = 0; i < driver->slots_count; i++)
+        begin_next(&driver->slots[i]);
+    while (driver->inflight_count != 0 && strait_dispatch(driver->handle, -1) >= 0)
+        ;
+}
+
+static void *driver_main(void *context)
+{
+    struct driver *driver = context;
+    struct strait_error error;
+
+    /* Connections are made before the time begins to count. */
+    if (strait_ping(driver->handle, 0, NULL, &error) != STRAIT_OK) {
+        driver->errors_count++;
+        driver->first_error = error;
+        return NULL;
+    }
+    if (driver->slots_count == 1)
+        drive_synchronous(driver);
+    else
+        drive_asynchronous(driver);
+    return NULL;
+}
+
+/* ---- Set-up ---- */
+
+static enum strait_status open_driver(struct bench *bench, uint64_t number)
+{
+    struct driver *driver = &bench->drivers[number];
+    struct cli other = *bench->cli;
+    enum cli_exit exit;
+
+    other.handle = NULL;
+    driver->bench = bench;
+    driver->handle = cli_handle(&other, &exit);
+    if (driver->handle == NULL)
+        return STRAIT_UNREACHABLE;
+    generator_init(&driver->generator, bench->seed + 1 + number);
+    histogram_init(&driver->latencies);
+    /* Clients are spread evenly; the first connections take those that are left. */
+    uint64_t clients = bench->clients / bench->connections +
+                       (number < bench->clients % bench->connections ? 1 : 0);
+    driver->slots_count = clients * bench->depth;
+    driver->slots = calloc(driver->slots_count, sizeof *driver->slots);
+    if (driver->slots == NULL)
+        return STRAIT_NO_MEMORY;
+    for (uint64_t i = 0; i < driver->slots_count; i++) {
+        driver->slots[i].driver = driver;
+        driver->slots[i].operation.txn = strait_txn_new();
+        if (driver->slots[i].operation.txn == NULL)
+            return STRAIT_NO_MEMORY;
+    }
+    return STRAIT_OK;
+}
+
+static void close_drivers(struct bench *bench)
+{
+    for (uint64_t i = 0; bench->drivers != NULL && i < bench->connections; i++) {
+        struct driver *driver = &bench->drivers[i];
+        strait_close(driver->handle);
+        for (uint64_t k = 0; driver->slots != NULL && k < driver->slots_count; k++)
+            strait_txn_free(driver->slots[k].operation.txn);
+        free(driver->slots);
+    }
+    free(bench->drivers);
+}
+
+static uint64_t metric(const struct strait_server_status *status, const char *name)
+{
+    for (size_t i = 0; i < status->metrics_count; i++) {
+        if (strcmp(status->metrics[i].name, name) == 0)
+            return status->metrics[i].value;
+    }
+    return 0;
+}
+
+static enum strait_status read_counters(strait *handle, struct reading *reading,
+                                        struct strait_error *error)
+{
+    struct strait_server_status *status = NULL;
+    struct rusage usage = {0};
+    enum strait_status result = strait_server_status(handle, 0, &status, error);
+    if (result != STRAIT_OK)
+        return result;
+    reading->server_cpu_us = metric(status, "process_cpu_us");
+    reading->wal_flushes = metric(status, "wal_flushes_count");
+    reading->wal_written = metric(status, "wal_written_bytes");
+    reading->compactions = metric(status, "compactions_count");
+    strait_free(status);
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        reading->client_cpu_us =
+            (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    reading->time_ns = now_ns();
+    return STRAIT_OK;
+}
+
+/* ---- Results ---- */
+
+struct result {
+    struct histogram latencies;
+    uint64_t errors_count;
+    const struct strait_error *first_error;
+    double seconds;
+    double per_second;
+    double client_cpu_per_1000; /* seconds */
+    double server_cpu_per_1000;
+    double operations_per_flush;
+    uint64_t wal_flushes;
+    uint64_t wal_written;
+    uint64_t compactions;
+};
+
+static void gather(const struct bench *bench, const struct reading *before,
+                   const struct reading *after, struct result *result)
+{
+    histogram_init(&result->latencies);
+    for (uint64_t i = 0; i < bench->connections; i++) {
+        const struct driver *driver = &bench->drivers[i];
+        histogram_merge(&result->latencies, &driver->latencies);
+        result->errors_count += driver->errors_count;
+        if (driver->errors_count != 0 && result->first_error == NULL)
+            result->first_error = &driver->first_error;
+    }
+    double done = (double)result->latencies.count;
+    result->seconds = (double)bench->seconds;
+    result->per_second = done / result->seconds;
+    result->wal_flushes = after->wal_flushes - before->wal_flushes;
+    result->wal_written = after->wal_written - before->wal_written;
+    result->compactions = after->compactions - before->compactions;
+    if (result->latencies.count == 0)
+        return;
+    /* Counters span the whole run, its first second included: scale what was done to the same. */
+    double span = (double)(after->time_ns - before->time_ns) / 1e9;
+    double all = result->per_second * span;
+    result->client_cpu_per_1000 =
+        (double)(after->client_cpu_us - before->client_cpu_us) / 1e6 / all * 1000;
+    result->server_cpu_per_1000 =
+        (double)(after->server_cpu_us - before->server_cpu_us) / 1e6 / all * 1000;
+    if (result->wal_flushes != 0)
+        result->operations_per_flush = all / (double)result->wal_flushes;
+}
+
+static void print_text(const struct bench *bench, const struct result *result)
+{
+    const struct histogram *latencies = &result->latencies;
+    printf("%s: %" PRIu64 " clients over %" PRIu64 " connections, depth %" PRIu64
+           ", values of %zu bytes, %.0f s\n",
+           bench->workload_name, bench->clients, bench->connections, bench->depth,
+           bench->workload.value_size, result->seconds);
+    printf("  throughput   %.0f/s (%" PRIu64 " done, %" PRIu64 " errors)\n", result->per_second,
+           latencies->count, result->errors_count);
+    printf("  latency      p50 %.1f us, p99 %.1f us, p99.9 %.1f us, max %.1f us\n",
+           (double)histogram_percentile(latencies, 50) / 1e3,
+           (double)histogram_percentile(latencies, 99) / 1e3,
+           (double)histogram_percentile(latencies, 99.9) / 1e3, (double)latencies->greatest / 1e3);
+    printf("  processor    client %.4f s, server %.4f s per 1,000 operations\n",
+           result->client_cpu_per_1000, result->server_cpu_per_1000);
+    printf("  log          %" PRIu64 " flushes (%.1f operations each), %.1f MiB, %" PRIu64
+           " compactions\n",
+           result->wal_flushes, result->operations_per_flush,
+           (double)result->wal_written / (1 << 20), result->compactions);
+}
+
+static void print_document(const struct bench *bench, const struct result *result)
+{
+    const struct histogram *latencies = &result->latencies;
+    json_t *document = json_object();
+    json_object_set_new(document, "workload", json_string(bench->workload_name));
+    json_object_set_new(document, "clients", json_integer((json_int_t)bench->clients));
+    json_object_set_new(document, "connections", json_integer((json_int_t)bench->connections));
+    json_object_set_new(document, "depth", json_integer((json_int_t)bench->depth));
+    json_object_set_new(document, "value_size_bytes",
+                        json_integer((json_int_t)bench->workload.value_size));
+    json_object_set_new(document, "seconds", json_real(result->seconds));
+    json_object_set_new(document, "done_count", json_integer((json_int_t)latencies->count));
+    json_object_set_new(document, "errors_count", json_integer((json_int_t)result->errors_count));
+    json_object_set_new(document, "per_second", json_real(result->per_second));
+    json_object_set_new(document, "p50_us",
+                        json_real((double)histogram_percentile(latencies, 50) / 1e3));
+    json_object_set_new(document, "p99_us",
+                        json_real((double)histogram_percentile(latencies, 99) / 1e3));
+    json_object_set_new(document, "p999_us",
+                        json_real((double)histogram_percentile(latencies, 99.9) / 1e3));
+    json_object_set_new(document, "max_us", json_real((double)latencies->greatest / 1e3));
+    json_object_set_new(document, "client_cpu_seconds_per_1000",
+                        json_real(result->client_cpu_per_1000));
+    json_object_set_new(document, "server_cpu_seconds_per_1000",
+                        json_real(result->server_cpu_per_1000));
+    json_object_set_new(document, "wal_flushes_count",
+                        json_integer((json_int_t)result->wal_flushes));
+    json_object_set_new(document, "operations_per_flush", json_real(result->operations_per_flush));
+    json_object_set_new(document, "wal_written_bytes",
+                        json_integer((json_int_t)result->wal_written));
+    json_object_set_new(document, "compactions_count",
+                        json_integer((json_int_t)result->compactions));
+    cli_print_json(document);
+}
+
+/* ---- The command ---- */
+
+static enum cli_exit run(struct bench *bench, strait *control)
+{
+    struct reading before = {0};
+    struct reading after = {0};
+    struct result result = {0};
+    struct strait_error error = {0};
+    uint64_t started = 0;
+
+    for (uint64_t i = 0; i < bench->connections; i++) {
+        if (open_driver(bench, i) != STRAIT_OK)
+            return cli_fail(bench->cli, CLI_REFUSED, "connection %" PRIu64 " could not be opened",
+                            i);
+    }
+    if (read_counters(control, &before, &error) != STRAIT_OK)
+        return cli_error(bench->cli, &error);
+    bench->counted_from_ns = before.time_ns + warm_ns;
+    bench->end_ns = bench->counted_from_ns + bench->seconds * 1000000000;
+    for (; started < bench->connections; started++) {
+        struct driver *driver = &bench->drivers[started];
+        if (pthread_create(&driver->thread, NULL, driver_main, driver) != 0)
+            break;
+    }
+    bool all_started = started == bench->connections;
+    while (started > 0)
+        pthread_join(bench->drivers[--started].thread, NULL);
+    if (!all_started)
+        return cli_fail(bench->cli, CLI_REFUSED, "a thread could not be started (ulimit -u)");
+    if (read_counters(control, &after, &error) != STRAIT_OK)
+        return cli_error(bench->cli, &error);
+    gather(bench, &before, &after, &result);
+    if (bench->cli->json)
+        print_document(bench, &result);
+    else
+        print_text(bench, &result);
+    if (result.errors_count == 0)
+        return CLI_DONE;
+    fprintf(stderr, "strait: %" PRIu64 " operations failed; the first: %s\n", result.errors_count,
+            strait_error_text(result.first_error));
+    return CLI_REFUSED;
+}
+
+static bool parse_options(struct bench *bench, int *count, char **arguments)
+{
+    const char *clients = "64";
+    const char *connections = NULL;
+    const char *depth = "1";
+    const char *seconds = "10";
+    const char *size = "256";
+    const char *keys = "100000";
+    const char *seed = "1";
+    uint64_t value_size = 0;
+    const struct cli_option options[] = {
+        {"clients", &clients, NULL}, {"connections", &connections, NULL},
+        {"depth", &depth, NULL},     {"seconds", &seconds, NULL},
+        {"size", &size, NULL},       {"keys", &keys, NULL},
+        {"seed", &seed, NULL},       {0}};
+    *count = cli_options(bench->cli, options, *count, arguments);
+    if (*count < 0)
+        return false;
+    bool is_right = cli_parse_u64(clients, 1, clients_max, &bench->clients) &&
+                    cli_parse_u64(connections == NULL ? clients : connections, 1, clients_max,
+                                  &bench->connections) &&
+                    bench->connections <= bench->clients &&
+                    cli_parse_u64(depth, 1, depth_max, &bench->depth) &&
+                    cli_parse_u64(seconds, 1, 86400, &bench->seconds) &&
+                    cli_parse_u64(size, 1, 1024 * 1024, &value_size) &&
+                    cli_parse_u64(keys, 1, 1000000000, &bench->workload.keys_count) &&
+                    cli_parse_u64(seed, 0, UINT64_MAX / 2, &bench->seed) &&
+                    bench->clients * bench->depth <= slots_max * bench->connections;
+    bench->workload.value_size = (size_t)value_size;
+    if (!is_right)
+        cli_usage(bench->cli, "an option's value is out of its bounds");
+    return is_right;
+}
+
+enum cli_exit cli_bench(struct cli *cli, int count, char **arguments)
+{
+    struct bench bench = {.cli = cli};
+    struct strait_error error = {0};
+    enum cli_exit exit = CLI_DONE;
+
+    if (!parse_options(&bench, &count, arguments))
+        return CLI_USAGE;
+    if (count != 1 || !workload_find(arguments[0], &bench.workload.kind))
+        return cli_usage(cli, "a workload is needed: put, get, mixed, scan, checkout or hot-sku");
+    bench.workload_name = arguments[0];
+    strait *control = cli_handle(cli, &exit);
+    if (control == NULL)
+        return exit;
+    bench.drivers = calloc(bench.connections, sizeof *bench.drivers);
+    if (bench.drivers == NULL || !workload_init(&bench.workload, bench.seed))
+        exit = cli_fail(cli, CLI_REFUSED, "out of memory");
+    else if (workload_prepare(cli, control, &bench.workload, &error) != STRAIT_OK)
+        exit = cli_error(cli, &error);
+    else
+        exit = run(&bench, control);
+    close_drivers(&bench);
+    workload_free(&bench.workload);
+    return exit;
+}

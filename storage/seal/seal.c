@@ -313,8 +313,11 @@ enum status sealer_clone(const struct sealer *sealer, struct sealer **clone)
     struct sealer *made = calloc(1, sizeof *made);
     if (made == NULL)
         return STATUS_NO_MEMORY;
-    *made = *sealer;
-    made->cipher = (struct cipher){0}; /* a context of its own */
+    /* What a call changes is left alone: the original may be in use. */
+    made->plain = sealer->plain;
+    made->format = sealer->format;
+    memcpy(made->bound, sealer->bound, bound_number_at);
+    memcpy(made->key, sealer->key, sizeof made->key);
     return sealer_key(made, clone);
 }
 

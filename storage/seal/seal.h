@@ -60,8 +60,8 @@ MUST_CHECK enum status seal_open(struct keyring *keyring, struct seal_file file,
                                  const uint8_t envelope[seal_envelope_size],
                                  struct sealer **sealer);
 
-/* Another context for the same file: for another thread. Thread-safe with regard to the original
- * only while that is not in use; give each thread its own before sharing the file. */
+/* Another context for the same file: for another thread. On any thread, also while the original is
+ * in use, as long as that is not freed meanwhile. */
 MUST_CHECK enum status sealer_clone(const struct sealer *sealer, struct sealer **clone);
 void sealer_free(struct sealer *sealer); /* NULL is permitted; wipes the key */
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/seal/seal.h"
 
+#include <pthread.h>
+
 #include "proto/base/generator.h"
 #include "storage/seal/registry.h"
 #include "tests/unit/unit.h"
@@ -237,6 +239,47 @@ START_TEST(test_clone_opens_what_the_original_sealed)
 }
 END_TEST
 
+struct cloning {
+    struct sealer *sealer; /* of a table that the main thread reads */
+    const uint8_t *sealed;
+    const uint8_t *tag;
+    unsigned failures;
+};
+
+static void *clone_and_open(void *context)
+{
+    struct cloning *cloning = context;
+    uint8_t opened[100];
+    for (int i = 0; i < 500; i++) {
+        struct sealer *clone = NULL;
+        if (sealer_clone(cloning->sealer, &clone) != STATUS_OK ||
+            sealer_open(clone, 3, bytes_of("h", 1), bytes_of(cloning->sealed, sizeof opened),
+                        cloning->tag, opened) != STATUS_OK)
+            cloning->failures++;
+        sealer_free(clone);
+    }
+    return NULL;
+}
+
+START_TEST(test_cloned_while_in_use)
+{
+    struct fixture fixture;
+    pthread_t thread;
+    for (int plain = 0; plain < 2; plain++) {
+        fixture_open(&fixture, plain == 1);
+        seal_block(&fixture, 3, bytes_of("h", 1), 100);
+        struct cloning cloning = {
+            .sealer = fixture.sealer, .sealed = fixture.sealed, .tag = fixture.tag};
+        ck_assert_int_eq(pthread_create(&thread, NULL, clone_and_open, &cloning), 0);
+        for (int i = 0; i < 500; i++)
+            ck_assert_int_eq(open_block(&fixture, 3, bytes_of("h", 1), 100), STATUS_OK);
+        ck_assert_int_eq(pthread_join(thread, NULL), 0);
+        ck_assert_uint_eq(cloning.failures, 0);
+        fixture_close(&fixture);
+    }
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_round_trips);
@@ -246,4 +289,5 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_envelope_is_bound);
     tcase_add_test(tests, test_envelope_decay_is_found);
     tcase_add_test(tests, test_clone_opens_what_the_original_sealed);
+    tcase_add_test(tests, test_cloned_while_in_use);
 }

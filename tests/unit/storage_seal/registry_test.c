@@ -233,9 +233,8 @@ static enum status open_contents(struct bytes contents)
 
 START_TEST(test_hostile_contents)
 {
-    uint8_t contents[48 + 76];
+    uint8_t contents[48 + 76] = {0};
     struct bytes header = bytes_of(contents, 48);
-    memset(contents, 0, sizeof contents);
     memcpy(contents, good_header, 48);
     ck_assert_int_eq(open_contents(header), STATUS_OK);
     for (size_t size = 0; size < 48; size++)

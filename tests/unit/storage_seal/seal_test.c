@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "proto/base/generator.h"
+#include "proto/base/hash.h"
 #include "storage/seal/registry.h"
 #include "tests/unit/unit.h"
 
@@ -222,6 +223,49 @@ START_TEST(test_envelope_decay_is_found)
 }
 END_TEST
 
+/* Envelopes whose hash is good, so that each field is judged by itself. */
+static enum status open_edited(struct fixture *fixture, size_t at, uint8_t value)
+{
+    uint8_t envelope[seal_envelope_size];
+    struct sealer *sealer = NULL;
+    memcpy(envelope, fixture->envelope, sizeof envelope);
+    envelope[at] = value;
+    store_u64(envelope + 88, hash64(bytes_of(envelope, 88)));
+    enum status status = seal_open(fixture->keyring, table, envelope, &sealer);
+    sealer_free(sealer);
+    return status;
+}
+
+static void check_edited_envelopes(bool plain)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, plain);
+    ck_assert_int_eq(open_edited(&fixture, 0, 'S'), STATUS_OK); /* as it was */
+    ck_assert_int_eq(open_edited(&fixture, 0, 'X'), STATUS_CORRUPT);
+    ck_assert_int_eq(open_edited(&fixture, 4, 2), STATUS_NEWER_FORMAT);
+    ck_assert_int_eq(open_edited(&fixture, 4, 0), STATUS_CORRUPT);
+    ck_assert_int_eq(open_edited(&fixture, 6, plain ? 1 : 0), STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(open_edited(&fixture, 6, 2), STATUS_CORRUPT);
+    ck_assert_int_eq(open_edited(&fixture, 7, 1), STATUS_CORRUPT);
+    ck_assert_int_eq(open_edited(&fixture, 8, 9), plain ? STATUS_CORRUPT : STATUS_KEY_MISSING);
+    for (size_t at = 12; at < 72; at++) { /* nonce, key, tag; plain envelopes have no nonce */
+        uint8_t other = (uint8_t)(fixture.envelope[at] + 1);
+        if (!plain || at >= 24)
+            ck_assert_int_eq(open_edited(&fixture, at, other), STATUS_CORRUPT);
+    }
+    ck_assert_int_eq(open_edited(&fixture, 72, (uint8_t)(fixture.envelope[72] + 1)),
+                     plain ? STATUS_CORRUPT : STATUS_KEY_WRONG);
+    ck_assert_int_eq(open_edited(&fixture, 80, 1), STATUS_CORRUPT);
+    fixture_close(&fixture);
+}
+
+START_TEST(test_each_field_of_the_envelope)
+{
+    check_edited_envelopes(false);
+    check_edited_envelopes(true);
+}
+END_TEST
+
 START_TEST(test_clone_opens_what_the_original_sealed)
 {
     struct fixture fixture;
@@ -288,6 +332,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_misplaced_blocks_are_found);
     tcase_add_test(tests, test_envelope_is_bound);
     tcase_add_test(tests, test_envelope_decay_is_found);
+    tcase_add_test(tests, test_each_field_of_the_envelope);
     tcase_add_test(tests, test_clone_opens_what_the_original_sealed);
     tcase_add_test(tests, test_cloned_while_in_use);
 }

@@ -340,6 +340,65 @@ START_TEST(test_check_names_the_bad_copy)
 }
 END_TEST
 
+/* A file that may not be read is not a decayed one: it is not written over. */
+START_TEST(test_machine_trouble_is_not_decay)
+{
+    static const enum status statuses[] = {STATUS_FORBIDDEN, STATUS_NO_MEMORY};
+    struct fixture fixture;
+    fixture_begin(&fixture);
+    ck_assert_int_eq(fixture_open(&fixture), STATUS_NOT_FOUND);
+    ck_assert_int_eq(write_next(&fixture), STATUS_OK);
+    uint64_t hash = sim_disk_hash(fixture.disk);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct sim_fault fault = {
+            .effect = SIM_FAIL, .kind = IO_KIND_OPEN, .path = names[1], .status = statuses[i]};
+        sim_disk_fault(fixture.disk, &fault);
+        ck_assert_int_eq(fixture_open(&fixture), statuses[i]);
+        ck_assert_ptr_nonnull(strstr(fixture.error.text, names[1]));
+        ck_assert_uint_eq(sim_disk_hash(fixture.disk), hash);
+    }
+    fixture_end(&fixture);
+}
+END_TEST
+
+/* A repair that cannot be written leaves the whole copy, and is told. */
+START_TEST(test_repair_that_fails)
+{
+    struct fixture fixture;
+    fixture_begin(&fixture);
+    ck_assert_int_eq(fixture_open(&fixture), STATUS_NOT_FOUND);
+    ck_assert_int_eq(write_next(&fixture), STATUS_OK);
+    sim_disk_flip_bit(fixture.disk, names[0], 3, 3);
+    const struct sim_fault fault = {
+        .effect = SIM_FAIL, .kind = IO_KIND_WRITE, .status = STATUS_DISK_FULL};
+    sim_disk_fault(fixture.disk, &fault);
+    ck_assert_int_eq(fixture_open(&fixture), STATUS_DISK_FULL);
+    ck_assert_ptr_nonnull(strstr(fixture.error.text, names[0]));
+    ck_assert_int_eq(fixture_open(&fixture), STATUS_OK);
+    ck_assert(fixture.report.repaired);
+    assert_contents(&fixture, 1);
+    fixture_end(&fixture);
+}
+END_TEST
+
+START_TEST(test_path_that_is_too_long)
+{
+    char directory[twin_path_size];
+    struct fixture fixture;
+    struct twin *twin = NULL;
+    uint8_t *contents = NULL;
+    size_t size = 0;
+    fixture_begin(&fixture);
+    memset(directory, 'd', sizeof directory);
+    directory[twin_path_size + 1 - sizeof "/meta.a.tmp"] = '\0'; /* one too long */
+    ck_assert_int_eq(twin_open(fixture.io, fixture.keyring, directory, "meta", format, &twin,
+                               &contents, &size, NULL, &fixture.error),
+                     STATUS_TOO_LARGE);
+    ck_assert_ptr_null(twin);
+    fixture_end(&fixture);
+}
+END_TEST
+
 /* ---- Keys ---- */
 
 static bool is_never_used(void *context, uint32_t data_key)
@@ -581,6 +640,9 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_decay_of_one_copy);
     tcase_add_test(tests, test_sector_that_cannot_be_read);
     tcase_add_test(tests, test_check_names_the_bad_copy);
+    tcase_add_test(tests, test_machine_trouble_is_not_decay);
+    tcase_add_test(tests, test_repair_that_fails);
+    tcase_add_test(tests, test_path_that_is_too_long);
     tcase_add_test(tests, test_keys_that_do_not_fit);
     tcase_add_test(tests, test_contents_are_sealed);
     tcase_add_test(tests, test_sizes);

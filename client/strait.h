@@ -221,7 +221,8 @@ STRAIT_API enum strait_status strait_options_set_client_name(strait_options *opt
                                                              const char *name);
 
 /* Reads a profile: a text of lines `name = value`; `#` begins a comment line. Names: `endpoint` (as
- * above), `ca`, `certificate`, `key` (paths, relative ones from the profile's own folder), and
+ * above), `ca`, `certificate`, `key` (paths, relative ones from the folder of the file, links
+ * followed), and
  * `server_name`, `timeout_ms`, `client_name`. Each at most once; an unknown one is an error that
  * names the line. What the profile does not say stays as it was. `path` may be a folder: then the
  * file is PATH/profile, or else PATH/client/profile, where `straitd --dev --data PATH` writes it.

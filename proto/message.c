@@ -195,6 +195,15 @@ static void *allocator_alloc(void *arena, size_t size)
     return arena_alloc(arena, size);
 }
 
+/* One more byte, zero, so that a bytes field can be used as a text. */
+static void *allocator_alloc_terminated(void *arena, size_t size)
+{
+    uint8_t *piece = size == SIZE_MAX ? NULL : arena_alloc(arena, size + 1);
+    if (piece != NULL)
+        piece[size] = 0;
+    return piece;
+}
+
 /* The arena frees all at once. */
 static void allocator_free(void *arena, void *piece)
 {
@@ -206,7 +215,9 @@ enum status message_decode(const ProtobufCMessageDescriptor *descriptor, struct 
                            bool strict, struct arena *arena, ProtobufCMessage **message)
 {
     ProtobufCAllocator allocator = {
-        .alloc = allocator_alloc, .free = allocator_free, .allocator_data = arena};
+        .alloc = strict ? allocator_alloc : allocator_alloc_terminated,
+        .free = allocator_free,
+        .allocator_data = arena};
     static const uint8_t nothing[1];
 
     *message = NULL;

@@ -24,7 +24,8 @@ void message_arena_init(struct arena *arena, size_t body_size);
 /* `*message` lives in the arena, and refers to nothing of `body`. MALFORMED where the bytes are no
  * such message or want more than the arena's budget; where `strict`, also where any part of it
  * holds an unknown field: a server must not run half of what a newer client asked for, while a
- * client may pass over what a newer server says more. Never to be freed by protobuf-c. */
+ * client may pass over what a newer server says more. Where not `strict`, bytes fields that are not
+ * empty are followed by a 0 byte. Never to be freed by protobuf-c. */
 MUST_CHECK enum status message_decode(const ProtobufCMessageDescriptor *descriptor,
                                       struct bytes body, bool strict, struct arena *arena,
                                       ProtobufCMessage **message);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/error.h"
+#include "proto/base/assert.h"
+#include "proto/limits.h"
+#include "proto/message.h"
+#include "proto/strait.pb-c.h"
+
+enum {
+    /* In a commit's body: field 1 with its tag and size, then the tag of field 2, a fixed64. */
+    commit_issued_tag_offset = 2 + 16,
+    commit_issued_tag = 2 << 3 | 1,
+    retry_min_ms = 5,
+    retry_max_ms = 1000
+};
+
+enum status call_init(struct call *call, enum frame_type type, const ProtobufCMessage *message,
+                      uint64_t deadline_ns, struct strait_error *error)
+{
+    *call = (struct call){.type = type, .deadline_ns = deadline_ns};
+    list_init(&call->link);
+    list_init(&call->waiting);
+    list_init(&call->listed);
+    size_t body_size = protobuf_c_message_get_packed_size(message);
+    if (body_size > frame_body_size_max(type)) {
+        client_error_set(error, STATUS_TOO_LARGE,
+                         "The request has %zu bytes; at most %u are taken.", body_size,
+                         frame_body_size_max(type));
+        return STATUS_TOO_LARGE;
+    }
+    call->frame_size = frame_header_size + body_size;
+    call->frame = malloc(call->frame_size);
+    if (call->frame == NULL) {
+        client_error_set(error, STATUS_NO_MEMORY, "Out of memory.");
+        return STATUS_NO_MEMORY;
+    }
+    size_t packed_size = protobuf_c_message_pack(message, call->frame + frame_header_size);
+    ASSERT(packed_size == body_size);
+    return STATUS_OK;
+}
+
+void call_free(struct call *call)
+{
+    free(call->frame);
+    free(call->body);
+    call->frame = NULL;
+    call->body = NULL;
+}
+
+struct call *call_new_ping(void)
+{
+    Strait__Ping ping = STRAIT__PING__INIT;
+    struct call *call = malloc(sizeof *call);
+    if (call != NULL && call_init(call, FRAME_PING, &ping.base, UINT64_MAX, NULL) != STATUS_OK) {
+        free(call);
+        call = NULL;
+    }
+    return call;
+}
+
+void call_stamp(struct call *call, uint64_t issued_ns)
+{
+    uint8_t *field = call->frame + frame_header_size + commit_issued_tag_offset;
+    ASSERT(call_is_commit(call) &&
+           call->frame_size >= frame_header_size + commit_issued_tag_offset + 9);
+    ASSERT(field[0] == commit_issued_tag);
+    store_u64(field + 1, issued_ns);
+    call->issued_ns = issued_ns;
+}
+
+/* Whether an answer of this status tells what became of all sends under one id. Those that the
+ * server gives before it looks at the id do not; nor do those that say that it has lost its way. */
+static bool settles_all_sends(enum status status)
+{
+    switch (status) {
+    case STATUS_TXN_EXPIRED:
+    case STATUS_NOT_PRIMARY:
+    case STATUS_CANCELLED:
+    case STATUS_UNAUTHENTICATED:
+    case STATUS_PERMISSION_DENIED:
+    case STATUS_BUSY:
+    case STATUS_DISK_FULL:
+    case STATUS_NO_MEMORY:
+    case STATUS_SHUTTING_DOWN:
+    case STATUS_DEADLINE_EXCEEDED:
+    case STATUS_UNREACHABLE:
+    case STATUS_DISCONNECTED:
+        return false;
+    default:
+        return true;
+    }
+}
+
+enum status call_outcome(const struct call *call, enum status status)
+{
+    if (!call_is_commit(call) || status == STATUS_OK)
+        return status;
+    if (status >= STATUS_IO_ERROR || status == STATUS_OUTCOME_UNKNOWN)
+        return STATUS_OUTCOME_UNKNOWN;
+    return call->unanswered_count != 0 && !settles_all_sends(status) ? STATUS_OUTCOME_UNKNOWN
+                                                                     : status;
+}
+
+static const Strait__Refusal *decode_refusal(struct bytes body, struct arena *arena)
+{
+    ProtobufCMessage *message;
+    message_arena_init(arena, body.size);
+    if (message_decode(&strait__refusal__descriptor, body, false, arena, &message) != STATUS_OK)
+        return NULL;
+    return (const Strait__Refusal *)message;
+}
+
+uint32_t call_retry_after_ms(const struct call *call, struct bytes body)
+{
+    struct arena arena;
+    const Strait__Refusal *refusal = decode_refusal(body, &arena);
+    uint32_t asked_ms = refusal != NULL ? refusal->retry_after_ms : 0;
+    arena_free(&arena);
+    if (asked_ms != 0)
+        return asked_ms;
+    uint32_t doublings = call->tries_count < 8 ? call->tries_count : 8;
+    uint32_t pause_ms = (uint32_t)retry_min_ms << doublings;
+    return pause_ms < retry_max_ms ? pause_ms : retry_max_ms;
+}
+
+enum strait_status call_error(const struct call *call, struct strait_error *error)
+{
+    struct arena arena;
+
+    ASSERT(call->state == CALL_DONE && call->status != STATUS_OK);
+    if (call->text[0] != 0 || call->body_size == 0)
+        return client_error_set(error, call->status, "%s",
+                                call->text[0] != 0 ? call->text : status_text(call->status));
+    const Strait__Refusal *refusal = decode_refusal(bytes_of(call->body, call->body_size), &arena);
+    if (refusal == NULL) {
+        client_error_set(error, call->status, "%s", status_text(call->status));
+    } else {
+        client_error_set(error, call->status, "%s",
+                         refusal->text[0] != 0 ? refusal->text : status_text(call->status));
+        if (error != NULL) {
+            error->retry_after_ms = refusal->retry_after_ms;
+            error->item = refusal->item;
+            error->item_is_condition = refusal->item_is_condition;
+            error->version = refusal->position != NULL ? refusal->position->version : 0;
+        }
+    }
+    arena_free(&arena);
+    return status_public(call->status);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request on its way, and what became of it. It lives on the stack of a synchronous caller, or
+ * in the memory of an asynchronous one.
+ *
+ *     NEW -> QUEUED -> SENT -> DONE      the plain way
+ *     SENT -> QUEUED                     the connection was lost: it is repeated
+ *     SENT -> DELAYED -> QUEUED          the server was busy: it is repeated later
+ *     QUEUED, SENT, DELAYED -> DONE      the deadline, or no way to the server
+ *
+ * All requests may be repeated: a commit has an id under which it runs once, and the others change
+ * nothing that a second time would change more. */
+#ifndef CLIENT_CALL_H
+#define CLIENT_CALL_H
+
+#include <protobuf-c/protobuf-c.h>
+#include <pthread.h>
+
+#include "client/strait.h"
+#include "proto/base/list.h"
+#include "proto/frame.h"
+
+enum call_state { CALL_NEW, CALL_QUEUED, CALL_SENT, CALL_DELAYED, CALL_DONE };
+
+enum { call_text_size = 384 };
+
+struct call {
+    struct list_link link; /* in the handle's queue, or among the delayed, or the completed */
+    enum call_state state;
+    enum frame_type type;
+    uint8_t *frame; /* header and body; the header's number is filled in by each send */
+    size_t frame_size;
+    uint64_t deadline_ns;
+    uint64_t due_ns;    /* while DELAYED */
+    uint64_t issued_ns; /* of a commit: goes into the frame with the first send; 0: not sent yet */
+    uint32_t slot;      /* while SENT */
+    uint32_t tries_count;      /* answers of a server that it cannot now */
+    uint32_t unanswered_count; /* sends that no answer came to */
+
+    /* The outcome, once DONE. `text` is empty where the server's own words are in the body. */
+    enum status status;
+    uint8_t *body;
+    size_t body_size;
+    char text[call_text_size];
+
+    /* Of a synchronous call. */
+    pthread_cond_t changed;   /* it is done, or its thread is wanted to drive */
+    struct list_link waiting; /* among the synchronous callers that wait */
+
+    bool forgotten; /* from malloc(); nobody waits: freed when it was written */
+
+    /* Of an asynchronous call; NULL for a synchronous one. Runs in strait_dispatch(), and frees. */
+    void (*complete)(struct call *call);
+    struct list_link listed; /* among all asynchronous calls that are on their way */
+};
+
+/* Encodes the request. NO_MEMORY, TOO_LARGE (with `error`). Whatever the result, call_free(). */
+MUST_CHECK enum status call_init(struct call *call, enum frame_type type,
+                                 const ProtobufCMessage *message, uint64_t deadline_ns,
+                                 struct strait_error *error);
+void call_free(struct call *call);
+
+/* A ping from malloc(); NULL where memory ran out. */
+struct call *call_new_ping(void);
+
+/* Whether the body is a commit: it may run though no answer comes. */
+static inline bool call_is_commit(const struct call *call)
+{
+    return call->type == FRAME_COMMIT;
+}
+
+/* Where a commit's encoded `issued_ns` is filled in: behind its 16-byte id, in the frame. */
+void call_stamp(struct call *call, uint64_t issued_ns);
+
+/* The status that a caller learns, when `status` is what an answer or the library says: that of a
+ * commit is OUTCOME_UNKNOWN where an earlier send of it may yet run, or may have. */
+enum status call_outcome(const struct call *call, enum status status);
+
+/* How long a call that was answered "not now" waits: what the server asked for, or a pause that
+ * doubles from try to try. */
+uint32_t call_retry_after_ms(const struct call *call, struct bytes body);
+
+/* Translates the outcome of a call that is DONE and not OK. */
+enum strait_status call_error(const struct call *call, struct strait_error *error);
+
+#endif

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Leading: one turn reads what came, moves the link on, ends what is due, and writes all that is
+ * queued; then the leader waits. See handle.h for who may do what. */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "client/error.h"
+#include "client/handle.h"
+#include "proto/base/assert.h"
+
+static const uint64_t millisecond_ns = 1000 * 1000;
+
+void drive_ring(strait *handle)
+{
+    uint64_t one = 1;
+    ssize_t written = write(handle->bell, &one, sizeof one);
+    ASSERT(written == sizeof one || errno == EAGAIN);
+}
+
+bool drive_may_write(const strait *handle)
+{
+    return handle->link_ready && !handle->link_broken && !handle->output_left && !handle->io_busy &&
+           handle->unused_count != 0 && !list_is_empty(&handle->queue);
+}
+
+static uint32_t owed_count(const strait *handle)
+{
+    return slots_count - handle->unused_count;
+}
+
+/* ---- Writing ---- */
+
+static void take_slot(strait *handle, struct call *call)
+{
+    uint16_t number = handle->unused_slots[--handle->unused_count];
+    struct slot *slot = &handle->slots[number];
+    *slot = (struct slot){.call = call->forgotten ? NULL : call,
+                          .number = ++handle->numbers_count * slots_count + number,
+                          .type = call->type};
+    call->slot = number;
+}
+
+static void free_slot(strait *handle, uint16_t number)
+{
+    handle->slots[number] = (struct slot){0};
+    handle->unused_slots[handle->unused_count++] = number;
+}
+
+/* Moves one call from the queue into the connection's output. */
+static bool put_call(strait *handle, struct call *call)
+{
+    if (call_is_commit(call) && call->issued_ns == 0)
+        call_stamp(call, atomic_load(&handle->log_time_ns));
+    if (owed_count(handle) == 0) {
+        handle->heard_ns = client_now_ns();
+        handle->ping_sent = false;
+    }
+    take_slot(handle, call);
+    struct frame_header header = {.body_size = (uint32_t)(call->frame_size - frame_header_size),
+                                  .type = call->type,
+                                  .request = handle->slots[call->slot].number};
+    frame_header_encode(&header, call->frame);
+    if (connection_write(&handle->link.connection, bytes_of(call->frame, call->frame_size)) !=
+        STATUS_OK) {
+        free_slot(handle, (uint16_t)call->slot);
+        return false;
+    }
+    list_remove(&call->link);
+    call->state = CALL_SENT;
+    call->unanswered_count++;
+    if (call->forgotten) {
+        call_free(call);
+        free(call);
+    }
+    return true;
+}
+
+static void put_queue(strait *handle)
+{
+    const struct connection *connection = &handle->link.connection;
+    struct list_link *first;
+
+    while ((first = list_first(&handle->queue)) != NULL && handle->unused_count != 0 &&
+           connection->output_end - connection->output_start < output_size_max) {
+        /* Out of memory: what waits is tried again, until its deadline. */
+        if (!put_call(handle, LIST_ENTRY(first, struct call, link)))
+            break;
+    }
+}
+
+/* With `io_busy` set by the caller. */
+static void write_queue(strait *handle)
+{
+    enum status status;
+
+    do {
+        put_queue(handle);
+        pthread_mutex_unlock(&handle->lock);
+        status = connection_flush(&handle->link.connection, &handle->link.error);
+        pthread_mutex_lock(&handle->lock);
+    } while (status == STATUS_OK && handle->unused_count != 0 && !list_is_empty(&handle->queue));
+    handle->output_left = status == STATUS_AGAIN;
+    handle->link_broken = status != STATUS_OK && status != STATUS_AGAIN;
+}
+
+void drive_write(strait *handle)
+{
+    ASSERT(!handle->io_busy);
+    handle->io_busy = true;
+    write_queue(handle);
+    handle->io_busy = false;
+    if (handle->io_wanted)
+        pthread_cond_signal(&handle->io_free);
+    if (handle->polling && (handle->output_left || handle->link_broken))
+        drive_ring(handle);
+}
+
+/* ---- Reading ---- */
+
+/* Reads up to a batch of replies, without the lock. */
+static enum status read_replies(strait *handle, size_t *count)
+{
+    enum status status = STATUS_OK;
+
+    handle->link.connection.socket.drained = false;
+    for (*count = 0; *count < replies_batch_max; ++*count) {
+        struct reply *reply = &handle->replies[*count];
+        status = connection_read(&handle->link.connection, &reply->header, &reply->body,
+                                 &handle->link.error);
+        if (status != STATUS_OK)
+            break;
+    }
+    return status;
+}
+
+/* Whether the same request may find a server willing, later or elsewhere. */
+static bool is_not_now(const strait *handle, enum status status)
+{
+    return status == STATUS_BUSY || status == STATUS_SHUTTING_DOWN ||
+           (status == STATUS_NOT_PRIMARY && handle->options.endpoints_count > 1);
+}
+
+/* Puts a call off until the server may be willing; false where its deadline comes before that. */
+static bool delay(strait *handle, struct call *call, struct bytes body, uint64_t now_ns)
+{
+    uint64_t pause_ns = call_retry_after_ms(call, body) * millisecond_ns;
+    uint64_t due_ns =
+        now_ns + pause_ns + generator_below(&handle->link.generator, pause_ns / 2 + 1);
+
+    if (due_ns >= call->deadline_ns)
+        return false;
+    call->tries_count++;
+    call->due_ns = due_ns;
+    call->state = CALL_DELAYED;
+    list_push_last(&handle->delayed, &call->link);
+    return true;
+}
+
+/* False where the reply belongs to no request: the server has lost its way. */
+static bool take_reply(strait *handle, struct reply *reply, uint64_t now_ns, bool *turned_away)
+{
+    uint16_t number = (uint16_t)(reply->header.request % slots_count);
+    struct slot *slot = &handle->slots[number];
+    struct call *call = slot->call;
+    enum status status = reply->header.status;
+
+    if (slot->number == 0 || slot->number != reply->header.request ||
+        reply->header.type != (enum frame_type)(slot->type | frame_reply))
+        return false;
+    free_slot(handle, number);
+    *turned_away = *turned_away || status == STATUS_SHUTTING_DOWN ||
+                   (status == STATUS_NOT_PRIMARY && is_not_now(handle, status));
+    if (call == NULL)
+        return true;
+    call->unanswered_count--;
+    if (is_not_now(handle, status) &&
+        delay(handle, call, bytes_of(reply->body, reply->header.body_size), now_ns))
+        return true;
+    call->body = reply->body;
+    call->body_size = reply->header.body_size;
+    reply->body = NULL;
+    handle_finish(handle, call, status, NULL);
+    return true;
+}
+
+/* ---- The link, as the calls see it ---- */
+
+/* All that was sent is queued again: nobody will answer it on this connection. */
+static void requeue_sent(strait *handle)
+{
+    handle->unused_count = 0;
+    for (uint16_t i = slots_count; i-- > 0;) {
+        struct call *call = handle->slots[i].call;
+        if (call != NULL) {
+            call->state = CALL_QUEUED;
+            list_push_first(&handle->queue, &call->link);
+        }
+        free_slot(handle, i);
+    }
+    handle->link_ready = false;
+    handle->link_broken = false;
+    handle->output_left = false;
+    handle->more_input = false;
+}
+
+static void keep_trouble(strait *handle)
+{
+    snprintf(handle->trouble, sizeof handle->trouble, "%.380s", handle->link.error.text);
+}
+
+static void lose_link(strait *handle, uint64_t now_ns)
+{
+    requeue_sent(handle);
+    link_lost(&handle->link, now_ns);
+    keep_trouble(handle);
+}
+
+static void read_link(strait *handle, uint64_t now_ns)
+{
+    size_t count;
+    bool turned_away = false;
+    bool sane = true;
+
+    pthread_mutex_unlock(&handle->lock);
+    enum status status = read_replies(handle, &count);
+    pthread_mutex_lock(&handle->lock);
+    for (size_t i = 0; i < count; i++) {
+        sane = sane && take_reply(handle, &handle->replies[i], now_ns, &turned_away);
+        free(handle->replies[i].body);
+    }
+    handle->more_input = status == STATUS_OK;
+    if (count != 0) {
+        handle->heard_ns = now_ns;
+        handle->ping_sent = false;
+        handle->link.served = true;
+    }
+    if (!sane) {
+        client_error_set(&handle->link.error, STATUS_MALFORMED,
+                         "the server answered what was not asked");
+        handle->link.served = false;
+        lose_link(handle, now_ns);
+    } else if (status != STATUS_OK && status != STATUS_AGAIN) {
+        lose_link(handle, now_ns);
+    } else if (turned_away) {
+        requeue_sent(handle);
+        link_turn_away(&handle->link, now_ns);
+        snprintf(handle->trouble, sizeof handle->trouble, "The server is shutting down.");
+    }
+}
+
+/* No way to any server, for a reason that waiting does not mend: what was never sent is told so at
+ * once. What was sent may have run, and is tried until its deadline. */
+static void refuse_queue(strait *handle, enum status status)
+{
+    struct list_link *link = handle->queue.next;
+    while (link != &handle->queue) {
+        struct call *call = LIST_ENTRY(link, struct call, link);
+        link = link->next;
+        if (call->unanswered_count == 0 && !call->forgotten)
+            handle_finish(handle, call, status, handle->trouble);
+    }
+}
+
+static void connect_link(strait *handle, uint64_t now_ns)
+{
+    pthread_mutex_unlock(&handle->lock);
+    enum status status = link_connect(&handle->link, now_ns);
+    pthread_mutex_lock(&handle->lock);
+    if (status == STATUS_OK) {
+        handle_note_log_time(handle, handle->link.log_time_ns);
+        handle->session = handle->link.session;
+        handle->link_ready = true;
+        handle->trouble[0] = 0;
+    } else if (status != STATUS_AGAIN) {
+        keep_trouble(handle);
+        if (handle->link.refused)
+            refuse_queue(handle, (enum status)handle->link.error.status);
+    }
+}
+
+/* A server that owes answers and says nothing: ask, then give it up. A connection that a NAT box
+ * or a sleeping laptop has lost is noticed here long before TCP gives up. */
+static void check_silence(strait *handle, uint64_t now_ns)
+{
+    if (owed_count(handle) == 0 || now_ns < handle->heard_ns + silence_ping_ms * millisecond_ns)
+        return;
+    if (now_ns >= handle->heard_ns + silence_lost_ms * millisecond_ns) {
+        client_error_set(&handle->link.error, STATUS_DISCONNECTED,
+                         "the server has said nothing for %d ms", silence_lost_ms);
+        lose_link(handle, now_ns);
+        return;
+    }
+    if (handle->ping_sent)
+        return;
+    handle->ping_sent = true;
+    struct call *ping = call_new_ping();
+    if (ping != NULL) {
+        ping->forgotten = true;
+        ping->state = CALL_QUEUED;
+        list_push_first(&handle->queue, &ping->link);
+    }
+}
+
+/* ---- Time ---- */
+
+static void end_delays(strait *handle, uint64_t now_ns)
+{
+    struct list_link *link = handle->delayed.next;
+    while (link != &handle->delayed) {
+        struct call *call = LIST_ENTRY(link, struct call, link);
+        link = link->next;
+        if (now_ns < call->due_ns)
+            continue;
+        list_remove(&call->link);
+        call->state = CALL_QUEUED;
+        list_push_last(&handle->queue, &call->link);
+    }
+}
+
+/* `async_wake_ns` is a bound, so that all deadlines are looked at only when one may have passed. */
+static void expire_async(strait *handle, uint64_t now_ns)
+{
+    if (now_ns < handle->async_wake_ns)
+        return;
+    handle->async_wake_ns = UINT64_MAX;
+    struct list_link *link = handle->async.next;
+    while (link != &handle->async) {
+        struct call *call = LIST_ENTRY(link, struct call, listed);
+        link = link->next;
+        if (now_ns >= call->deadline_ns)
+            handle_expire(handle, call);
+        else if (call->deadline_ns < handle->async_wake_ns)
+            handle->async_wake_ns = call->deadline_ns;
+    }
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t next_time_ns(const strait *handle, const struct call *call)
+{
+    uint64_t wake_ns = handle->async_wake_ns;
+
+    if (call != NULL)
+        wake_ns = earlier(wake_ns, call->deadline_ns);
+    for (struct list_link *link = handle->delayed.next; link != &handle->delayed; link = link->next)
+        wake_ns = earlier(wake_ns, LIST_ENTRY(link, struct call, link)->due_ns);
+    if (handle->link_ready && owed_count(handle) != 0)
+        wake_ns = earlier(wake_ns, handle->heard_ns +
+                                       (handle->ping_sent ? silence_lost_ms : silence_ping_ms) *
+                                           millisecond_ns);
+    return wake_ns;
+}
+
+/* ---- Leading ---- */
+
+static bool needs_link(const strait *handle)
+{
+    return !list_is_empty(&handle->queue) || !list_is_empty(&handle->delayed);
+}
+
+/* Those who were just woken with an answer often have the next request ready at once: letting them
+ * run first lets one write carry all of these. */
+static void let_woken_queue(strait *handle)
+{
+    if (handle->woken_count > 1) {
+        pthread_mutex_unlock(&handle->lock);
+        sched_yield();
+        pthread_mutex_lock(&handle->lock);
+    }
+    handle->woken_count = 0;
+}
+
+static void turn(strait *handle)
+{
+    uint64_t now_ns = client_now_ns();
+
+    if (handle->link_broken)
+        lose_link(handle, now_ns);
+    if (handle->link_ready)
+        read_link(handle, now_ns);
+    end_delays(handle, now_ns);
+    expire_async(handle, now_ns);
+    if (!handle->link_ready && needs_link(handle))
+        connect_link(handle, now_ns);
+    if (handle->link_ready)
+        check_silence(handle, now_ns);
+    if (handle->link_ready) {
+        let_woken_queue(handle);
+        write_queue(handle);
+    }
+}
+
+/* A writer may still be at it. */
+static void take_io(strait *handle)
+{
+    handle->io_wanted = true;
+    while (handle->io_busy)
+        pthread_cond_wait(&handle->io_free, &handle->lock);
+    handle->io_wanted = false;
+    handle->io_busy = true;
+}
+
+/* Waits until there is something to do. The I/O is free meanwhile. */
+static void wait_for_input(strait *handle, const struct call *call)
+{
+    struct pollfd polled[1 + dial_attempts_max];
+    uint64_t link_ns = UINT64_MAX;
+    unsigned count = 1;
+
+    polled[0] = (struct pollfd){.fd = handle->bell, .events = POLLIN};
+    handle->poll_until_ns = next_time_ns(handle, call);
+    if (handle->link_ready || needs_link(handle)) {
+        count += link_poll(&handle->link, polled + 1, &link_ns);
+        handle->poll_until_ns = earlier(handle->poll_until_ns, link_ns);
+    }
+    handle->polling = true;
+    handle->io_busy = false;
+    uint64_t until_ns = handle->poll_until_ns;
+    pthread_mutex_unlock(&handle->lock);
+
+    uint64_t now_ns = client_now_ns();
+    struct timespec wait = {0};
+    if (until_ns > now_ns)
+        wait = (struct timespec){.tv_sec = (time_t)((until_ns - now_ns) / 1000000000),
+                                 .tv_nsec = (long)((until_ns - now_ns) % 1000000000)};
+    int ready = ppoll(polled, count, until_ns == UINT64_MAX ? NULL : &wait, NULL);
+
+    pthread_mutex_lock(&handle->lock);
+    handle->polling = false;
+    if (ready > 0 && polled[0].revents != 0) {
+        uint64_t rings;
+        ssize_t size = read(handle->bell, &rings, sizeof rings);
+        ASSERT(size == sizeof rings || errno == EAGAIN);
+    }
+    take_io(handle);
+}
+
+static bool is_over(const strait *handle, const struct call *call)
+{
+    return call != NULL ? call->state == CALL_DONE : handle->stopping;
+}
+
+void drive_lead(strait *handle, struct call *call)
+{
+    ASSERT(!handle->led);
+    handle->led = true;
+    take_io(handle);
+    while (!is_over(handle, call)) {
+        turn(handle);
+        if (!is_over(handle, call) && !handle->more_input && !handle->link_broken)
+            wait_for_input(handle, call);
+        if (call != NULL && call->state != CALL_DONE && client_now_ns() >= call->deadline_ns)
+            handle_expire(handle, call);
+    }
+    handle->io_busy = false;
+    handle->led = false;
+}

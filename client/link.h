@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way to the server: a state machine from nothing to a connection that answered Hello, and
+ * back. It knows nothing of calls.
+ *
+ *     IDLE -> DIALING -> HANDSHAKE -> HELLO -> READY        link_connect()
+ *     DIALING -> WAITING   no endpoint left in this round   link_connect()
+ *     HANDSHAKE, HELLO -> DIALING   this endpoint failed    link_connect()
+ *     READY -> IDLE    lost, after it had served            link_lost()
+ *     READY -> WAITING lost before it served anything       link_lost()
+ *     WAITING -> DIALING   the pause is over                link_connect()
+ *
+ * Owned by whoever drives the handle; no lock. */
+#ifndef CLIENT_LINK_H
+#define CLIENT_LINK_H
+
+#include "client/connection.h"
+#include "client/dial.h"
+#include "proto/base/generator.h"
+
+enum link_state { LINK_IDLE, LINK_DIALING, LINK_HANDSHAKE, LINK_HELLO, LINK_READY, LINK_WAITING };
+
+enum { link_handshake_ms = 5000, link_pause_min_ms = 20, link_pause_max_ms = 2000 };
+
+/* What the server's Hello said; texts are cut to fit. */
+struct session_info {
+    unsigned endpoint;
+    char server_version[64];
+    char identity[128];
+    char role[16];
+    uint8_t cluster_id[16];
+};
+
+struct link {
+    const struct strait_options *options;
+    SSL_CTX *context;
+    enum link_state state;
+    struct dial dial;
+    struct connection connection;
+    struct generator generator; /* jitter of pauses */
+    SSL_SESSION *tickets[endpoints_max];
+    unsigned endpoint;    /* that of the connection */
+    uint64_t deadline_ns; /* of handshake and hello together */
+    uint64_t resume_ns;   /* end of WAITING */
+    uint32_t pause_ms;    /* the next pause, before jitter; 0 after a connection that served */
+    bool served;          /* a request was answered on this connection */
+    bool refused;         /* the last round ended with a reason that time alone does not mend */
+    struct strait_error error;   /* why the last endpoint failed */
+    struct session_info session; /* of the last READY */
+    uint64_t log_time_ns;
+};
+
+/* `options` and `context` outlive the link. */
+void link_init(struct link *link, const struct strait_options *options, SSL_CTX *context,
+               uint64_t seed);
+
+/* Goes on as far as it can without waiting. OK: READY. AGAIN: to be called again when a descriptor
+ * of link_poll() is ready or its time has come. Else a whole round has failed: `link->error` says
+ * why, and WAITING has begun; calling again then gives AGAIN until the pause is over. */
+MUST_CHECK enum status link_connect(struct link *link, uint64_t now_ns);
+
+/* The connection is of no more use: `link->error` says why. */
+void link_lost(struct link *link, uint64_t now_ns);
+
+/* Leaves this server for the next endpoint: it said that it cannot serve. */
+void link_turn_away(struct link *link, uint64_t now_ns);
+
+/* At most dial_attempts_max descriptors. */
+unsigned link_poll(const struct link *link, struct pollfd *polled, uint64_t *wake_ns);
+
+void link_free(struct link *link, bool quietly);
+
+#endif

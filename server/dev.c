@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/certificate.h"
+#include "server/net/certificate.h"
 
 enum {
     master_key_bytes = 32,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Certificates made here: those of a development server, and of tests. X.509 version 3, keys on the
  * curve P-256, SHA-256, serial numbers drawn at random. Errors: INTERNAL with OpenSSL's reason. */
-#ifndef SERVER_CERTIFICATE_H
-#define SERVER_CERTIFICATE_H
+#ifndef SERVER_NET_CERTIFICATE_H
+#define SERVER_NET_CERTIFICATE_H
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>

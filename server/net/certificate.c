@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "server/certificate.h"
+#include "server/net/certificate.h"
 
 #include <errno.h>
 #include <openssl/err.h>

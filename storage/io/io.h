@@ -214,8 +214,8 @@ MUST_CHECK enum status io_wait(struct io *io, struct io_op *op);
 MUST_CHECK enum status io_bell_open(struct io *io, struct io_bell *bell);
 void io_bell_close(struct io *io, struct io_bell *bell);
 
-/* From any thread, while the bell is open. What was written before the ring is seen by `rung`.
- * Rings before the owner has woken cost no system call. */
+/* From any thread or signal handler, while the bell is open. What was written before the ring is
+ * seen by `rung`. Rings before the owner has woken cost no system call. */
 void io_bell_ring(struct io *io_of_owner, struct io_bell *bell);
 
 #endif

@@ -163,6 +163,9 @@ struct sim_inode *sim_path_find(const struct sim_disk *disk, const char *path);
  * bytes). NULL where there is no such directory. */
 struct sim_inode *sim_path_parent(const struct sim_disk *disk, const char *path, char *name);
 
+/* Why there is nothing at the path: NOT_FOUND, or IO_ERROR where a part of it is a file. */
+enum status sim_path_miss(const struct sim_disk *disk, const char *path);
+
 /* Changes `now`, and notes the change. `second` may be NULL. Sets are copied. */
 void sim_names_change(struct sim_disk *disk, const struct sim_set *first,
                       const struct sim_set *second);

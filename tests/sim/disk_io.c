@@ -123,7 +123,7 @@ static enum status create(struct sim_disk *disk, const char *path, bool is_direc
     char name[sim_name_max + 1];
     struct sim_inode *directory = sim_path_parent(disk, path, name);
     if (directory == NULL)
-        return STATUS_NOT_FOUND;
+        return sim_path_miss(disk, path);
     if (sim_directory_find(&directory->now_entries, name) != NULL)
         return STATUS_ALREADY_EXISTS;
     if (sim_disk_used(disk) >= disk->capacity_size)
@@ -140,12 +140,14 @@ static enum status link_name(struct sim_disk *disk, const char *from, const char
     char name[sim_name_max + 1];
     struct sim_inode *inode = sim_path_find(disk, from);
     struct sim_inode *directory = sim_path_parent(disk, to, name);
-    if (inode == NULL || directory == NULL)
-        return STATUS_NOT_FOUND;
-    if (inode->is_directory)
-        return STATUS_FORBIDDEN;
+    if (inode == NULL)
+        return sim_path_miss(disk, from);
+    if (directory == NULL)
+        return sim_path_miss(disk, to);
     if (sim_directory_find(&directory->now_entries, name) != NULL)
         return STATUS_ALREADY_EXISTS;
+    if (inode->is_directory)
+        return STATUS_FORBIDDEN;
     const struct sim_set set = {.directory = directory, .name = name, .inode = inode};
     sim_names_change(disk, &set, NULL);
     return STATUS_OK;
@@ -158,12 +160,23 @@ static enum status remove_name(struct sim_disk *disk, const char *path, bool is_
     struct sim_inode *inode =
         directory != NULL ? sim_directory_find(&directory->now_entries, name) : NULL;
     if (inode == NULL)
-        return STATUS_NOT_FOUND;
+        return sim_path_miss(disk, path);
     if (inode->is_directory != is_directory || inode->now_entries.count > 0)
         return STATUS_IO_ERROR;
     const struct sim_set set = {.directory = directory, .name = name};
     sim_names_change(disk, &set, NULL);
     return STATUS_OK;
+}
+
+/* Whether `inode` is `directory` or lies below it. */
+static bool is_within(const struct sim_inode *inode, const struct sim_inode *directory)
+{
+    if (inode == directory)
+        return true;
+    for (size_t i = 0; i < directory->now_entries.count; i++)
+        if (is_within(inode, directory->now_entries.entries[i].inode))
+            return true;
+    return false;
 }
 
 static enum status rename_name(struct sim_disk *disk, const char *from, const char *to)
@@ -174,8 +187,14 @@ static enum status rename_name(struct sim_disk *disk, const char *from, const ch
     struct sim_inode *to_directory = sim_path_parent(disk, to, to_name);
     struct sim_inode *inode =
         from_directory != NULL ? sim_directory_find(&from_directory->now_entries, from_name) : NULL;
-    if (inode == NULL || to_directory == NULL)
+    if (from_directory == NULL)
+        return sim_path_miss(disk, from);
+    if (to_directory == NULL)
+        return sim_path_miss(disk, to);
+    if (inode == NULL)
         return STATUS_NOT_FOUND;
+    if (inode->is_directory && is_within(to_directory, inode))
+        return STATUS_IO_ERROR;
     struct sim_inode *old = sim_directory_find(&to_directory->now_entries, to_name);
     if (old == inode)
         return STATUS_OK;
@@ -320,7 +339,7 @@ static enum status open_file(struct sim_disk *disk, struct io_op *op)
     }
     struct sim_inode *inode = sim_path_find(disk, op->path);
     if (inode == NULL)
-        return STATUS_NOT_FOUND;
+        return sim_path_miss(disk, op->path);
     if (inode->is_directory)
         return STATUS_IO_ERROR;
     op->file = file_open(disk, inode, op->path, op->flags);
@@ -330,8 +349,10 @@ static enum status open_file(struct sim_disk *disk, struct io_op *op)
 static enum status flush_directory(struct sim_disk *disk, const struct io_op *op)
 {
     struct sim_inode *directory = sim_path_find(disk, op->path);
-    if (directory == NULL || !directory->is_directory)
-        return STATUS_NOT_FOUND;
+    if (directory == NULL)
+        return sim_path_miss(disk, op->path);
+    if (!directory->is_directory)
+        return STATUS_IO_ERROR;
     sim_names_flush(disk, directory);
     return step(disk);
 }
@@ -410,6 +431,7 @@ static void complete(struct sim_io *sim, struct io_op *op)
 static void check_transfer(const struct io_op *op)
 {
     const struct io_file *file = op->file;
+    ASSERT(file != NULL);
     ASSERT((file->flags & (op->kind == IO_KIND_READ ? IO_READ : IO_WRITE)) != 0);
     if ((file->flags & IO_DIRECT) != 0) {
         ASSERT((uintptr_t)op->buffer % io_alignment == 0);
@@ -541,8 +563,10 @@ static enum status list(struct io *io, const char *path, io_list_fn *each, void 
     if (is_off(sim))
         return STATUS_IO_ERROR;
     const struct sim_inode *directory = sim_path_find(sim->disk, path);
-    if (directory == NULL || !directory->is_directory)
-        return STATUS_NOT_FOUND;
+    if (directory == NULL)
+        return sim_path_miss(sim->disk, path);
+    if (!directory->is_directory)
+        return STATUS_IO_ERROR;
     size_t count = directory->now_entries.count;
     if (count == 0)
         return STATUS_OK;

@@ -49,6 +49,18 @@ struct sim_inode *sim_path_parent(const struct sim_disk *disk, const char *path,
     return directory->is_directory ? directory : NULL;
 }
 
+enum status sim_path_miss(const struct sim_disk *disk, const char *path)
+{
+    char name[sim_name_max + 1];
+    const struct sim_inode *inode = disk->root;
+    while (inode != NULL && next_component(&path, name)) {
+        if (!inode->is_directory)
+            return STATUS_IO_ERROR;
+        inode = sim_directory_find(&inode->now_entries, name);
+    }
+    return STATUS_NOT_FOUND;
+}
+
 /* ---- Changes ---- */
 
 static void set_now(const struct sim_set *set)

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/state/command.h"
+
+#include "proto/base/assert.h"
+
+static const struct command command_noop = {.kind = ENTRY_NOOP, .name = "noop"};
+
+static const struct command *const commands[] = {
+    &command_noop,
+    &command_commit,
+    &command_tick,
+};
+
+const struct command *command_of(enum entry_kind kind)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (commands[i]->kind == kind)
+            return commands[i];
+    }
+    UNREACHABLE();
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/state/mark.h"
+
+#include "proto/base/assert.h"
+
+enum { mark_format = 1, mark_buckets_offset = 80 };
+
+void mark_encode(const struct mark_state *state, uint64_t index, uint64_t term,
+                 struct lsm_mark *mark)
+{
+    *mark = (struct lsm_mark){
+        .index = index, .term = term, .version = state->version, .state_size = mark_state_size};
+    uint8_t *to = mark->state;
+    to[0] = mark_format;
+    store_u32(to + 4, state->cluster_version);
+    store_u64(to + 8, state->epoch_number);
+    store_u32(to + 16, state->epoch_region);
+    store_u32(to + 20, state->table_id_next);
+    store_u32(to + 24, state->index_id_next);
+    store_u64(to + 32, state->chain.low);
+    store_u64(to + 40, state->chain.high);
+    store_u64(to + 48, state->log_time_ns);
+    store_u64(to + 56, state->horizon);
+    store_u64(to + 64, state->retention_ns);
+    store_u64(to + 72, state->bucket_first);
+    for (size_t i = 0; i < mark_buckets_count; i++)
+        store_u64(to + mark_buckets_offset + 8 * i, state->buckets[i]);
+}
+
+enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state)
+{
+    *state = (struct mark_state){0};
+    const uint8_t *from = mark->state;
+    if (mark->state_size == 0 || mark->state_size > lsm_mark_state_size_max)
+        return STATUS_CORRUPT;
+    if (from[0] > mark_format)
+        return STATUS_NEWER_FORMAT;
+    if (from[0] != mark_format || mark->state_size != mark_state_size)
+        return STATUS_CORRUPT;
+    state->cluster_version = load_u32(from + 4);
+    state->epoch_number = load_u64(from + 8);
+    state->epoch_region = load_u32(from + 16);
+    state->table_id_next = load_u32(from + 20);
+    state->index_id_next = load_u32(from + 24);
+    state->chain.low = load_u64(from + 32);
+    state->chain.high = load_u64(from + 40);
+    state->version = mark->version;
+    state->log_time_ns = load_u64(from + 48);
+    state->horizon = load_u64(from + 56);
+    state->retention_ns = load_u64(from + 64);
+    state->bucket_first = load_u64(from + 72);
+    for (size_t i = 0; i < mark_buckets_count; i++)
+        state->buckets[i] = load_u64(from + mark_buckets_offset + 8 * i);
+    if (state->horizon > state->version || state->retention_ns < mark_retention_buckets)
+        return STATUS_CORRUPT;
+    return STATUS_OK;
+}
+
+static uint64_t bucket_span_ns(const struct mark_state *state)
+{
+    return state->retention_ns / mark_retention_buckets;
+}
+
+void mark_time_set(struct mark_state *state, uint64_t log_time_ns)
+{
+    ASSERT(log_time_ns > state->log_time_ns);
+    state->log_time_ns = log_time_ns;
+    if (log_time_ns <= state->retention_ns)
+        return;
+    uint64_t first = (log_time_ns - state->retention_ns) / bucket_span_ns(state);
+    uint64_t evicted_count = first - state->bucket_first;
+    if (first <= state->bucket_first)
+        return;
+    if (evicted_count > mark_buckets_count)
+        evicted_count = mark_buckets_count;
+    for (uint64_t i = 0; i < evicted_count; i++)
+        state->buckets[(state->bucket_first + i) % mark_buckets_count] = 0;
+    state->bucket_first = first;
+}
+
+uint64_t mark_outcomes_floor_ns(const struct mark_state *state)
+{
+    return state->bucket_first * bucket_span_ns(state);
+}
+
+bool mark_issued_is_valid(const struct mark_state *state, uint64_t issued_ns)
+{
+    return issued_ns <= state->log_time_ns && issued_ns >= mark_outcomes_floor_ns(state) &&
+           state->log_time_ns - issued_ns <= state->retention_ns;
+}
+
+void mark_outcome_add(struct mark_state *state, uint64_t issued_ns)
+{
+    ASSERT(mark_issued_is_valid(state, issued_ns));
+    uint64_t bucket = issued_ns / bucket_span_ns(state);
+    ASSERT(bucket >= state->bucket_first && bucket < state->bucket_first + mark_buckets_count);
+    state->buckets[bucket % mark_buckets_count]++;
+}
+
+uint64_t mark_outcomes_count(const struct mark_state *state)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < mark_buckets_count; i++)
+        count += state->buckets[i];
+    return count;
+}

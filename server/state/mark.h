@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the state keeps beside its trees: a few numbers that every published mark carries, so that
+ * they become durable with the tables.
+ *
+ *     offset size
+ *      0      1   format, 1
+ *      1      3   0
+ *      4      4   cluster version
+ *      8      8   epoch number
+ *     16      4   epoch region
+ *     20      4   next table's id
+ *     24      4   next index's id
+ *     28      4   0
+ *     32     16   chain digest
+ *     48      8   log time, nanoseconds
+ *     56      8   horizon
+ *     64      8   retention of outcomes, nanoseconds
+ *     72      8   first bucket of outcomes that is kept
+ *     80    8×24  outcomes in each bucket, from bucket number modulo 24
+ *
+ * Version, index and term are the mark's own.
+ *
+ * Outcomes are counted in buckets of the time they were issued at, a sixteenth of the retention
+ * each. Whole buckets are evicted, as the log's time passes; what is below the first bucket is
+ * never looked up, so that replicas that have dropped it and replicas that have not agree. */
+#ifndef SERVER_STATE_MARK_H
+#define SERVER_STATE_MARK_H
+
+#include "proto/base/hash.h"
+#include "proto/base/status.h"
+#include "storage/lsm/lsm.h"
+
+enum { mark_buckets_count = 24, mark_retention_buckets = 16, mark_state_size = 80 + 8 * 24 };
+
+_Static_assert((int)mark_state_size <= (int)lsm_mark_state_size_max, "it fits the mark");
+
+struct mark_state {
+    uint32_t cluster_version;
+    uint64_t epoch_number;
+    uint32_t epoch_region;
+    uint32_t table_id_next;
+    uint32_t index_id_next;
+    struct hash128 chain;
+    uint64_t version;
+    uint64_t log_time_ns;
+    uint64_t horizon;
+    uint64_t retention_ns;
+    uint64_t bucket_first;
+    uint64_t buckets[mark_buckets_count];
+};
+
+void mark_encode(const struct mark_state *state, uint64_t index, uint64_t term,
+                 struct lsm_mark *mark);
+
+/* CORRUPT, NEWER_FORMAT. */
+MUST_CHECK enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state);
+
+/* Moves the log's time on to `log_time_ns`, which is above the present one, and evicts what is past
+ * its time. */
+void mark_time_set(struct mark_state *state, uint64_t log_time_ns);
+
+/* Outcomes issued before this are not kept. */
+uint64_t mark_outcomes_floor_ns(const struct mark_state *state);
+
+/* Whether a transaction issued then may run: not from before what is kept, nor from the future. */
+bool mark_issued_is_valid(const struct mark_state *state, uint64_t issued_ns);
+
+/* Counts an outcome whose `issued_ns` is valid. */
+void mark_outcome_add(struct mark_state *state, uint64_t issued_ns);
+uint64_t mark_outcomes_count(const struct mark_state *state);
+
+#endif

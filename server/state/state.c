@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/state/state.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "proto/base/assert.h"
+#include "proto/limits.h"
+#include "server/state/state_internal.h"
+
+enum {
+    state_retention_ms_default = 60 * 60 * 1000,
+    state_idle_parts = 8, /* of the retention: how often an idle log gets a tick */
+    state_arena_chunk_size = 64 * 1024,
+};
+
+/* ---- Opening ---- */
+
+static void wait_done(struct lsm_wait *wait)
+{
+    (void)wait;
+}
+
+/* Calls the iterator again until it has an answer. */
+static enum status next_blocking(struct io *io, struct lsm_iterator *iterator,
+                                 struct lsm_item *item)
+{
+    struct lsm_wait wait;
+    enum status status;
+
+    lsm_wait_init(&wait, wait_done, NULL);
+    while ((status = lsm_iterator_next(iterator, &wait, item)) == STATUS_AGAIN) {
+        while (wait.pending_count != 0)
+            io_turn(io, true);
+    }
+    lsm_wait_cancel(&wait);
+    return status;
+}
+
+static enum status load_catalog(struct state *state, struct io *io, struct lsm_view *view)
+{
+    struct lsm_iterator *iterator;
+    struct lsm_item item;
+    enum status status = lsm_iterator_open(view, STATE_TREE_META, (struct bytes){0},
+                                           (struct bytes){0}, false, &iterator);
+    if (status != STATUS_OK)
+        return status;
+    while ((status = next_blocking(io, iterator, &item)) == STATUS_OK) {
+        status = catalog_load(state->catalog, item.key, item.value);
+        if (status != STATUS_OK)
+            break;
+    }
+    lsm_iterator_close(iterator);
+    return status == STATUS_END ? STATUS_OK : status;
+}
+
+static enum status load_next_due(struct state *state, struct io *io, struct lsm_view *view)
+{
+    struct lsm_iterator *iterator;
+    struct lsm_item item;
+    struct bytes table_and_key;
+    enum status status = lsm_iterator_open(view, STATE_TREE_EXPIRY, (struct bytes){0},
+                                           (struct bytes){0}, false, &iterator);
+    if (status != STATUS_OK)
+        return status;
+    status = next_blocking(io, iterator, &item);
+    if (status == STATUS_OK)
+        status = keys_expiry_decode(item.key, &state->next_due_ms, &table_and_key);
+    lsm_iterator_close(iterator);
+    return status == STATUS_END ? STATUS_OK : status;
+}
+
+static void make_new(struct state *state, const struct state_options *options)
+{
+    uint64_t retention_ms = options->outcome_retention_ms;
+    if (retention_ms == 0)
+        retention_ms = state_retention_ms_default;
+    state->mark = (struct mark_state){.cluster_version = state_cluster_version,
+                                      .epoch_number = 1,
+                                      .epoch_region = options->region_id,
+                                      .table_id_next = 1,
+                                      .index_id_next = 1,
+                                      .retention_ns = retention_ms * 1000000};
+    state->applied_index = options->mark->index;
+    state->applied_term = options->mark->term;
+}
+
+static enum status load(struct state *state, const struct state_options *options,
+                        struct error *error)
+{
+    struct lsm_view *view;
+    enum status status = mark_decode(options->mark, &state->mark);
+    if (status != STATUS_OK)
+        return error_set(error, status, "The state's mark in the manifest: %s.",
+                         status_text(status));
+    if (state->mark.cluster_version > state_cluster_version)
+        return error_set(error, STATUS_NEWER_FORMAT,
+                         "The cluster is at version %" PRIu32 ", and this program knows %d at "
+                         "most: start a newer one.",
+                         state->mark.cluster_version, state_cluster_version);
+    state->applied_index = options->mark->index;
+    state->applied_term = options->mark->term;
+    state->written_version = state->mark.version;
+    lsm_horizon_set(state->lsm, state->mark.horizon);
+    status = lsm_view_open(state->lsm, UINT64_MAX, &view);
+    if (status != STATUS_OK)
+        return error_set(error, status, "The tables: %s.", status_text(status));
+    status = load_catalog(state, options->io, view);
+    if (status == STATUS_OK)
+        status = load_next_due(state, options->io, view);
+    lsm_view_close(view);
+    if (status != STATUS_OK)
+        return error_set(error, status, "Reading the schema and what is due: %s.",
+                         status_text(status));
+    return STATUS_OK;
+}
+
+enum status state_open(const struct state_options *options, struct state **opened,
+                       struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    *opened = NULL;
+    struct state *state = calloc(1, sizeof *state);
+    if (state == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "No memory for the state.");
+    state->lsm = options->lsm;
+    state->apply_ready = options->apply_ready;
+    state->context = options->context;
+    state->next_due_ms = UINT64_MAX;
+    arena_init(&state->apply.arena, state_arena_chunk_size, limit_txn_arena_size);
+    state->catalog = catalog_create();
+    if (state->catalog == NULL)
+        status = error_set(error, STATUS_NO_MEMORY, "No memory for the schema.");
+    else if (options->mark->state_size == 0)
+        make_new(state, options);
+    else
+        status = load(state, options, error);
+    if (status != STATUS_OK) {
+        state_close(state);
+        return status;
+    }
+    *opened = state;
+    return STATUS_OK;
+}
+
+void state_close(struct state *state)
+{
+    if (state == NULL)
+        return;
+    ASSERT(state->views_count == 0);
+    apply_drop(&state->apply);
+    catalog_release(state->catalog);
+    free(state);
+}
+
+/* ---- Where it stands ---- */
+
+static struct state_position position_of(const struct mark_state *mark)
+{
+    return (struct state_position){.epoch_number = mark->epoch_number,
+                                   .epoch_region = mark->epoch_region,
+                                   .version = mark->version,
+                                   .log_time_ns = mark->log_time_ns};
+}
+
+struct state_facts state_facts(const struct state *state)
+{
+    return (struct state_facts){.position = position_of(&state->mark),
+                                .applied_index = state->applied_index,
+                                .applied_term = state->applied_term,
+                                .chain_digest = state->mark.chain,
+                                .horizon = state->mark.horizon,
+                                .written_version = state->written_version,
+                                .cluster_version = state->mark.cluster_version,
+                                .outcome_retention_ms = state_ms_of_ns(state->mark.retention_ns),
+                                .outcomes_count = mark_outcomes_count(&state->mark),
+                                .tables_count = state->catalog->tables_count,
+                                .drops_count = state->catalog->drops_count};
+}
+
+uint64_t state_outcomes_size(const struct state *state)
+{
+    return mark_outcomes_count(&state->mark) * (outcome_key_size + outcome_value_size);
+}
+
+uint64_t state_tick_due_ns(const struct state *state)
+{
+    if (state->mark.version == 0 || state->catalog->drops_count != 0)
+        return 0;
+    uint64_t idle_ns = state->mark.log_time_ns + state->mark.retention_ns / state_idle_parts;
+    uint64_t due_ns;
+    if (__builtin_mul_overflow(state->next_due_ms, (uint64_t)1000000, &due_ns))
+        return idle_ns;
+    return due_ns < idle_ns ? due_ns : idle_ns;
+}
+
+bool state_tick_due(const struct state *state, uint64_t log_time_ns)
+{
+    return log_time_ns >= state_tick_due_ns(state);
+}
+
+/* ---- Views ---- */
+
+enum status state_view_open(struct state *state, uint64_t version, struct state_view **opened)
+{
+    *opened = NULL;
+    if (version != UINT64_MAX && version > state->mark.version)
+        return STATUS_HISTORY_LOST;
+    if (version < state->mark.horizon)
+        return STATUS_SNAPSHOT_TOO_OLD;
+    struct state_view *view = calloc(1, sizeof *view);
+    if (view == NULL)
+        return STATUS_NO_MEMORY;
+    enum status status = lsm_view_open(state->lsm, version, &view->lsm);
+    if (status != STATUS_OK) {
+        free(view);
+        return status;
+    }
+    view->state = state;
+    view->catalog = catalog_retain(state->catalog);
+    view->mark = state->mark;
+    view->position = position_of(&state->mark);
+    if (version != UINT64_MAX)
+        view->position.version = version;
+    state->views_count++;
+    *opened = view;
+    return STATUS_OK;
+}
+
+void state_view_close(struct state_view *view)
+{
+    if (view == NULL)
+        return;
+    ASSERT(view->state->views_count != 0);
+    view->state->views_count--;
+    lsm_view_close(view->lsm);
+    catalog_release(view->catalog);
+    free(view);
+}
+
+struct state_position state_view_position(const struct state_view *view)
+{
+    return view->position;
+}
+
+Strait__Position *state_position_message(const struct state_position *position, struct arena *arena)
+{
+    Strait__Position *message = arena_alloc(arena, sizeof *message);
+    if (message == NULL)
+        return NULL;
+    strait__position__init(message);
+    message->epoch_number = position->epoch_number;
+    message->epoch_region = position->epoch_region;
+    message->version = position->version;
+    message->log_time_ns = position->log_time_ns;
+    return message;
+}

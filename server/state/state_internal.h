@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share of the state. */
+#ifndef SERVER_STATE_STATE_INTERNAL_H
+#define SERVER_STATE_STATE_INTERNAL_H
+
+#include "server/state/apply.h"
+#include "server/state/keys.h"
+
+struct state {
+    struct lsm *lsm;
+    struct mark_state mark;
+    uint64_t applied_index;
+    uint64_t applied_term;
+    uint64_t written_version;
+    struct catalog *catalog;
+
+    /* Derived from the trees, and no part of what apply goes by: hints of where to look. */
+    uint64_t next_due_ms;             /* nothing is due before; UINT64_MAX: nothing at all */
+    struct keys_buffer expiry_cursor; /* all below is removed */
+    struct catalog_drop drop;         /* being emptied */
+    struct keys_buffer drop_cursor;   /* all of it below is removed */
+
+    struct apply apply;
+    unsigned views_count; /* open */
+    void (*apply_ready)(void *context);
+    void *context;
+};
+
+struct state_view {
+    struct state *state;
+    struct lsm_view *lsm;
+    struct catalog *catalog;
+    struct state_position position;
+    struct mark_state mark; /* as of its opening */
+};
+
+static inline uint64_t state_ms_of_ns(uint64_t ns)
+{
+    return ns / 1000000;
+}
+
+#endif

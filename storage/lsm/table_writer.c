@@ -17,7 +17,8 @@ enum { write_size = 256 * 1024 };
 struct table_writer {
     const struct lsm_tree_options *tree;
     bool compress;
-    bool failed; /* only abandoning is left */
+    bool failed;    /* only abandoning is left */
+    bool file_made; /* there is a file to remove */
     struct sealer *sealer;
     struct io_file *file; /* made by the first write */
     uint8_t header[table_header_size];
@@ -108,6 +109,7 @@ static enum status write_out(struct table_writer *writer, struct io *io)
         enum status status = io_open_wait(io, writer->path, IO_WRITE | IO_CREATE, &writer->file);
         if (status != STATUS_OK)
             return status;
+        writer->file_made = true;
     }
     enum status status =
         io_write_wait(io, writer->file, writer->output, writer->output_size, writer->output_offset);
@@ -408,7 +410,8 @@ void table_writer_abandon(struct table_writer *writer, struct io *io)
 {
     if (writer == NULL)
         return;
-    bool made = writer->output_offset != 0 || writer->file != NULL;
+    /* Only what this writer made: another's file of that name is not its to remove. */
+    bool made = writer->file_made;
     enum status status = STATUS_OK;
     if (writer->file != NULL)
         status = io_close_wait(io, writer->file);

@@ -3,10 +3,13 @@
 
 #include "storage/io/uring.h"
 #include "storage/lsm/table_scanner.h"
+#include "tests/sim/disk.h"
 #include "tests/unit/storage_lsm/table_unit.h"
 
-/* One table on the real disk, with its model. */
+/* One table with its model: on the simulated disk, where half of all reads are not in memory; or on
+ * the real one. */
 struct fixture {
+    struct sim_disk *disk; /* NULL: the real one */
     struct io *io;
     struct keyring *keyring;
     struct cache *cache;
@@ -25,18 +28,25 @@ static void told(struct lsm_wait *wait)
 }
 
 static void setup(struct fixture *fixture, const struct lsm_tree_options *tree,
-                  const struct unit_shape *shape, uint64_t seed, bool uncompressed)
+                  const struct unit_shape *shape, uint64_t seed, bool uncompressed, bool real)
 {
     printf("table %s seed %llu\n", tree->name, (unsigned long long)seed);
     struct error error = {0};
     memset(fixture, 0, sizeof *fixture);
     generator_init(&fixture->generator, seed);
     fixture->tree = tree;
-    ck_assert_int_eq(io_uring_open(&(struct io_uring_options){0}, &fixture->io, &error), STATUS_OK);
+    if (real) {
+        ck_assert_int_eq(io_uring_open(&(struct io_uring_options){0}, &fixture->io, &error),
+                         STATUS_OK);
+        snprintf(fixture->directory, sizeof fixture->directory, "%s", unit_directory());
+    } else {
+        fixture->disk = sim_disk_create(seed);
+        fixture->io = sim_disk_io(fixture->disk);
+        sim_disk_cached_percent(fixture->disk, 50);
+    }
     ck_assert_int_eq(keyring_create_in_memory(unit_cluster_id, false, &fixture->keyring),
                      STATUS_OK);
     ck_assert_int_eq(cache_create(fixture->io, 0, &fixture->cache), STATUS_OK);
-    snprintf(fixture->directory, sizeof fixture->directory, "%s", unit_directory());
     fixture->entries = unit_entries_draw(&fixture->generator, tree, shape);
     struct table_info info = unit_table_write(fixture->io, fixture->keyring, fixture->directory,
                                               tree, &fixture->entries, 7, uncompressed);
@@ -54,7 +64,12 @@ static void teardown(struct fixture *fixture)
     table_unref(fixture->table);
     cache_free(fixture->cache);
     keyring_close(fixture->keyring);
-    io_uring_close(fixture->io);
+    if (fixture->disk == NULL) {
+        io_uring_close(fixture->io);
+    } else {
+        ck_assert_uint_eq(sim_disk_open_count(fixture->disk), 0);
+        sim_disk_destroy(fixture->disk);
+    }
     unit_entries_free(&fixture->entries);
 }
 
@@ -208,37 +223,83 @@ static void run(const struct lsm_tree_options *tree, const struct unit_shape *sh
                 bool uncompressed)
 {
     struct fixture fixture;
-    setup(&fixture, tree, shape, seed, uncompressed);
+    setup(&fixture, tree, shape, seed, uncompressed, false);
     check_whole(&fixture);
-    for (int i = 0; i < 150; i++) {
+    for (int i = 0; i < 50; i++) {
         check_get(&fixture);
         check_seek_and_walk(&fixture);
     }
     check_since(&fixture, 1500);
     check_since(&fixture, 1990);
     check_since(&fixture, 5000);
+    ck_assert(cache_statistics(fixture.cache).again_count != 0 || fixture.entries.count < 100);
     teardown(&fixture);
 }
+
+START_TEST(test_on_the_real_disk)
+{
+    struct fixture fixture;
+    setup(&fixture, &unit_tree_bytes, &(struct unit_shape){1000, 3, 200, 0, "orders/"}, 12, false,
+          true);
+    check_whole(&fixture);
+    for (int i = 0; i < 50; i++)
+        check_get(&fixture);
+    teardown(&fixture);
+}
+END_TEST
+
+/* A read that fails while a cursor stands somewhere: it still stands there, and goes on later. */
+START_TEST(test_cursor_survives_failures)
+{
+    struct fixture fixture;
+    setup(&fixture, &unit_tree_bytes, &(struct unit_shape){1000, 3, 200, 0, NULL}, 13, false,
+          false);
+    sim_disk_cached_percent(fixture.disk, 0);
+    struct table_cursor cursor;
+    struct lsm_entry entry;
+    enum status status;
+    unsigned failures_count = 0;
+    table_cursor_init(&cursor, fixture.table, 0);
+    EVENTUALLY(&fixture, status, table_cursor_first(&cursor, &fixture.wait, &entry));
+    for (size_t i = 0; i < fixture.entries.count; i++) {
+        assert_at(&fixture, status, &entry, i);
+        sim_disk_fault(fixture.disk, &(struct sim_fault){.effect = SIM_FAIL,
+                                                         .kind = IO_KIND_READ,
+                                                         .status = STATUS_IO_ERROR,
+                                                         .error_number = 5});
+        EVENTUALLY(&fixture, status, table_cursor_next(&cursor, &fixture.wait, &entry));
+        sim_disk_faults_clear(fixture.disk);
+        if (status == STATUS_IO_ERROR) {
+            failures_count++;
+            EVENTUALLY(&fixture, status, table_cursor_next(&cursor, &fixture.wait, &entry));
+        }
+    }
+    ck_assert_int_eq(status, STATUS_END);
+    ck_assert_uint_gt(failures_count, 10);
+    table_cursor_close(&cursor);
+    teardown(&fixture);
+}
+END_TEST
 
 START_TEST(test_bytes_against_model)
 {
     run(&unit_tree_bytes, &(struct unit_shape){1, 1, 10, 0, NULL}, 1, false);
-    run(&unit_tree_bytes, &(struct unit_shape){3000, 3, 200, 0, "orders/"}, 2, false);
-    run(&unit_tree_bytes, &(struct unit_shape){500, 60, 100, 0, NULL}, 3, false);
+    run(&unit_tree_bytes, &(struct unit_shape){1500, 3, 200, 0, "orders/"}, 2, false);
+    run(&unit_tree_bytes, &(struct unit_shape){200, 60, 100, 0, NULL}, 3, false);
     run(&unit_tree_bytes, &(struct unit_shape){2000, 2, 0, 0, NULL}, 4, true);
 }
 END_TEST
 
 START_TEST(test_several_partitions)
 {
-    run(&unit_tree_bytes, &(struct unit_shape){2500, 2, 1200, 0, "users/"}, 5, false);
+    run(&unit_tree_bytes, &(struct unit_shape){1800, 2, 1200, 0, "users/"}, 5, false);
     run(&unit_tree_fixed, &(struct unit_shape){12000, 2, 0, 0, NULL}, 6, false);
 }
 END_TEST
 
 START_TEST(test_large_values)
 {
-    run(&unit_tree_bytes, &(struct unit_shape){60, 2, 300, 10, NULL}, 7, false);
+    run(&unit_tree_bytes, &(struct unit_shape){40, 2, 300, 10, NULL}, 7, false);
     run(&unit_tree_bytes, &(struct unit_shape){30, 2, 300, 10, NULL}, 8, true);
 }
 END_TEST
@@ -271,5 +332,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_several_partitions);
     tcase_add_test(tests, test_large_values);
     tcase_add_test(tests, test_fixed_against_model);
+    tcase_add_test(tests, test_on_the_real_disk);
+    tcase_add_test(tests, test_cursor_survives_failures);
     tcase_add_test(tests, test_names);
 }

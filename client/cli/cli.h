@@ -128,5 +128,6 @@ enum cli_exit cli_check(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_ping(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments); /* load.c */
 enum cli_exit cli_bench(struct cli *cli, int count, char **arguments);       /* bench.c */
+enum cli_exit cli_shell(struct cli *cli, int count, char **arguments);       /* shell.c */
 
 #endif

@@ -68,5 +68,9 @@ const struct command cli_commands[] = {
      "  --seconds N      how long (10)        --seed N         of the draws (1)\n"
      "It writes into the tables bench, bench_stock and bench_orders.\n",
      cli_bench},
+    {"shell", NULL, "", "takes these commands line by line, with history and completion",
+     "Words are split at blanks; '...' and \"...\" hold together. Where standard input is no\n"
+     "terminal, the first line that fails ends the shell with its exit status.\n",
+     cli_shell},
     {0},
 };

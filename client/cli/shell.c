@@ -143,12 +143,11 @@ static enum cli_exit run_line(struct cli *cli, char *line, bool *over)
         *over = true;
         return CLI_DONE;
     }
-    bool json = cli->json;
-    uint32_t timeout_ms = cli->timeout_ms;
+    struct cli before = *cli;
     enum cli_exit exit = cli_run(cli, count, words);
-    /* A line's own options are gone with it; endpoint and profile stay those of the shell. */
-    cli->json = json;
-    cli->timeout_ms = timeout_ms;
+    /* A line's own options are gone with it; the handle stays. */
+    before.handle = cli->handle;
+    *cli = before;
     if (strcmp(words[0], "table") == 0 || strcmp(words[0], "index") == 0) {
         strait_free(shell_tables);
         shell_tables = NULL;

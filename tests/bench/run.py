@@ -117,13 +117,15 @@ def throughput(server, results, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=["latency", "throughput"], default=[])
+    parser.add_argument("parts", nargs="*", metavar="PART", help="latency, throughput; both by default")
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=5, help="of the latency comparison")
     parser.add_argument("--port", type=int, default=7499)
     parser.add_argument("--json", metavar="FILE", help="writes all figures there")
     options = parser.parse_args()
     parts = options.parts or ["latency", "throughput"]
+    if not set(parts) <= {"latency", "throughput"}:
+        parser.error("a part is latency or throughput")
     results = {"ratios": {}, "missed": 0}
     server = Server(options.port)
     try:

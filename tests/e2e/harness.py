@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the end-to-end tests stand on: a development server of a test's own, and the `strait` command.
+
+A test file is a list of functions `test_...(context)`, run by main(). An assertion that fails ends the
+file; the server's log is printed. skip() ends it with the status that ctest shows as skipped."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("STRAIT_BUILD", os.path.join(ROOT, "build"))
+STRAITD = os.path.join(BUILD, "straitd")
+STRAIT = os.path.join(BUILD, "strait")
+SHARED_DATA = os.path.join(os.path.dirname(ROOT), "shared", "data")
+
+DONE, REFUSED, USAGE, UNREACHABLE, UNKNOWN = 0, 1, 2, 3, 4
+
+
+class Skip(Exception):
+    pass
+
+
+def skip(why):
+    raise Skip(why)
+
+
+def expect(condition, *what):
+    if not condition:
+        raise AssertionError(" ".join(str(part) for part in what) or "expectation failed")
+
+
+def expect_equal(got, wanted, *what):
+    expect(got == wanted, *what, "got", repr(got), "wanted", repr(wanted))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """One straitd --dev. Its data outlives stop() and kill(); close() removes it."""
+
+    def __init__(self, data=None, options=(), start=True):
+        self.data = data or tempfile.mkdtemp(prefix="strait-e2e-")
+        self.options = list(options)
+        self.port = free_port()
+        self.process = None
+        self.log_path = os.path.join(self.data, "straitd.log")
+        if start:
+            self.start()
+
+    def start(self, wanted=True):
+        """Starts it and waits until it is ready, or has ended. Returns whether it is ready."""
+        log = open(self.log_path, "a", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [STRAITD, "--dev", "--data", self.data, "--port", str(self.port), *self.options],
+            stdout=subprocess.PIPE, stderr=log, text=True)
+        log.close()
+        ready = "is ready" in self.process.stdout.readline()
+        if not ready:
+            self.process.wait(timeout=30)
+        expect(ready == wanted, "straitd ready:", ready, "\n" + self.log()[-3000:])
+        return ready
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=60)
+        expect_equal(status, 0, "straitd's exit status after SIGTERM", "\n" + self.log()[-3000:])
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def environment(self):
+        return dict(os.environ, STRAIT_PROFILE=os.path.join(self.data, "profile"))
+
+    def run(self, *arguments, stdin=None, timeout=120):
+        """Runs `strait`; gives the finished process, whatever its exit status."""
+        return subprocess.run([STRAIT, *arguments], check=False, capture_output=True, input=stdin,
+                              timeout=timeout, env=self.environment())
+
+    def strait(self, *arguments, status=DONE, stdin=None, timeout=120):
+        """Runs `strait` and expects this exit status; gives standard output as text."""
+        result = self.run(*arguments, stdin=stdin, timeout=timeout)
+        expect_equal(result.returncode, status, "strait", *arguments, "\n", result.stdout[-2000:].decode("utf-8", "replace"),
+                     "\n", result.stderr[-2000:].decode("utf-8", "replace"), "\n")
+        return result.stdout.decode("utf-8")
+
+    def json(self, *arguments, status=DONE, timeout=120):
+        return json.loads(self.strait(*arguments, "--json", status=status, timeout=timeout))
+
+
+class Context:
+    """What is closed at a test's end."""
+
+    def __init__(self):
+        self.servers = []
+
+    def server(self, **options):
+        server = Server(**options)
+        self.servers.append(server)
+        return server
+
+    def close(self):
+        for server in self.servers:
+            server.close()
+
+
+def main(tests):
+    only = sys.argv[1:]
+    skipped = ran = 0
+    for name, test in list(tests.items()):
+        if not name.startswith("test_") or (only and name not in only):
+            continue
+        context = Context()
+        begun = time.monotonic()
+        try:
+            test(context)
+            ran += 1
+            print("%s: passed in %.1f s" % (name, time.monotonic() - begun), flush=True)
+        except Skip as why:
+            skipped += 1
+            print("%s: SKIPPED: %s" % (name, why), flush=True)
+        except Exception:
+            traceback.print_exc()
+            for server in context.servers:
+                if os.path.exists(server.log_path):
+                    print("--- log of %s" % server.data)
+                    print(server.log()[-4000:])
+            print("%s: FAILED" % name, flush=True)
+            context.close()
+            sys.exit(1)
+        context.close()
+    if ran == 0 and skipped == 0:
+        sys.exit("no test ran")
+    sys.exit(77 if ran == 0 else 0)

@@ -245,6 +245,17 @@ static enum status open_log(struct core *core, const struct lsm_mark *mark, stru
     return STATUS_OK;
 }
 
+/* The term begins once its no-op is applied, and a tick where one is due: a new state, and one that
+ * was idle for long, has no log time that clients could issue by before that. */
+static void begin_term(struct core *core)
+{
+    on_tick(&core->tick_timer);
+    while (!core->failed && replicated_log_inflight_count(core->log) != 0) {
+        bool more = core_turn(core);
+        io_turn(core->options.io, !more);
+    }
+}
+
 static void set_defaults(struct core *core)
 {
     struct core_options *options = &core->options;
@@ -294,9 +305,8 @@ enum status core_open(const struct core_options *options, struct core **core_out
     if (status != STATUS_OK)
         goto err;
     replicated_log_release(core->log, lsm_installed_index(core->lsm));
-    core_space_look(core);
     core->work_wanted = true;
-    io_timer_start(options->io, &core->tick_timer, io_boot_ns(options->io));
+    begin_term(core);
     *core_out = core;
     return STATUS_OK;
 

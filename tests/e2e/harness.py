@@ -18,7 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.environ.get("STRAIT_BUILD", os.path.join(ROOT, "build"))
 STRAITD = os.path.join(BUILD, "straitd")
 STRAIT = os.path.join(BUILD, "strait")
-SHARED_DATA = os.path.join(os.path.dirname(ROOT), "shared", "data")
+SHARED_DATA = os.environ.get("STRAIT_SHARED_DATA", os.path.join(os.path.dirname(ROOT), "shared", "data"))
 
 DONE, REFUSED, USAGE, UNREACHABLE, UNKNOWN = 0, 1, 2, 3, 4
 

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/unit.h"
+
+/* Line by line, so that a test can name the line that it spoils. */
+static const char *const good[] = {
+    "# a comment",                                  /* 1 */
+    "data: /var/lib/strait",                        /* 2 */
+    "listen: \"[::1]:7411\"",                       /* 3 */
+    "tls:",                                         /* 4 */
+    "  certificate: server.crt",                    /* 5 */
+    "  key: server.key",                            /* 6 */
+    "  ca: ca.crt",                                 /* 7 */
+    "encryption:",                                  /* 8 */
+    "  master_key_file: master.key",                /* 9 */
+    "access:",                                      /* 10 */
+    "  - identity: shop",                           /* 11 */
+    "    role: writer",                             /* 12 */
+    "  - {identity: dba@example.com, role: admin}", /* 13 */
+    "memory:",                                      /* 14 */
+    "  cache_size: 64MiB",                          /* 15 */
+    "  memtable_size: 10 MB",                       /* 16 */
+    "threads:",                                     /* 17 */
+    "  net: 2",                                     /* 18 */
+    "  workers: 3",                                 /* 19 */
+    "limits:",                                      /* 20 */
+    "  outcome_retention: 90m",                     /* 21 */
+    "  outcomes_size: 1GiB",                        /* 22 */
+    "  snapshot_age: 5s",                           /* 23 */
+    "log:",                                         /* 24 */
+    "  level: debug",                               /* 25 */
+    "compression:",                                 /* 26 */
+    "  off: true",                                  /* 27 */
+};
+
+enum { lines_count = sizeof good / sizeof good[0] };
+
+static struct config config;
+static struct error error;
+
+/* Parses the good text with `line` (from 1; 0: none) replaced by `instead` (NULL: left out). */
+static enum status parse_with(unsigned line, const char *instead)
+{
+    static char text[8192];
+    size_t used = 0;
+    for (unsigned i = 1; i <= lines_count; i++) {
+        const char *written = i == line ? instead : good[i - 1];
+        if (written != NULL)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s\n", written);
+    }
+    error = (struct error){0};
+    return config_parse(&config, "straitd.yaml", bytes_of(text, used), &error);
+}
+
+static void expect_error(unsigned line, const char *instead, const char *expected)
+{
+    ck_assert_int_eq(parse_with(line, instead), STATUS_INVALID_ARGUMENT);
+    ck_assert_msg(strncmp(error.text, expected, strlen(expected)) == 0, "\"%s\" is not \"%s\"",
+                  error.text, expected);
+    config_free(&config);
+}
+
+START_TEST(test_all_keys)
+{
+    ck_assert_msg(parse_with(0, NULL) == STATUS_OK, "%s", error.text);
+    ck_assert_str_eq(config.data, "/var/lib/strait");
+    ck_assert_str_eq(config.listen_host, "::1");
+    ck_assert_uint_eq(config.listen_port, 7411);
+    ck_assert_str_eq(config.tls_certificate, "server.crt");
+    ck_assert_str_eq(config.tls_key, "server.key");
+    ck_assert_str_eq(config.tls_ca, "ca.crt");
+    ck_assert_str_eq(config.master_key_file, "master.key");
+    ck_assert_ptr_null(config.master_key_command);
+    ck_assert(!config.encryption_off);
+    ck_assert(config.compression_off);
+    ck_assert_uint_eq(config.access_count, 2);
+    ck_assert_str_eq(config.access[0].identity, "shop");
+    ck_assert_int_eq(config.access[0].role, ROLE_WRITER);
+    ck_assert_str_eq(config.access[1].identity, "dba@example.com");
+    ck_assert_int_eq(config.access[1].role, ROLE_ADMIN);
+    ck_assert_uint_eq(config.cache_size, 64 * 1024 * 1024);
+    ck_assert_uint_eq(config.memtable_size, 10 * 1000 * 1000);
+    ck_assert_uint_eq(config.net_threads, 2);
+    ck_assert_uint_eq(config.worker_threads, 3);
+    ck_assert_uint_eq(config.outcome_retention_ms, 90 * 60 * 1000);
+    ck_assert_uint_eq(config.outcomes_size, 1024 * 1024 * 1024);
+    ck_assert_uint_eq(config.snapshot_age_ms, 5000);
+    ck_assert_int_eq(config.log_level, LOG_DEBUG);
+    struct access *access = NULL;
+    ck_assert_int_eq(config_open_access(&config, &access), STATUS_OK);
+    ck_assert_int_eq(access_role(access, "shop"), ROLE_WRITER);
+    ck_assert_int_eq(access_role(access, "sho"), ROLE_NONE);
+    access_close(access);
+    config_free(&config);
+}
+END_TEST
+
+START_TEST(test_defaults)
+{
+    static const char least[] = "data: d\nlisten: 127.0.0.1:1\n"
+                                "tls: {certificate: c, key: k, ca: a}\nencryption: {off: true}\n"
+                                "access: [{identity: shop, role: reader}]\n";
+    struct config initial;
+    config_init(&initial);
+    ck_assert_msg(config_parse(&config, "f", bytes_of_text(least), &error) == STATUS_OK, "%s",
+                  error.text);
+    ck_assert(config.encryption_off);
+    ck_assert(!config.compression_off);
+    ck_assert_uint_eq(config.cache_size, initial.cache_size);
+    ck_assert_uint_eq(config.memtable_size, initial.memtable_size);
+    ck_assert_uint_eq(config.net_threads, 0);
+    ck_assert_uint_eq(config.worker_threads, 1);
+    ck_assert_uint_eq(config.outcome_retention_ms, 3600 * 1000);
+    ck_assert_uint_eq(config.snapshot_age_ms, limit_snapshot_age_ms);
+    ck_assert_int_eq(config.log_level, LOG_INFO);
+    config_free(&config);
+    config_free(&initial);
+}
+END_TEST
+
+START_TEST(test_unknown_keys)
+{
+    expect_error(1, "datta: x", "straitd.yaml:1: datta: unknown key; known here: data, listen, ");
+    expect_error(6, "  kee: server.key", "straitd.yaml:6: tls.kee: unknown key");
+    expect_error(15, "  cache_sise: 64MiB", "straitd.yaml:15: memory.cache_sise: unknown key");
+    expect_error(12, "    rolle: writer", "straitd.yaml:12: access[0].rolle: unknown key");
+    expect_error(27, "  on: true", "straitd.yaml:27: compression.on: unknown key");
+}
+END_TEST
+
+START_TEST(test_missing_keys)
+{
+    expect_error(2, NULL, "straitd.yaml:2: data: missing key"); /* where the mapping begins */
+    expect_error(3, NULL, "straitd.yaml:2: listen: missing key");
+    expect_error(6, NULL, "straitd.yaml:4: tls.key: missing key");
+    expect_error(12, NULL, "straitd.yaml:11: access[0].role: missing key");
+    expect_error(13, "  - {role: admin}", "straitd.yaml:13: access[1].identity: missing key");
+    expect_error(9, "  off: false", "straitd.yaml:8: encryption: needs exactly one of");
+}
+END_TEST
+
+START_TEST(test_duplicate_keys)
+{
+    expect_error(1, "data: /elsewhere",
+                 "straitd.yaml:2: data: duplicate key; it stands in line 1 already");
+    expect_error(7, "  key: other.key",
+                 "straitd.yaml:7: tls.key: duplicate key; it stands in line 6 already");
+    expect_error(13, "  - {identity: a, role: admin, identity: b}",
+                 "straitd.yaml:13: access[1].identity: duplicate key");
+    expect_error(26, "log:", "straitd.yaml:26: log: duplicate key; it stands in line 24 already");
+    expect_error(13, "  - {identity: shop, role: admin}",
+                 "straitd.yaml:13: access[1].identity: \"shop\" is on the list already");
+}
+END_TEST
+
+START_TEST(test_mistyped_values)
+{
+    expect_error(2, "data: [a, b]", "straitd.yaml:2: data: must be a single value, not a list");
+    expect_error(2, "data:", "straitd.yaml:2: data: has no value");
+    expect_error(17, "threads: 5\nmore:",
+                 "straitd.yaml:17: threads: must be a mapping of keys, not a single value");
+    expect_error(18, "  net: two", "straitd.yaml:18: threads.net: must be a whole number");
+    expect_error(18, "  net: -1", "straitd.yaml:18: threads.net: must be a whole number");
+    expect_error(18, "  net: 0x10", "straitd.yaml:18: threads.net: must be a whole number");
+    expect_error(27, "  off: on", "straitd.yaml:27: compression.off: must be true or false");
+    expect_error(27, "  off: maybe", "straitd.yaml:27: compression.off: must be true or false");
+    expect_error(12, "    role: root",
+                 "straitd.yaml:12: access[0].role: must be one of reader, writer, admin, not");
+    expect_error(25, "  level: loud", "straitd.yaml:25: log.level: must be one of debug, info");
+    expect_error(24, "log:\n# between\n\n  nothing:", "straitd.yaml:27: log.nothing: unknown key");
+    expect_error(13, "  - shop",
+                 "straitd.yaml:13: access[1]: must be a mapping of keys, not a single value");
+}
+END_TEST
+
+START_TEST(test_values_out_of_bounds)
+{
+    expect_error(15, "  cache_size: lots",
+                 "straitd.yaml:15: memory.cache_size: must be a size like 64MiB, not \"lots\"");
+    expect_error(15, "  cache_size: 1kB", "straitd.yaml:15: memory.cache_size: must be between");
+    expect_error(16, "  memtable_size: 99999999999999999999GiB",
+                 "straitd.yaml:16: memory.memtable_size: must be a size");
+    expect_error(18, "  net: 17", "straitd.yaml:18: threads.net: must be between 0 and 16");
+    expect_error(19, "  workers: 0", "straitd.yaml:19: threads.workers: must be between 1 and 16");
+    expect_error(21, "  outcome_retention: 90",
+                 "straitd.yaml:21: limits.outcome_retention: must be a time like");
+    expect_error(23, "  snapshot_age: 2h", "straitd.yaml:23: limits.snapshot_age: must be between");
+    expect_error(3, "listen: localhost:7411", "straitd.yaml:3: listen: must be a numeric address");
+    expect_error(11, "  - identity: \"two words\"",
+                 "straitd.yaml:11: access[0].identity: must be 1 to 64 printable");
+    expect_error(9, "  master_key_file: m\n  off: true",
+                 "straitd.yaml:8: encryption: needs exactly one of");
+}
+END_TEST
+
+START_TEST(test_what_is_no_configuration)
+{
+    expect_error(5, "  certificate: \"server.crt", "straitd.yaml:");
+    expect_error(5, "\tcertificate: server.crt", "straitd.yaml:5: ");
+    expect_error(2, "data: &a /x", "straitd.yaml:2: anchors (&name) are not permitted");
+    expect_error(3, "listen: *a", "straitd.yaml:3: aliases (*name) are not permitted");
+    expect_error(24, "---", "straitd.yaml:24: a second document begins");
+    expect_error(2, "data: [[[[[[[[[[x]]]]]]]]]]", "straitd.yaml:2: nested too deeply");
+    ck_assert_int_eq(config_parse(&config, "f", bytes_of(NULL, 0), &error),
+                     STATUS_INVALID_ARGUMENT);
+    ck_assert_str_eq(error.text, "f:1: there is nothing in it.");
+    ck_assert_int_eq(config_parse(&config, "f", bytes_of_text("just words"), &error),
+                     STATUS_INVALID_ARGUMENT);
+    ck_assert_str_eq(error.text, "f:1: must be a mapping of keys, not a single value.");
+}
+END_TEST
+
+START_TEST(test_files)
+{
+    ck_assert_int_eq(config_load(&config, "/nowhere/straitd.yaml", &error), STATUS_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(error.text, "/nowhere/straitd.yaml"));
+}
+END_TEST
+
+/* The sample is a valid file, and its values are the defaults that it speaks of. */
+START_TEST(test_sample)
+{
+    const char *paths[] = {"../server/straitd.yaml.sample", "../../server/straitd.yaml.sample"};
+    struct config initial;
+    config_init(&initial);
+    enum status status = STATUS_NOT_FOUND;
+    for (size_t i = 0; i < 2 && status == STATUS_NOT_FOUND; i++)
+        status = config_load(&config, paths[i], &error);
+    ck_assert_msg(status == STATUS_OK, "%s", error.text);
+    ck_assert_uint_eq(config.cache_size, initial.cache_size);
+    ck_assert_uint_eq(config.memtable_size, initial.memtable_size);
+    ck_assert_uint_eq(config.net_threads, initial.net_threads);
+    ck_assert_uint_eq(config.worker_threads, initial.worker_threads);
+    ck_assert_uint_eq(config.outcome_retention_ms, initial.outcome_retention_ms);
+    ck_assert_uint_eq(config.outcomes_size, initial.outcomes_size);
+    ck_assert_uint_eq(config.snapshot_age_ms, initial.snapshot_age_ms);
+    ck_assert_int_eq(config.log_level, initial.log_level);
+    ck_assert_uint_eq(config.access_count, 3);
+    config_free(&config);
+    config_free(&initial);
+}
+END_TEST
+
+START_TEST(test_sizes_and_durations)
+{
+    uint64_t value = 0;
+    ck_assert_int_eq(config_parse_size("0", &value), STATUS_OK);
+    ck_assert_int_eq(config_parse_size("4096", &value), STATUS_OK);
+    ck_assert_uint_eq(value, 4096);
+    ck_assert_int_eq(config_parse_size("1 TiB", &value), STATUS_OK);
+    ck_assert_uint_eq(value, UINT64_C(1) << 40);
+    ck_assert_int_eq(config_parse_size("16777216TiB", &value), STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(config_parse_size("", &value), STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(config_parse_size("-1", &value), STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(config_parse_size(" 1", &value), STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(config_parse_size("1mib", &value), STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(config_parse_size("1.5GiB", &value), STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(config_parse_duration("250ms", &value), STATUS_OK);
+    ck_assert_uint_eq(value, 250);
+    ck_assert_int_eq(config_parse_duration("7d", &value), STATUS_OK);
+    ck_assert_uint_eq(value, 7 * 86400 * UINT64_C(1000));
+    ck_assert_int_eq(config_parse_duration("7", &value), STATUS_INVALID_ARGUMENT);
+}
+END_TEST
+
+START_TEST(test_addresses)
+{
+    static const char *const wrong[] = {
+        "",          "1.2.3.4", "1.2.3.4:",   "1.2.3.4:0", ":7411", "[::1]", "1.2.3.4:65536",
+        "[::1:7411", "::1:741", "1.2.3.4:1x", "[]:1",      "]:1",   "[:1",   "example.com:1"};
+    char host[config_host_size];
+    uint16_t port = 0;
+    ck_assert_int_eq(config_parse_address("1.2.3.4:65535", host, &port), STATUS_OK);
+    ck_assert_str_eq(host, "1.2.3.4");
+    ck_assert_uint_eq(port, 65535);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        ck_assert_msg(config_parse_address(wrong[i], host, &port) == STATUS_INVALID_ARGUMENT, "%s",
+                      wrong[i]);
+}
+END_TEST
+
+void unit_tests(TCase *tests)
+{
+    tcase_add_test(tests, test_all_keys);
+    tcase_add_test(tests, test_defaults);
+    tcase_add_test(tests, test_unknown_keys);
+    tcase_add_test(tests, test_missing_keys);
+    tcase_add_test(tests, test_duplicate_keys);
+    tcase_add_test(tests, test_mistyped_values);
+    tcase_add_test(tests, test_values_out_of_bounds);
+    tcase_add_test(tests, test_what_is_no_configuration);
+    tcase_add_test(tests, test_files);
+    tcase_add_test(tests, test_sample);
+    tcase_add_test(tests, test_sizes_and_durations);
+    tcase_add_test(tests, test_addresses);
+}

@@ -16,7 +16,14 @@
 #include "client/cli/progress.h"
 #include "client/cli/retail.h"
 
-enum { inflight_max = 64, commit_timeout_ms = 60000, refused_listed_max = 20 };
+enum {
+    inflight_max = 64,
+    commit_timeout_ms = 60000,
+    refused_listed_max = 20,
+    /* Of one request of the summary: its reply stays within its bounds. */
+    summary_keys_max = 500,
+    summary_lines_max = 2000,
+};
 
 #define INITIAL_STOCK_DEFAULT 1000000
 
@@ -42,14 +49,14 @@ struct load {
     } sending[inflight_max];
 };
 
-/* What the server holds, counted. */
+/* What the server holds of this file, counted. */
 struct summary {
     uint64_t invoices_count;
     uint64_t lines_count;
     uint64_t cancellations_count;
     uint64_t cancellation_lines_count;
-    uint64_t skus_count;
-    uint64_t customers_count;
+    json_t *skus; /* as sets: the names are the members */
+    json_t *customers;
     int64_t units_sold;
     int64_t units_returned;
     int64_t units_written_off;
@@ -292,11 +299,13 @@ static bool send_all(struct load *load)
 
 static bool count_line(struct summary *summary, bool is_cancellation, const json_t *line)
 {
+    const char *sku = json_string_value(json_object_get(line, "sku"));
     int64_t quantity = json_integer_value(json_object_get(line, "quantity"));
     const char *price = json_string_value(json_object_get(line, "price"));
     int64_t price_micro;
-    if (price == NULL || quantity == 0 || !retail_parse_money(price, &price_micro))
+    if (sku == NULL || price == NULL || quantity == 0 || !retail_parse_money(price, &price_micro))
         return false;
+    json_object_set_new(summary->skus, sku, json_true());
     summary->lines_count++;
     summary->revenue_micro += quantity * price_micro;
     if (is_cancellation) {
@@ -314,6 +323,7 @@ static bool count_order(struct summary *summary, const struct strait_record *rec
 {
     json_t *order = json_loadb(record->value.data, record->value.size, 0, NULL);
     const char *kind = json_string_value(json_object_get(order, "kind"));
+    const char *customer = json_string_value(json_object_get(order, "customer"));
     const json_t *lines = json_object_get(order, "lines");
     bool is_right = kind != NULL && json_is_array(lines);
     bool is_cancellation = is_right && strcmp(kind, "cancellation") == 0;
@@ -324,50 +334,57 @@ static bool count_order(struct summary *summary, const struct strait_record *rec
     {
         is_right = is_right && count_line(summary, is_cancellation, line);
     }
+    if (customer != NULL)
+        json_object_set_new(summary->customers, customer, json_true());
     json_decref(order);
     summary->invoices_count++;
     summary->cancellations_count += is_cancellation;
     return is_right;
 }
 
-/* Passes over a table at the snapshot. `orders` NULL: only counts. */
-static enum strait_status count_table(struct load *load, strait_snapshot *snapshot,
-                                      const char *table, struct summary *orders, uint64_t *count)
+/* Counts the orders that came in one reply. False: one is not ours. */
+static bool count_orders(struct load *load, struct summary *summary,
+                         const struct strait_records *records)
 {
-    const struct strait_range range = {.table = table};
-    const struct strait_scan_options options = {.keys_only = orders == NULL, .snapshot = snapshot};
-    const struct strait_record *record;
-    strait_scan *scan = NULL;
-
-    enum strait_status status =
-        strait_scan_begin(load->handle, &range, &options, 0, &scan, &load->error);
-    if (status != STRAIT_OK)
-        return status;
-    while ((status = strait_scan_next(scan, &record, &load->error)) == STRAIT_OK) {
-        (*count)++;
-        if (orders != NULL && !count_order(orders, record)) {
+    for (size_t i = 0; i < records->count; i++) {
+        if (records->items[i].found && !count_order(summary, &records->items[i])) {
             load->error = (struct strait_error){.status = STRAIT_MALFORMED};
             snprintf(load->error.text, sizeof load->error.text,
-                     "A record of the table orders is not one that `strait load retail` writes: "
-                     "no summary can be made.");
-            break;
+                     "The record of order %.*s is not one that `strait load retail` writes: no "
+                     "summary can be made.",
+                     (int)records->items[i].key.size, (const char *)records->items[i].key.data);
+            return false;
         }
     }
-    strait_scan_end(scan);
-    return status == STRAIT_END ? STRAIT_OK : load->error.status;
+    return true;
 }
 
+/* Counts this file's orders as the server holds them, at one snapshot. */
 static enum strait_status summarise(struct load *load, struct summary *summary)
 {
+    struct strait_key keys[summary_keys_max];
     strait_snapshot *snapshot = NULL;
-    uint64_t orders_count = 0;
+    struct strait_records *records = NULL;
+    size_t next = 0;
+
     enum strait_status status = strait_snapshot_begin(load->handle, 0, &snapshot, &load->error);
-    if (status == STRAIT_OK)
-        status = count_table(load, snapshot, "orders", summary, &orders_count);
-    if (status == STRAIT_OK)
-        status = count_table(load, snapshot, "customers", NULL, &summary->customers_count);
-    if (status == STRAIT_OK)
-        status = count_table(load, snapshot, "stock", NULL, &summary->skus_count);
+    while (status == STRAIT_OK && next < load->file.invoices_count) {
+        size_t keys_count = 0;
+        uint32_t lines = 0;
+        while (next < load->file.invoices_count && keys_count < summary_keys_max &&
+               (keys_count == 0 ||
+                lines + load->file.invoices[next].lines_count <= summary_lines_max)) {
+            lines += load->file.invoices[next].lines_count;
+            keys[keys_count++] =
+                (struct strait_key){"orders", strait_text(load->file.invoices[next++].number)};
+        }
+        status =
+            strait_get_many(load->handle, snapshot, keys, keys_count, 0, &records, &load->error);
+        if (status == STRAIT_OK && !count_orders(load, summary, records))
+            status = STRAIT_MALFORMED;
+        strait_free(records);
+        records = NULL;
+    }
     if (snapshot != NULL)
         strait_snapshot_end(snapshot);
     return status;
@@ -386,13 +403,13 @@ static void print_text(const struct load *load, const struct summary *summary)
                load->file.rejected[i].reason);
     if (load->file.rejected_count > retail_reasons_max)
         printf("  and %" PRIu64 " more\n", load->file.rejected_count - retail_reasons_max);
-    printf("In the store:\n");
+    printf("Of this file the server holds:\n");
     printf("  invoices             %" PRIu64 "\n", summary->invoices_count);
     printf("  lines                %" PRIu64 "\n", summary->lines_count);
     printf("  cancellations        %" PRIu64 " invoices, %" PRIu64 " lines\n",
            summary->cancellations_count, summary->cancellation_lines_count);
-    printf("  SKUs                 %" PRIu64 "\n", summary->skus_count);
-    printf("  customers            %" PRIu64 "\n", summary->customers_count);
+    printf("  SKUs                 %zu\n", json_object_size(summary->skus));
+    printf("  customers            %zu\n", json_object_size(summary->customers));
     printf("  units sold           %" PRId64 "\n", summary->units_sold);
     printf("  units returned       %" PRId64 "\n", summary->units_returned);
     printf("  units written off    %" PRId64 "\n", summary->units_written_off);
@@ -423,8 +440,8 @@ static void print_document(const struct load *load, const struct summary *summar
         {"lines", (int64_t)summary->lines_count},
         {"cancellation_invoices", (int64_t)summary->cancellations_count},
         {"cancellation_lines", (int64_t)summary->cancellation_lines_count},
-        {"skus", (int64_t)summary->skus_count},
-        {"customers", (int64_t)summary->customers_count},
+        {"skus", (int64_t)json_object_size(summary->skus)},
+        {"customers", (int64_t)json_object_size(summary->customers)},
         {"units_sold", summary->units_sold},
         {"units_returned", summary->units_returned},
         {"units_written_off", summary->units_written_off},
@@ -445,7 +462,6 @@ static void on_read(void *context, uint64_t read_size, uint64_t file_size)
 
 static enum cli_exit load_file(struct load *load, const char *path)
 {
-    struct summary summary = {0};
     enum cli_exit exit = CLI_DONE;
 
     progress_begin(&load->progress, load->cli, "reading", NULL);
@@ -466,13 +482,16 @@ static enum cli_exit load_file(struct load *load, const char *path)
                 load->loaded_count + load->there_count, load->file.invoices_count);
         return cli_error(load->cli, &load->error);
     }
+    struct summary summary = {.skus = json_object(), .customers = json_object()};
     if (summarise(load, &summary) != STRAIT_OK)
-        return cli_error(load->cli, &load->error);
-    if (load->cli->json)
+        exit = cli_error(load->cli, &load->error);
+    else if (load->cli->json)
         print_document(load, &summary);
     else
         print_text(load, &summary);
-    return load->refused_count == 0 ? CLI_DONE : CLI_REFUSED;
+    json_decref(summary.skus);
+    json_decref(summary.customers);
+    return exit == CLI_DONE && load->refused_count != 0 ? CLI_REFUSED : exit;
 }
 
 enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments)

@@ -166,9 +166,12 @@ enum status connection_read(struct connection *connection, struct frame_header *
 
 void connection_stop(struct connection *connection, bool quietly)
 {
-    if (connection->ssl != NULL && !quietly && SSL_is_init_finished(connection->ssl) == 1) {
+    if (connection->ssl != NULL && SSL_is_init_finished(connection->ssl) == 1) {
         /* Best effort: the server learns of the end from the socket as well. */
-        (void)SSL_shutdown(connection->ssl);
+        if (!quietly)
+            (void)SSL_shutdown(connection->ssl);
+        /* Without this, OpenSSL would take the session for spoilt, and not resume it. */
+        SSL_set_shutdown(connection->ssl, SSL_SENT_SHUTDOWN);
         ERR_clear_error();
     }
     SSL_free(connection->ssl);

@@ -141,6 +141,9 @@ enum strait_status tls_context_open(const strait_options *options, SSL_CTX **con
     SSL_CTX_set_default_passwd_cb(opened, no_pass_phrase);
     SSL_CTX_set_mode(opened, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                  SSL_MODE_RELEASE_BUFFERS);
+    /* Frames carry their sizes, so a stream that was cut cannot pass for a whole one; and a session
+     * whose connection just ended stays good for the next. */
+    SSL_CTX_set_options(opened, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_read_ahead(opened, 1);
     SSL_CTX_set_default_read_buffer_len(opened, tls_read_buffer_size);
     SSL_CTX_set_session_cache_mode(opened,
@@ -197,6 +200,7 @@ static bool is_refusal_of_certificate(int reason)
     case SSL_R_CERTIFICATE_VERIFY_FAILED:
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+    case SSL_R_TLSV1_ALERT_DECRYPT_ERROR:
     case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
@@ -212,7 +216,8 @@ static bool is_refusal_of_certificate(int reason)
 enum status tls_failure(const SSL *ssl, int code, const char *operation, struct strait_error *error)
 {
     int saved = errno;
-    unsigned long queued = ERR_get_error();
+    /* The last one is TLS's own; those before it say what failed below. */
+    unsigned long queued = ERR_peek_last_error();
     int reason = ERR_GET_REASON(queued);
     const char *words = ERR_reason_error_string(queued);
     long verified = SSL_get_verify_result(ssl);

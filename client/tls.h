@@ -26,7 +26,7 @@ enum strait_status tls_context_open(const strait_options *options, SSL_CTX **con
 SSL *tls_start(SSL_CTX *context, struct tls_socket *socket, const char *name, SSL_SESSION *resumed,
                SSL_SESSION **tickets);
 
-/* Puts OpenSSL's oldest queued error into words, and empties its queue. `operation` failed with
+/* Puts OpenSSL's last queued error into words, and empties its queue. `operation` failed with
  * SSL_get_error() `code`. UNAUTHENTICATED where one side did not take the other's certificate, else
  * DISCONNECTED. */
 enum status tls_failure(const SSL *ssl, int code, const char *operation,

@@ -54,22 +54,61 @@ class Server:
         self.options = list(options)
         self.port = free_port()
         self.process = None
+        self.ready = None
+        self.store = os.path.join(self.data, "store")
         self.log_path = os.path.join(self.data, "straitd.log")
         if start:
             self.start()
 
+    def path(self, *names):
+        return os.path.join(self.data, *names)
+
+    def command(self):
+        return [STRAITD, "--dev", "--data", self.data, "--port", str(self.port), *self.options]
+
+    def spawn(self):
+        """Starts it and waits for nothing. It tells by sd_notify(3) when it is ready."""
+        path = os.path.join(self.data, "notify")
+        if os.path.lexists(path):
+            os.unlink(path)
+        if self.ready is not None:
+            self.ready.close()
+        self.ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.ready.bind(path)
+        self.ready.settimeout(0.02)
+        # A home of its own: --dev puts a link to its profile there.
+        environment = dict(os.environ, NOTIFY_SOCKET=path, HOME=self.data)
+        with open(self.log_path, "a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL, env=environment)
+
+    def wait_ready(self, timeout=60):
+        """Waits until it is ready, or has ended. Returns whether it is ready."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            try:
+                if b"READY=1" in self.ready.recv(4096):
+                    return True
+            except socket.timeout:
+                if self.process.poll() is not None:
+                    return False
+        raise AssertionError("straitd neither became ready nor ended\n" + self.log()[-3000:])
+
     def start(self, wanted=True):
-        """Starts it and waits until it is ready, or has ended. Returns whether it is ready."""
-        log = open(self.log_path, "a", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [STRAITD, "--dev", "--data", self.data, "--port", str(self.port), *self.options],
-            stdout=subprocess.PIPE, stderr=log, text=True)
-        log.close()
-        ready = "is ready" in self.process.stdout.readline()
-        if not ready:
-            self.process.wait(timeout=30)
+        self.spawn()
+        ready = self.wait_ready()
         expect(ready == wanted, "straitd ready:", ready, "\n" + self.log()[-3000:])
         return ready
+
+    def refuses_to_start(self, *texts):
+        """Expects it to end with status 1 and these texts in what it says; gives all it says."""
+        before = len(self.log())
+        self.start(wanted=False)
+        said = self.log()[before:]
+        expect_equal(self.process.returncode, 1, "straitd's exit status\n" + said)
+        for text in texts:
+            expect(text in said, repr(text), "is not in what straitd said:\n" + said)
+        return said
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -82,7 +121,10 @@ class Server:
 
     def close(self):
         if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
             self.kill()
+        if self.ready is not None:
+            self.ready.close()
         shutil.rmtree(self.data, ignore_errors=True)
 
     def log(self):
@@ -108,14 +150,56 @@ class Server:
         return json.loads(self.strait(*arguments, "--json", status=status, timeout=timeout))
 
 
+class ConfiguredServer(Server):
+    """One straitd --config, with the keys and certificates that --dev makes.
+
+    `settings` maps "section.key" to a value, in addition to or in place of what is needed; None takes
+    one away. `access` is a list of (identity, role) beside those of --dev."""
+
+    def __init__(self, settings=None, access=(), start=True):
+        self.settings = settings or {}
+        self.access = list(access)
+        super().__init__(start=False)
+        made = subprocess.run([*super().command(), "--check"], check=False, capture_output=True,
+                              text=True, env=dict(os.environ, HOME=self.data))
+        expect_equal(made.returncode, 0, "straitd --dev --check", made.stderr)
+        self.config_path = self.path("straitd.yaml")
+        self.write_config()
+        if start:
+            self.start()
+
+    def write_config(self):
+        values = {"data": self.store, "listen": "127.0.0.1:%d" % self.port,
+                  "tls.certificate": self.path("server.crt"), "tls.key": self.path("server.key"),
+                  "tls.ca": self.path("ca.crt"),
+                  "encryption.master_key_file": self.path("master.key"), **self.settings}
+        sections = {}
+        for name, value in values.items():
+            if value is not None:
+                section, _, key = name.rpartition(".")
+                sections.setdefault(section, []).append("%s: %s" % (key, value))
+        lines = sections.pop("")
+        for section, pairs in sections.items():
+            lines += ["%s:" % section, *("  " + pair for pair in pairs)]
+        lines.append("access:")
+        dev = [("dev-" + role, role) for role in ("admin", "writer", "reader")]
+        for identity, role in dev + self.access:
+            lines += ["  - identity: %s" % identity, "    role: %s" % role]
+        with open(self.config_path, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+
+    def command(self):
+        return [STRAITD, "--config", self.config_path]
+
+
 class Context:
     """What is closed at a test's end."""
 
     def __init__(self):
         self.servers = []
 
-    def server(self, **options):
-        server = Server(**options)
+    def server(self, kind=Server, **options):
+        server = kind(**options)
         self.servers.append(server)
         return server
 

@@ -253,13 +253,13 @@ static enum status commit_gather(struct apply *apply)
     enum status validation = STATUS_OK;
     if (commit->validation.commit != NULL)
         validation = validation_step(&commit->validation, apply->view, &apply->wait, &lookups_left);
-    if (validation != STATUS_OK && validation != STATUS_AGAIN)
+    /* Ranges are walked with the view's help, which gathering the cells would take away. */
+    if (validation != STATUS_OK)
         return validation;
     enum status cells = overlay_gather(&apply->overlay, apply->view, &apply->wait, &lookups_left);
     if (cells != STATUS_OK && cells != STATUS_AGAIN)
         return cells;
-    bool waits = outcome == STATUS_AGAIN || validation == STATUS_AGAIN || cells == STATUS_AGAIN;
-    return waits ? STATUS_AGAIN : STATUS_OK;
+    return cells == STATUS_AGAIN ? cells : outcome;
 }
 
 /* ---- Executing ---- */
@@ -286,24 +286,22 @@ static bool condition_holds(const Strait__Condition *condition,
 static enum status execute_add(struct apply *apply, const Strait__Add *add,
                                struct overlay_cell *cell)
 {
-    struct record record = {0};
+    struct bytes value;
     int64_t number = add->initial;
     char text[number_text_size];
 
     if (!cell->present && add->must_exist)
         return STATUS_NOT_FOUND;
-    if (cell->present) {
-        record = cell->after;
-        if (cell->value_missing || number_parse(record.value, &number) != STATUS_OK)
-            return STATUS_NOT_A_NUMBER;
-    }
+    if (cell->present &&
+        (cell->value_missing || number_parse(cell->after.value, &number) != STATUS_OK))
+        return STATUS_NOT_A_NUMBER;
     if (__builtin_add_overflow(number, add->amount, &number) ||
         (add->has_minimum && number < add->minimum) || (add->has_maximum && number > add->maximum))
         return STATUS_OUT_OF_BOUNDS;
     size_t size = number_format(number, text);
-    if (!overlay_copy(&apply->overlay, bytes_of(text, size), &record.value))
-        return STATUS_OK;
-    return overlay_put(&apply->overlay, cell, &record);
+    if (overlay_copy(&apply->overlay, bytes_of(text, size), &value))
+        overlay_value_set(cell, value);
+    return STATUS_OK;
 }
 
 static enum status execute_operation(struct apply *apply, size_t number)

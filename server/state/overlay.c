@@ -297,6 +297,16 @@ enum status overlay_put(struct overlay *overlay, struct overlay_cell *cell,
     return STATUS_OK;
 }
 
+void overlay_value_set(struct overlay_cell *cell, struct bytes value)
+{
+    if (!cell->present)
+        cell->after = (struct record){0};
+    cell->after.value = value;
+    cell->value_missing = false;
+    cell->present = true;
+    cell->dirty = true;
+}
+
 void overlay_delete(struct overlay *overlay, struct overlay_cell *cell)
 {
     if (cell->present)

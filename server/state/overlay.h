@@ -76,7 +76,8 @@ struct overlay_comparison *overlay_compare(struct overlay *overlay, struct overl
                                            struct bytes expected);
 
 /* Reads up to `*lookups_left` wanted cells, asking for all blocks before it answers AGAIN. AGAIN
- * with nothing pending in `wait`: there is more to do. CORRUPT, IO_ERROR. */
+ * with nothing pending in `wait`: there is more to do. CORRUPT, IO_ERROR. Releases what the view
+ * has pinned: what was found is copied. */
 MUST_CHECK enum status overlay_gather(struct overlay *overlay, struct lsm_view *view,
                                       struct lsm_wait *wait, unsigned *lookups_left);
 
@@ -94,6 +95,9 @@ bool overlay_copy(struct overlay *overlay, struct bytes from, struct bytes *copy
 MUST_CHECK enum status overlay_put(struct overlay *overlay, struct overlay_cell *cell,
                                    const struct record *record);
 void overlay_delete(struct overlay *overlay, struct overlay_cell *cell);
+
+/* Expiry and index entries stay; a record that is not there is made, without any. */
+void overlay_value_set(struct overlay_cell *cell, struct bytes value);
 
 /* The unique indexes' cells that a put of these entries will look at. */
 void overlay_want_uniques(struct overlay *overlay, const struct catalog_table *table,

@@ -2,6 +2,7 @@
 #include "server/state/read.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "proto/base/assert.h"
 #include "proto/limits.h"
@@ -235,32 +236,49 @@ enum status state_tables(struct state_view *view, struct arena *arena,
 
 /* ---- Validating before proposing ---- */
 
-enum status state_validate(struct state_view *view, struct lsm_wait *wait,
-                           const Strait__Commit *commit, struct state_refusal *refusal)
+/* Whether the commit was applied before: a retry of what was done would conflict with itself. */
+static enum status has_outcome(struct state_view *view, struct lsm_wait *wait,
+                               const Strait__Commit *commit, bool *found)
 {
     uint8_t key[outcome_key_size];
     struct lsm_value value;
-    struct validation validation;
-    unsigned lookups_left = UINT32_MAX;
 
-    ASSERT(commit->txn_id.len == outcome_id_size);
-    *refusal = (struct state_refusal){0};
-    if (commit->n_reads + commit->n_ranges == 0 ||
-        commit->issued_ns < mark_outcomes_floor_ns(&view->mark))
+    *found = true;
+    if (commit->issued_ns < mark_outcomes_floor_ns(&view->mark))
         return STATUS_OK;
-    /* A retry of what was done already would conflict with itself. */
     outcome_key_encode(commit->issued_ns, commit->txn_id.data, key);
     enum status status =
         lsm_get(view->lsm, wait, STATE_TREE_OUTCOMES, bytes_of(key, sizeof key), &value);
-    if (status != STATUS_NOT_FOUND)
-        return status;
-    validation_init(&validation, commit, view->catalog, view->mark.version, view->mark.horizon,
-                    NULL);
-    status = validation_step(&validation, view->lsm, wait, &lookups_left);
-    if (status != STATUS_OK)
-        return status;
-    if (validation.verdict != STATUS_CONFLICT && validation.verdict != STATUS_SNAPSHOT_TOO_OLD)
+    *found = status == STATUS_OK;
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+enum status state_validate(struct state_view *view, struct lsm_wait *wait,
+                           const Strait__Commit *commit, struct state_refusal *refusal)
+{
+    size_t count = commit->n_reads + commit->n_ranges;
+    unsigned lookups_left = UINT32_MAX;
+    bool found;
+
+    ASSERT(commit->txn_id.len == outcome_id_size);
+    *refusal = (struct state_refusal){0};
+    if (count == 0)
         return STATUS_OK;
-    commit_refusal_text(commit, validation.verdict, 0, false, refusal->text);
-    return validation.verdict;
+    if (view->validation_done == NULL) {
+        enum status status = has_outcome(view, wait, commit, &found);
+        if (status != STATUS_OK || found)
+            return status;
+        view->validation_done = malloc(count);
+        if (view->validation_done == NULL)
+            return STATUS_NO_MEMORY;
+        validation_init(&view->validation, commit, view->catalog, view->mark.version,
+                        view->mark.horizon, view->validation_done);
+    }
+    ASSERT(view->validation.commit == commit);
+    enum status status = validation_step(&view->validation, view->lsm, wait, &lookups_left);
+    enum status verdict = view->validation.verdict;
+    if (status != STATUS_OK || (verdict != STATUS_CONFLICT && verdict != STATUS_SNAPSHOT_TOO_OLD))
+        return status;
+    commit_refusal_text(commit, verdict, 0, false, refusal->text);
+    return verdict;
 }

@@ -128,6 +128,7 @@ enum status state_open(const struct state_options *options, struct state **opene
     state->apply_ready = options->apply_ready;
     state->context = options->context;
     state->next_due_ms = UINT64_MAX;
+    lsm_wait_init(&state->prefetching, wait_done, NULL);
     arena_init(&state->apply.arena, state_arena_chunk_size, limit_txn_arena_size);
     state->catalog = catalog_create();
     if (state->catalog == NULL)
@@ -150,6 +151,7 @@ void state_close(struct state *state)
         return;
     ASSERT(state->views_count == 0);
     apply_drop(&state->apply);
+    lsm_wait_cancel(&state->prefetching);
     catalog_release(state->catalog);
     free(state);
 }
@@ -236,6 +238,7 @@ void state_view_close(struct state_view *view)
     view->state->views_count--;
     lsm_view_close(view->lsm);
     catalog_release(view->catalog);
+    free(view->validation_done);
     free(view);
 }
 

@@ -156,13 +156,14 @@ struct state_precheck {
 };
 
 /* What can be told of a commit without the state: MALFORMED, TOO_LARGE or INVALID_ARGUMENT, with
- * words. apply checks the same again. Pure. */
+ * words. apply checks the same again. Changes of the schema stand in a commit of their own, without
+ * puts, deletes and adds: INVALID_ARGUMENT. Pure. */
 MUST_CHECK enum status state_precheck(const Strait__Commit *commit, struct state_precheck *precheck,
                                       struct state_refusal *refusal);
 
 /* Whether the commit's reads and ranges can no longer be validated: CONFLICT, SNAPSHOT_TOO_OLD,
  * which the same bytes can never overcome; OK: propose it, also where its outcome is known already.
- * AGAIN as any read. `view` is the newest. The commit passed state_precheck(). */
+ * AGAIN as any read. `view` is the newest, and serves one commit, which passed state_precheck(). */
 MUST_CHECK enum status state_validate(struct state_view *view, struct lsm_wait *wait,
                                       const Strait__Commit *commit, struct state_refusal *refusal);
 

@@ -21,7 +21,8 @@ struct state {
     struct keys_buffer drop_cursor;   /* all of it below is removed */
 
     struct apply apply;
-    unsigned views_count; /* open */
+    struct lsm_wait prefetching; /* whoever asked does not wait */
+    unsigned views_count;        /* open */
     void (*apply_ready)(void *context);
     void *context;
 };
@@ -31,7 +32,9 @@ struct state_view {
     struct lsm_view *lsm;
     struct catalog *catalog;
     struct state_position position;
-    struct mark_state mark; /* as of its opening */
+    struct mark_state mark;       /* as of its opening */
+    struct validation validation; /* of state_validate() */
+    uint8_t *validation_done;
 };
 
 static inline uint64_t state_ms_of_ns(uint64_t ns)

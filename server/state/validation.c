@@ -43,8 +43,7 @@ void validation_init(struct validation *validation, const Strait__Commit *commit
         (struct validation){.commit = commit, .catalog = catalog, .done = done, .left = count};
     if (count == 0)
         return;
-    if (done != NULL)
-        memset(done, 0, count);
+    memset(done, 0, count);
     if (commit->snapshot < horizon)
         validation->verdict = STATUS_SNAPSHOT_TOO_OLD;
     else if (commit->snapshot > version)
@@ -120,7 +119,7 @@ enum status validation_step(struct validation *validation, struct lsm_view *view
     bool waiting = false;
 
     for (size_t i = 0; i < count && validation->left != 0; i++) {
-        if (validation->done != NULL && validation->done[i] != 0)
+        if (validation->done[i] != 0)
             continue;
         if (*lookups_left == 0)
             return STATUS_AGAIN;
@@ -129,7 +128,10 @@ enum status validation_step(struct validation *validation, struct lsm_view *view
         if (status != STATUS_OK && status != STATUS_AGAIN)
             return status;
         waiting |= status == STATUS_AGAIN;
-        if (status == STATUS_OK && validation->done != NULL) {
+        /* The view keeps how far it came in one range: asking for another would lose that. */
+        if (status == STATUS_AGAIN && i >= validation->commit->n_reads)
+            return status;
+        if (status == STATUS_OK) {
             validation->done[i] = 1;
             validation->left--;
         }

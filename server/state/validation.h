@@ -10,7 +10,7 @@
 struct validation {
     const Strait__Commit *commit;
     const struct catalog *catalog;
-    uint8_t *done; /* one for each read and range; NULL: nothing is remembered between calls */
+    uint8_t *done; /* one for each read and range */
     size_t left;   /* not known yet */
     enum status
         verdict; /* OK so far; CONFLICT, SNAPSHOT_TOO_OLD, HISTORY_LOST, NO_TABLE, NO_INDEX */

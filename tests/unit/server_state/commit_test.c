@@ -1,5 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/server_state/backend_fake.h"
 #include "tests/unit/server_state/harness.h"
+
+static void harness_open(struct harness *harness, uint64_t seed, unsigned again_percent,
+                         unsigned full_percent)
+{
+    harness_open_on(harness, backend_open(seed, again_percent, full_percent));
+}
+
+static void harness_reopen(struct harness *harness)
+{
+    state_close(harness->state);
+    harness_state_open(harness);
+}
 
 static void expect(struct state_result result, enum status status)
 {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A state on the LSM of lsm_fake.h, and commits made in a line or two. */
+/* A state on an LSM, and commits made in a line or two.
+ *
+ * The LSM is the one of backend_fake.h or backend_real.h, whichever was included before. */
 #ifndef TESTS_UNIT_SERVER_STATE_HARNESS_H
 #define TESTS_UNIT_SERVER_STATE_HARNESS_H
 
 #include <stdio.h>
 
 #include "server/state/state.h"
-#include "tests/unit/server_state/lsm_fake.h"
 #include "tests/unit/unit.h"
 
 enum { harness_items_max = 64 };
@@ -14,6 +15,7 @@ enum { harness_items_max = 64 };
 #define HARNESS_SECOND_NS 1000000000ULL
 
 struct harness {
+    struct backend *backend;
     struct lsm *lsm;
     struct state *state;
     uint64_t index;
@@ -59,8 +61,8 @@ static inline void harness_state_open(struct harness *harness)
 {
     struct error error = {0};
     const struct state_options options = {.lsm = harness->lsm,
-                                          .io = &harness->lsm->io,
-                                          .mark = &harness->lsm->mark,
+                                          .io = backend_io(harness->backend),
+                                          .mark = backend_mark(harness->backend),
                                           .region_id = 7,
                                           .outcome_retention_ms = 60000,
                                           .apply_ready = harness_ready,
@@ -69,28 +71,34 @@ static inline void harness_state_open(struct harness *harness)
     ck_assert_msg(status == STATUS_OK, "%s", error.text);
 }
 
-static inline struct state_result harness_apply(struct harness *harness, enum entry_kind kind,
-                                                struct bytes body)
+static inline struct state_result harness_apply_entry(struct harness *harness, uint64_t index,
+                                                      const struct entry *entry)
 {
     struct state_result result;
-    struct entry entry = {.kind = kind,
-                          .epoch_number = 1,
-                          .epoch_region = 7,
-                          .log_time_ns = ++harness->time_ns,
-                          .body = body};
-    state_apply_start(harness->state, ++harness->index, 1, &entry);
+    state_apply_start(harness->state, index, 1, entry);
     for (;;) {
         harness->ready = false;
         enum status status = state_apply_step(harness->state, &result);
         if (status == STATUS_OK)
             break;
         ck_assert(status == STATUS_AGAIN || status == STATUS_BUSY);
-        if (status == STATUS_AGAIN && !harness->ready) {
-            fake_turn(harness->lsm);
-            ck_assert(harness->ready);
-        }
+        if (status == STATUS_BUSY)
+            backend_turn(harness->backend);
+        while (status == STATUS_AGAIN && !harness->ready)
+            backend_turn(harness->backend);
     }
     return result;
+}
+
+static inline struct state_result harness_apply(struct harness *harness, enum entry_kind kind,
+                                                struct bytes body)
+{
+    struct entry entry = {.kind = kind,
+                          .epoch_number = 1,
+                          .epoch_region = 7,
+                          .log_time_ns = ++harness->time_ns,
+                          .body = body};
+    return harness_apply_entry(harness, ++harness->index, &entry);
 }
 
 static inline struct state_result harness_tick(struct harness *harness, uint64_t horizon)
@@ -100,27 +108,20 @@ static inline struct state_result harness_tick(struct harness *harness, uint64_t
     return harness_apply(harness, ENTRY_TICK, bytes_of(body, sizeof body));
 }
 
-static inline void harness_open(struct harness *harness, uint64_t seed, unsigned again_percent,
-                                unsigned full_percent)
+static inline void harness_open_on(struct harness *harness, struct backend *backend)
 {
-    *harness = (struct harness){.time_ns = 1700000000 * HARNESS_SECOND_NS};
-    harness->lsm = fake_open(seed, again_percent, full_percent);
+    *harness = (struct harness){.time_ns = 1700000000 * HARNESS_SECOND_NS, .backend = backend};
+    harness->lsm = backend_lsm(backend);
     harness_state_open(harness);
     ck_assert(state_tick_due(harness->state, harness->time_ns));
     struct state_result result = harness_tick(harness, 0);
     ck_assert_int_eq(result.status, STATUS_OK);
 }
 
-static inline void harness_reopen(struct harness *harness)
-{
-    state_close(harness->state);
-    harness_state_open(harness);
-}
-
 static inline void harness_close(struct harness *harness)
 {
     state_close(harness->state);
-    fake_close(harness->lsm);
+    backend_close(harness->backend);
 }
 
 /* ---- Commits ---- */
@@ -334,7 +335,7 @@ static inline uint64_t harness_get(struct harness *harness, uint64_t version, co
     lsm_wait_init(&wait, harness_no_wait, NULL);
     ck_assert_int_eq(state_view_open(harness->state, version, &view), STATUS_OK);
     while ((status = state_get(view, &wait, &request, &arena, &reply, &refusal)) == STATUS_AGAIN)
-        fake_turn(harness->lsm);
+        backend_turn(harness->backend);
     ck_assert_msg(status == STATUS_OK, "%s", refusal.text);
     ck_assert_uint_eq(reply.n_records, 1);
     uint64_t found = reply.records[0]->version;
@@ -392,7 +393,7 @@ static inline const char *harness_scan(struct harness *harness, uint64_t version
         status = state_scan_open(view, &request, &arena, &scan, &refusal);
         ck_assert_msg(status == STATUS_OK, "%s", refusal.text);
         while ((status = state_scan_step(scan, &wait, &reply)) == STATUS_AGAIN)
-            fake_turn(harness->lsm);
+            backend_turn(harness->backend);
         ck_assert_int_eq(status, STATUS_OK);
         for (size_t i = 0; i < reply.n_records; i++)
             used += (size_t)snprintf(

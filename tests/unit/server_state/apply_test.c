@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Random transactions against a model; and the same entries on two states, of which one waits for
+ * blocks, finds no room, forgets what it may and is opened anew, at random. */
+#include "server/state/apply.h"
+
+#include "tests/unit/server_state/backend_fake.h"
+#include "tests/unit/server_state/harness.h"
+#include "tests/unit/server_state/model.h"
+
+enum { history_count = 16, sent_max = 64, steps_count = 1500 };
+
+struct sent {
+    struct bytes body;
+    uint64_t issued_ns;
+    struct state_result result;
+};
+
+struct run {
+    struct generator generator;
+    struct harness first;  /* everything at once */
+    struct harness second; /* everything late */
+    struct model model;
+    struct model history[history_count]; /* by version, modulo */
+    struct sent sent[sent_max];
+    size_t sent_count;
+};
+
+static void second_troubles(struct run *run)
+{
+    if (generator_chance(&run->generator, 1, 10))
+        fake_compact(run->second.lsm);
+    if (generator_chance(&run->generator, 1, 40)) {
+        state_close(run->second.state);
+        harness_state_open(&run->second);
+    }
+}
+
+static void compare_facts(struct run *run)
+{
+    struct state_facts a = state_facts(run->first.state);
+    struct state_facts b = state_facts(run->second.state);
+    ck_assert_mem_eq(&a.chain_digest, &b.chain_digest, sizeof a.chain_digest);
+    ck_assert_uint_eq(a.position.version, b.position.version);
+    ck_assert_uint_eq(a.position.log_time_ns, b.position.log_time_ns);
+    ck_assert_uint_eq(a.horizon, b.horizon);
+    ck_assert_uint_eq(a.outcomes_count, b.outcomes_count);
+    ck_assert_uint_eq(a.drops_count, b.drops_count);
+    ck_assert_uint_eq(a.position.version, run->model.version);
+    ck_assert_uint_eq(a.horizon, run->model.horizon);
+    ck_assert_mem_eq(run->first.lsm->mark.state, run->second.lsm->mark.state,
+                     sizeof run->first.lsm->mark.state);
+}
+
+static struct state_result apply_both(struct run *run, enum entry_kind kind, struct bytes body)
+{
+    run->second.time_ns = run->first.time_ns;
+    struct state_result a = harness_apply(&run->first, kind, body);
+    struct state_result b = harness_apply(&run->second, kind, body);
+    ck_assert_int_eq(a.status, b.status);
+    ck_assert_uint_eq(a.version, b.version);
+    ck_assert_uint_eq(a.item, b.item);
+    ck_assert_str_eq(a.text, b.text);
+    ck_assert_int_eq(a.repeated_reply, b.repeated_reply);
+    return a;
+}
+
+static void keep_sent(struct run *run, struct bytes body, uint64_t issued_ns,
+                      const struct state_result *result)
+{
+    struct sent *sent = &run->sent[run->sent_count++ % sent_max];
+    free((void *)(uintptr_t)sent->body.data);
+    *sent = (struct sent){.body = body, .issued_ns = issued_ns, .result = *result};
+}
+
+static void step_commit(struct run *run)
+{
+    struct txn txn;
+    int recreated = -1;
+
+    txn_begin(&run->first, &txn);
+    if (generator_chance(&run->generator, 1, 60)) {
+        recreated = (int)generator_below(&run->generator, model_tables_count);
+        model_recreate_txn(&txn, recreated);
+    } else {
+        model_draw(&run->generator, &run->model, &txn);
+    }
+    struct bytes body = txn_encode(&txn);
+    struct state_result result = apply_both(run, ENTRY_COMMIT, body);
+    struct model_verdict verdict = {.status = STATUS_OK};
+    if (recreated >= 0)
+        model_recreate(&run->model, recreated);
+    else
+        verdict = model_commit(&run->model, &txn.commit, run->first.time_ns);
+    ck_assert_msg(result.status == verdict.status, "%s instead of %s: %s",
+                  status_name(result.status), status_name(verdict.status), result.text);
+    ck_assert_uint_eq(result.item, verdict.item);
+    ck_assert_int_eq(result.item_is_condition, verdict.item_is_condition);
+    keep_sent(run, body, txn.commit.issued_ns, &result);
+}
+
+/* Sends again what was sent: the same answer, or none any more. */
+static void step_retry(struct run *run)
+{
+    if (run->sent_count == 0)
+        return;
+    size_t count = run->sent_count < sent_max ? run->sent_count : sent_max;
+    const struct sent *sent = &run->sent[generator_below(&run->generator, count)];
+    struct state_result result = apply_both(run, ENTRY_COMMIT, sent->body);
+    run->model.version++;
+    if (run->first.time_ns - sent->issued_ns <= MODEL_RETENTION_NS || result.repeated_reply) {
+        ck_assert(result.repeated_reply);
+        ck_assert_int_eq(result.status, sent->result.status);
+        ck_assert_uint_eq(result.version, sent->result.version);
+        ck_assert_str_eq(result.text, sent->result.text);
+    } else {
+        ck_assert_int_eq(result.status, STATUS_TXN_EXPIRED);
+        ck_assert_uint_eq(result.version, run->model.version);
+    }
+}
+
+static void step_tick(struct run *run)
+{
+    uint8_t body[8];
+    uint64_t horizon =
+        run->model.horizon +
+        generator_below(&run->generator, run->model.version - run->model.horizon + 3);
+    store_u64(body, horizon);
+    (void)apply_both(run, ENTRY_TICK, bytes_of(body, sizeof body));
+    model_tick(&run->model, horizon, run->first.time_ns);
+    ck_assert(!model_is_due(&run->model, run->first.time_ns));
+}
+
+static void step_look(struct run *run)
+{
+    model_compare(&run->first, &run->model, UINT64_MAX, &run->generator);
+    model_compare(&run->second, &run->model, UINT64_MAX, &run->generator);
+    uint64_t version = run->model.version - generator_below(&run->generator, history_count);
+    const struct model *then = &run->history[version % history_count];
+    if (then->version != version || version < run->model.horizon)
+        return;
+    for (int t = 0; t < model_tables_count; t++) {
+        if (run->model.tables[t].created > version)
+            return;
+    }
+    model_compare(&run->second, then, version, &run->generator);
+}
+
+static void step(struct run *run)
+{
+    uint64_t kind = generator_below(&run->generator, 20);
+    bool slow = generator_chance(&run->generator, 1, 10);
+    run->first.time_ns +=
+        generator_below(&run->generator, slow ? 10 * HARNESS_SECOND_NS : 100000000);
+    if (model_is_due(&run->model, run->first.time_ns))
+        ck_assert(state_tick_due(run->first.state, run->first.time_ns) &&
+                  state_tick_due(run->second.state, run->first.time_ns));
+    if (kind < 14)
+        step_commit(run);
+    else if (kind < 16)
+        step_retry(run);
+    else if (kind < 19)
+        step_tick(run);
+    else
+        step_look(run);
+    run->history[run->model.version % history_count] = run->model;
+    second_troubles(run);
+    compare_facts(run);
+}
+
+static void run_seed(uint64_t seed)
+{
+    struct run *run = calloc(1, sizeof *run);
+    ck_assert(run != NULL);
+    printf("seed %llu\n", (unsigned long long)seed);
+    fflush(stdout);
+    generator_init(&run->generator, seed);
+    harness_open_on(&run->first, backend_open(seed, 0, 0));
+    harness_open_on(&run->second, backend_open(seed + 1, 25, 15));
+    model_begin(&run->model, &run->first);
+    model_begin(&run->model, &run->second);
+    for (int i = 0; i < steps_count; i++)
+        step(run);
+    step_look(run);
+    ck_assert(run->second.lsm->again_count != 0);
+    for (size_t i = 0; i < sent_max; i++)
+        free((void *)(uintptr_t)run->sent[i].body.data);
+    harness_close(&run->first);
+    harness_close(&run->second);
+    free(run);
+}
+
+START_TEST(test_against_a_model)
+{
+    const char *given = getenv("STRAIT_SEED");
+    uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : 1;
+    uint64_t count = given != NULL ? 1 : 8;
+    for (uint64_t i = 0; i < count; i++)
+        run_seed(seed + i);
+}
+END_TEST
+
+START_TEST(test_a_dropped_command_changes_nothing)
+{
+    struct harness harness;
+    struct txn txn;
+    struct state_result result;
+    harness_open_on(&harness, backend_open(1, 100, 0));
+    ck_assert_uint_eq(state_facts(harness.state).position.version, 1);
+    txn_begin(&harness, &txn);
+    txn_table_create(&txn, "users");
+    struct bytes body = txn_encode(&txn);
+    struct entry entry = {.kind = ENTRY_COMMIT,
+                          .epoch_number = 1,
+                          .epoch_region = 7,
+                          .log_time_ns = harness.time_ns + 1,
+                          .body = body};
+    state_apply_start(harness.state, harness.index + 1, 1, &entry);
+    ck_assert_int_eq(state_apply_step(harness.state, &result), STATUS_AGAIN);
+    ck_assert(state_apply_is_active(harness.state));
+    ck_assert_uint_eq(harness.lsm->mark.version, 1);
+    harness_close(&harness);
+    free((void *)(uintptr_t)body.data);
+}
+END_TEST
+
+void unit_tests(TCase *tests)
+{
+    tcase_add_test(tests, test_against_a_model);
+    tcase_add_test(tests, test_a_dropped_command_changes_nothing);
+}

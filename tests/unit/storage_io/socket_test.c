@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proto/base/generator.h"
 #include "storage/io/uring.h"
 #include "tests/unit/unit.h"
 
@@ -349,8 +350,113 @@ START_TEST(test_addresses_are_numbers)
 }
 END_TEST
 
+/* One random connection of the test below, both ends. */
+struct pair {
+    int client; /* -1: closed */
+    struct io_op send;
+    uint8_t data[40000];
+};
+
+static void act_as_server(struct end *end, struct pair *pair, struct generator *generator)
+{
+    if (end->socket == NULL)
+        return;
+    switch (generator_below(generator, 8)) {
+    case 0:
+    case 1:
+        io_socket_receive_pause(end->socket);
+        break;
+    case 2:
+    case 3:
+        io_socket_receive_resume(end->socket);
+        break;
+    case 4:
+        io_socket_close(end->socket);
+        end->socket = NULL;
+        break;
+    default:
+        if (!pair->send.pending)
+            io_socket_send(end->socket, &pair->send, pair->data,
+                           1 + generator_below(generator, sizeof pair->data));
+    }
+}
+
+static void act_as_client(struct pair *pair, struct generator *generator)
+{
+    static uint8_t sink[20000];
+    const struct linger reset = {.l_onoff = 1};
+    if (pair->client < 0)
+        return;
+    switch (generator_below(generator, 12)) {
+    case 0:
+        ck_assert_int_eq(setsockopt(pair->client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+        close(pair->client);
+        pair->client = -1;
+        break;
+    case 1:
+        close(pair->client);
+        pair->client = -1;
+        break;
+    case 2:
+        shutdown(pair->client, SHUT_WR);
+        break;
+    case 3:
+    case 4:
+    case 5:
+        while (recv(pair->client, sink, sizeof sink, MSG_DONTWAIT) > 0)
+            ;
+        break;
+    default:
+        if (send(pair->client, sink, 1 + generator_below(generator, sizeof sink),
+                 MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+            ck_assert_int_ne(errno, EBADF);
+    }
+}
+
+/* Whatever both ends do in whatever order: every send ends, the end of a stream is told at most
+ * once (received() asserts it), and the ring can be closed, which waits for all that is under way.
+ */
+START_TEST(test_random_lives_of_connections)
+{
+    enum { count = 24, steps = 600 };
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        struct server *server = server_open();
+        struct pair *pairs = calloc(count, sizeof *pairs);
+        struct generator generator;
+        generator_init(&generator, seed);
+        for (unsigned i = 0; i < count; i++) {
+            pairs[i].client = client_open(server);
+            accept_count(server, i + 1);
+        }
+        for (unsigned i = 0; i < steps; i++) {
+            unsigned which = (unsigned)generator_below(&generator, count);
+            if (generator_chance(&generator, 1, 3))
+                act_as_server(&server->ends[which], &pairs[which], &generator);
+            else
+                act_as_client(&pairs[which], &generator);
+            if (generator_chance(&generator, 1, 2))
+                io_turn(server->io, false);
+        }
+        struct io *io = server->io;
+        for (unsigned i = 0; i < count; i++) {
+            if (server->ends[i].socket != NULL)
+                io_socket_close(server->ends[i].socket);
+            server->ends[i].socket = NULL;
+        }
+        while (io->pending_count > 0)
+            io_turn(io, true);
+        server_close(server);
+        for (unsigned i = 0; i < count; i++)
+            if (pairs[i].client >= 0)
+                close(pairs[i].client);
+        free(pairs);
+    }
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
+    tcase_add_test(tests, test_random_lives_of_connections);
     tcase_add_test(tests, test_bytes_arrive_and_the_end_is_told_once);
     tcase_add_test(tests, test_many_bytes_through_few_buffers);
     tcase_add_test(tests, test_pause_holds_bytes_back_and_resume_brings_them);

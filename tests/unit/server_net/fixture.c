@@ -265,7 +265,8 @@ void server_start(struct server *server, SSL_CTX *tls, const struct net_options 
     server->options.replies = &server->replies;
     if (is_shared) {
         ck_assert_int_eq(pthread_create(&server->core_thread, NULL, core_main, server), 0);
-        EVENTUALLY(atomic_exchange(&server->ready, false));
+        EVENTUALLY(atomic_load(&server->ready));
+        atomic_store(&server->ready, false);
     }
     ck_assert_int_eq(pthread_create(&server->net_thread, NULL, net_main, server), 0);
     EVENTUALLY(atomic_load(&server->ready));

@@ -196,6 +196,13 @@ static void net_turn(struct server *server)
     atomic_store(&server->is_drained, net_is_drained(server->net));
 }
 
+/* Who told the loop to stop may still be ringing its bell, which is about to be closed. */
+static void wait_for_ringer(struct server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    pthread_mutex_unlock(&server->lock);
+}
+
 static void *net_main(void *context)
 {
     struct server *server = context;
@@ -217,6 +224,7 @@ static void *net_main(void *context)
             core_turn(server);
         net_turn(server);
     }
+    wait_for_ringer(server);
     /* What is held is answered before the loop closes. */
     atomic_store(&server->hold, false);
     if (!server->is_shared)
@@ -238,6 +246,7 @@ static void *core_main(void *context)
         io_turn(server->core_io, mailbox_may_wait(&server->requests));
         core_turn(server);
     }
+    wait_for_ringer(server);
     mailbox_detach(&server->requests);
     io_bell_close(server->core_io, &server->core_bell);
     io_uring_close(server->core_io);
@@ -285,18 +294,24 @@ void server_hold(struct server *server, bool hold)
     server_wake(server);
 }
 
+static void stop_loop(struct server *server, atomic_bool *stop, struct io *io, struct io_bell *bell)
+{
+    pthread_mutex_lock(&server->lock);
+    atomic_store(stop, true);
+    io_bell_ring(io, bell);
+    pthread_mutex_unlock(&server->lock);
+}
+
 void server_stop(struct server *server)
 {
     if (server->is_shared) {
         /* The core has answered all before either loop ends. */
         server_hold(server, false);
         EVENTUALLY(server_statistics(server).requests_in_flight_count == 0);
-        atomic_store(&server->core_stop, true);
-        io_bell_ring(server->core_io, &server->core_bell);
+        stop_loop(server, &server->core_stop, server->core_io, &server->core_bell);
         pthread_join(server->core_thread, NULL);
     }
-    atomic_store(&server->net_stop, true);
-    io_bell_ring(server->net_io, &server->net_bell);
+    stop_loop(server, &server->net_stop, server->net_io, &server->net_bell);
     pthread_join(server->net_thread, NULL);
     if (!server->is_shared)
         mailbox_detach(&server->requests);

@@ -44,20 +44,25 @@ enum {
     memtable_height_max = 16, /* half-full nodes: 16^16 entries */
 };
 
-struct memtable_leaf {
-    struct memtable_leaf *previous;
-    struct memtable_leaf *next;
+/* Members in order, with 8 bytes of each key beside its pointer: those after the start that all of
+ * them share, so that keys which begin alike are told apart without a look at the records. */
+struct memtable_node {
     uint32_t count;
+    uint32_t skip; /* bytes that the keys share; may be fewer than they do */
     uint64_t prefixes[memtable_order_max];
     const struct memtable_record *records[memtable_order_max];
+};
+
+struct memtable_leaf {
+    struct memtable_node node;
+    struct memtable_leaf *previous;
+    struct memtable_leaf *next;
 };
 
 /* children[i] holds what is at or after separator i and before separator i + 1; separator 0 is not
  * compared: all that is smaller goes there too. */
 struct memtable_inner {
-    uint32_t count; /* of children */
-    uint64_t prefixes[memtable_order_max];
-    const struct memtable_record *records[memtable_order_max];
+    struct memtable_node node;          /* of separators */
     void *children[memtable_order_max]; /* memtable_inner, or memtable_leaf at the bottom */
 };
 

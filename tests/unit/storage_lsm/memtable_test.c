@@ -70,7 +70,8 @@ static void assert_same(bool found, const struct lsm_entry *entry, size_t place)
     ck_assert(bytes_equal(entry->value, expected->value));
 }
 
-/* A key of few, so that versions of one key meet; in one seed of two with a long common start. */
+/* A key of few, so that versions of one key meet; in one seed of two with a long common start, from
+ * which a few stray. */
 static struct bytes draw_key(struct generator *generator, const struct lsm_tree_options *tree,
                              bool shared, uint8_t to[key_max])
 {
@@ -79,9 +80,11 @@ static struct bytes draw_key(struct generator *generator, const struct lsm_tree_
         store_u64_be(to + (shared ? 4 : 0), generator_below(generator, 300));
         return bytes_of(to, tree->key_size);
     }
-    size_t start = shared ? 10 : 0;
+    size_t start = !shared ? 0 : generator_chance(generator, 1, 50) ? 5 : 10;
     size_t size = start + generator_below(generator, 5);
     memset(to, 's', start);
+    if (start != 0 && generator_chance(generator, 1, 50))
+        to[generator_below(generator, start)] = generator_chance(generator, 1, 2) ? 'r' : 't';
     for (size_t i = start; i < size; i++)
         to[i] = (uint8_t)generator_below(generator, 5);
     return bytes_of(to, size);

@@ -142,8 +142,8 @@ static uint32_t left_ms(uint64_t deadline_ns)
     return now_ns >= deadline_ns ? 0 : (uint32_t)((deadline_ns - now_ns + 999999) / 1000000);
 }
 
-/* Half certain, half chance. */
-static void pause_before(unsigned tries_count, uint64_t deadline_ns)
+/* Half certain, half chance. False where the deadline comes first: there is no time for a try. */
+static bool pause_before(unsigned tries_count, uint64_t deadline_ns)
 {
     uint32_t pause_ms = run_pause_min_ms << (tries_count < 8 ? tries_count : 8);
     uint32_t chance = 0;
@@ -153,12 +153,14 @@ static void pause_before(unsigned tries_count, uint64_t deadline_ns)
     if (RAND_bytes((unsigned char *)&chance, sizeof chance) != 1)
         chance = 0;
     uint64_t pause_ns = (uint64_t)pause_ms * 500000 + chance % (pause_ms * 500000 + 1);
-    uint64_t now_ns = client_now_ns();
-    uint64_t until_ns = now_ns + pause_ns < deadline_ns ? now_ns + pause_ns : deadline_ns;
+    uint64_t until_ns = client_now_ns() + pause_ns;
+    if (until_ns >= deadline_ns)
+        return false;
     struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000),
                              .tv_nsec = (long)(until_ns % 1000000000)};
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
         ;
+    return true;
 }
 
 static enum strait_status try_once(strait *handle, strait_body body, void *context,
@@ -197,8 +199,7 @@ enum strait_status strait_run(strait *handle, strait_body body, void *context, u
     uint64_t deadline_ns = handle_deadline_ns(handle, timeout_ms);
     for (unsigned tries_count = 0;; tries_count++) {
         status = try_once(handle, body, context, deadline_ns, result, error);
-        if (!is_worth_another_try(status) || left_ms(deadline_ns) == 0)
+        if (!is_worth_another_try(status) || !pause_before(tries_count, deadline_ns))
             return status;
-        pause_before(tries_count, deadline_ns);
     }
 }

@@ -2,6 +2,7 @@
 #include "tests/unit/client/fake_server.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -225,6 +226,8 @@ static void *accept_all(void *argument)
                 close(descriptor);
             return NULL;
         }
+        int one = 1;
+        setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct fake_connection *connection = &server->connections[number];
         *connection = (struct fake_connection){
             .server = server, .descriptor = descriptor, .ssl = SSL_new(server->tls)};

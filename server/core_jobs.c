@@ -149,11 +149,12 @@ static bool check_rest_step(struct work *work, struct io *worker_io)
 
     enum status status = keyring_check(worker_io, core->options.keyring, core->options.directory,
                                        on_copy_bad, check);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK && check->rest_findings_count == 0)
         on_rest_bad(check, core->options.directory, 0, status_text(status));
+    uint64_t before = check->rest_findings_count;
     status = wal_check(worker_io, core->options.keyring, core->path_wal, check->durable_index,
                        on_rest_bad, &check->rest_checked_size, check);
-    if (status != STATUS_OK && check->rest_findings_count == 0)
+    if (status != STATUS_OK && check->rest_findings_count == before)
         on_rest_bad(check, core->path_wal, 0, status_text(status));
     return true;
 }

@@ -46,7 +46,7 @@ static void collect_name(void *context, const char *name, bool is_directory)
         return;
     }
     names->names = grown;
-    strcpy(names->names[names->count++], name);
+    memcpy(names->names[names->count++], name, strlen(name) + 1);
 }
 
 /* Removes a directory with the files in it. OK where there is none. */
@@ -143,11 +143,11 @@ static enum status publish_directory(struct checkpoint_job *checkpoint, struct i
     char parent[table_path_size];
     const char *directory = checkpoint->request->directory;
     const char *slash = strrchr(directory, '/');
-    size_t size = slash == NULL ? 0 : (size_t)(slash - directory);
-    memcpy(parent, slash == NULL ? "." : directory, slash == NULL ? 1 : size);
-    parent[slash == NULL ? 1 : size] = '\0';
-    if (size == 0 && slash != NULL)
-        strcpy(parent, "/");
+    int size = slash == NULL ? 0 : (int)(slash - directory);
+    snprintf(parent, sizeof parent, "%.*s%s", size, directory,
+             slash == NULL ? "."
+             : size == 0   ? "/"
+                           : "");
     enum status status = io_flush_directory_wait(io, checkpoint->partial);
     if (status == STATUS_OK)
         status = io_rename_wait(io, checkpoint->partial, directory);

@@ -69,7 +69,7 @@ static void flush_free(struct flush_job *flush)
 static void flush_abandon(struct lsm_job *job, struct io *io)
 {
     struct flush_job *flush = (struct flush_job *)job;
-    if (!job->finished)
+    if (job->mark == NULL) /* else it waits for its manifest, and another one may run */
         job->lsm->flush_running = false;
     flush->memory->flushing = false;
     output_remove(&flush->output, io);

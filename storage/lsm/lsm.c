@@ -124,7 +124,7 @@ static void list_name(void *context, const char *name, bool is_directory)
             return;
         }
         listing->temporary = grown;
-        strcpy(listing->temporary[listing->temporary_count++], name);
+        memcpy(listing->temporary[listing->temporary_count++], name, strlen(name) + 1);
         return;
     }
     if (!table_name_parse(name, &number))

@@ -182,6 +182,10 @@ static unsigned line_of_path(struct config_tree *tree, const char *path)
 
 static enum status refuse_at(struct config_tree *tree, struct error *error, unsigned line,
                              const char *path, const char *format, va_list arguments)
+    __attribute__((format(printf, 5, 0)));
+
+static enum status refuse_at(struct config_tree *tree, struct error *error, unsigned line,
+                             const char *path, const char *format, va_list arguments)
 {
     char text[error_text_size];
     vsnprintf(text, sizeof text, format, arguments);

@@ -22,7 +22,7 @@ static void setup(void)
     authority_make(&foreign, "foreign");
     shop = issue(&ours, CERTIFICATE_CLIENT, "URI:strait:shop", -60, 3600);
     tls = server_tls(&ours, &ours);
-    const struct net_options options = {.close_ms = 100};
+    const struct net_options options = {.close_ms = 500};
     server_start(&server, tls, &options, false);
 }
 

@@ -54,7 +54,7 @@ static void send_header(struct client *from, uint32_t body_size, enum frame_type
 
 START_TEST(test_half_open_connections_are_left)
 {
-    start(&(struct net_options){.handshake_ms = 200, .frame_ms = 200, .close_ms = 100});
+    start(&(struct net_options){.handshake_ms = 2000, .frame_ms = 2000, .close_ms = 100});
     struct client silent;
     struct client nameless;
     struct client partial;

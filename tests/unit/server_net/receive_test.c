@@ -23,7 +23,7 @@ static void setup(void)
     reports = issue(&ours, CERTIFICATE_CLIENT, "DNS:reports", -60, 3600);
     dba = issue(&ours, CERTIFICATE_CLIENT, "email:dba", -60, 3600);
     tls = server_tls(&ours, &ours);
-    const struct net_options options = {.close_ms = 100};
+    const struct net_options options = {.close_ms = 500};
     server_start(&server, tls, &options, false);
 }
 

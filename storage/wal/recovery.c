@@ -145,8 +145,9 @@ static enum status record_apply(struct wal_recovery *recovery, const struct wal_
         *what = "an entry does not follow the one before it";
         return STATUS_CORRUPT;
     case WAL_FILL:
-        if (index > recovery->terms.begin.index && wal_terms_find(&recovery->terms, index, &term) &&
-            term == record->entry.term)
+        if (index <= recovery->terms.begin.index)
+            return STATUS_OK; /* the segment with what it mends was released */
+        if (wal_terms_find(&recovery->terms, index, &term) && term == record->entry.term)
             return entry_fill(recovery, piece, error);
         *what = "an entry mends one that the log does not have";
         return STATUS_CORRUPT;

@@ -134,10 +134,13 @@ static void writer_closed(struct io_op *op)
 {
     struct wal_writer *writer = op->context;
     writer->closing = false;
-    if (op->status != STATUS_OK && !writer->stopped)
-        writer_fail(writer, op->status, op->error_number, writer->directory);
-    else
+    if (op->status != STATUS_OK && !writer->stopped) {
+        /* Another operation may be under way: the step is that one's. */
+        wal_writer_stop(writer);
+        writer->failed(writer->context, op->status, op->error_number, writer->directory);
+    } else {
         wal_writer_spare_ready(writer);
+    }
 }
 
 /* ---- Batches ---- */

@@ -544,9 +544,9 @@ STRAIT_API int strait_poll_fd(strait *handle);
  * for ever). Returns how many it ran. One thread at a time. */
 STRAIT_API int strait_dispatch(strait *handle, int wait_ms);
 
-/* Each returns at once. OK: accepted, `done` will be called. BUSY: 1,024 calls are on their way
- * already, or 16 MiB; any other: refused; `done` will not be called. The transaction must stay
- * untouched until its completion; the other arguments are copied. */
+/* Each returns at once; none renews a snapshot. OK: accepted, `done` will be called. BUSY: 1,024
+ * calls are on their way already, or 16 MiB; any other: refused; `done` will not be called. The
+ * transaction must stay untouched until its completion; the other arguments are copied. */
 STRAIT_API enum strait_status strait_commit_async(strait *handle, strait_txn *txn,
                                                   uint32_t timeout_ms, strait_done done,
                                                   void *context);

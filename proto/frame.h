@@ -54,8 +54,8 @@ struct frame_header {
 
 void frame_header_encode(const struct frame_header *header, uint8_t to[frame_header_size]);
 
-/* `header` is filled in any case, so that a refusal can name the request, and what is refused can be
- * passed over; only with OK does any of it hold.
+/* `header` is filled in any case, so that a refusal can name the request, and what is refused can
+ * be passed over; only with OK does any of it hold.
  *
  * For the server: UNSUPPORTED for a type that is no request; MALFORMED for a status other than 0;
  * TOO_LARGE for a body past what the type permits, or past limit_frame_first_size where `first`,

@@ -168,7 +168,6 @@ static void applied(struct core *core, const struct state_result *result)
     core->applying = (struct log_committed){0};
     if (request != NULL)
         answer(core, request, result);
-    lsm_horizon_set(core->lsm, state_facts(core->state).horizon);
 }
 
 void core_apply(struct core *core)
@@ -225,7 +224,6 @@ enum status core_apply_now(struct core *core, uint64_t index, uint64_t term,
             return status;
         }
     }
-    lsm_horizon_set(core->lsm, state_facts(core->state).horizon);
     return STATUS_OK;
 }
 

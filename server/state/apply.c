@@ -231,12 +231,34 @@ void apply_drop(struct apply *apply)
     arena_free(&apply->arena);
 }
 
+/* Tells the LSM what it may forget, where that is installed. */
+static void apply_forget(struct state *state)
+{
+    uint64_t floor_ns = mark_outcomes_floor_ns(&state->mark);
+    if (state->forget_index == 0 &&
+        (state->mark.horizon > state->forgotten_horizon || floor_ns > state->forgotten_floor_ns)) {
+        state->forget_index = state->applied_index;
+        state->forget_horizon = state->mark.horizon;
+        state->forget_floor_ns = floor_ns;
+    }
+    if (state->forget_index == 0 || lsm_installed_index(state->lsm) < state->forget_index)
+        return;
+    if (state->forget_horizon > state->forgotten_horizon)
+        lsm_horizon_set(state->lsm, state->forget_horizon);
+    if (state->forget_floor_ns > state->forgotten_floor_ns) {
+        uint8_t key[outcome_key_size];
+        static const uint8_t id[outcome_id_size];
+        outcome_key_encode(state->forget_floor_ns, id, key);
+        lsm_discard_below(state->lsm, STATE_TREE_OUTCOMES, bytes_of(key, sizeof key));
+    }
+    state->forgotten_horizon = state->forget_horizon;
+    state->forgotten_floor_ns = state->forget_floor_ns;
+    state->forget_index = 0;
+}
+
 static void apply_publish(struct apply *apply)
 {
     struct state *state = apply->state;
-    uint64_t floor_ns = mark_outcomes_floor_ns(&apply->next);
-    bool evicts = floor_ns > mark_outcomes_floor_ns(&state->mark);
-    bool hides = apply->next.horizon > state->mark.horizon;
 
     lsm_publish(state->lsm, apply->overlay.writes, apply->overlay.writes_count, &apply->mark);
     state->mark = apply->next;
@@ -248,14 +270,7 @@ static void apply_publish(struct apply *apply)
     }
     if (apply->result.versioned && apply->command->published != NULL)
         apply->command->published(apply);
-    if (hides)
-        lsm_horizon_set(state->lsm, state->mark.horizon);
-    if (evicts) {
-        uint8_t key[outcome_key_size];
-        static const uint8_t id[outcome_id_size];
-        outcome_key_encode(floor_ns, id, key);
-        lsm_discard_below(state->lsm, STATE_TREE_OUTCOMES, bytes_of(key, sizeof key));
-    }
+    apply_forget(state);
 }
 
 enum status state_apply_step(struct state *state, struct state_result *result)

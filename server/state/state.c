@@ -102,6 +102,7 @@ static enum status load(struct state *state, const struct state_options *options
     state->applied_term = options->mark->term;
     state->written_version = state->mark.version;
     lsm_horizon_set(state->lsm, state->mark.horizon);
+    state->forgotten_horizon = state->mark.horizon;
     status = lsm_view_open(state->lsm, UINT64_MAX, &view);
     if (status != STATUS_OK)
         return error_set(error, status, "The tables: %s.", status_text(status));

@@ -11,7 +11,9 @@
  *    answers OK. It changes nothing before its one lsm_publish(), and everything with it.
  * 4. Reads go through a `struct state_view`, which fixes a version and a schema. They answer AGAIN
  *    where a block is being read: call again once `wait` tells so. Results made so far are kept.
- * 5. Not OK and not AGAIN, of a read: a refusal for the client, with words in `refusal`; or
+ * 5. The state alone tells the LSM what it may forget (lsm_horizon_set, lsm_discard_below): not
+ *    before an installed mark knows of it, so that a replay finds all that the first run found.
+ * 6. Not OK and not AGAIN, of a read: a refusal for the client, with words in `refusal`; or
  * CORRUPT, IO_ERROR, NO_MEMORY, without. Of apply: the process cannot go on. */
 #ifndef SERVER_STATE_STATE_H
 #define SERVER_STATE_STATE_H

@@ -14,6 +14,15 @@ struct state {
     uint64_t written_version;
     struct catalog *catalog;
 
+    /* What the LSM may forget, it is told only once an installed mark knows of it too: else a
+     * replay from that mark would miss tombstones and outcomes that its first run found.
+     * `forget_index` is that of the entry after which these held; 0: nothing is waiting. */
+    uint64_t forget_index;
+    uint64_t forget_horizon;
+    uint64_t forget_floor_ns;
+    uint64_t forgotten_horizon; /* told */
+    uint64_t forgotten_floor_ns;
+
     /* Derived from the trees, and no part of what apply goes by: hints of where to look. */
     uint64_t next_due_ms;             /* nothing is due before; UINT64_MAX: nothing at all */
     struct keys_buffer expiry_cursor; /* all below is removed */

@@ -176,8 +176,12 @@ static void run_seed(uint64_t seed)
     generator_init(&run->generator, seed);
     harness_open_on(&run->first, backend_open(seed, 0, 0));
     harness_open_on(&run->second, backend_open(seed + 1, 25, 15));
-    model_begin(&run->model, &run->first);
-    model_begin(&run->model, &run->second);
+    struct txn txn;
+    txn_begin(&run->first, &txn);
+    model_create_txn(&txn);
+    struct bytes body = txn_encode(&txn);
+    model_begin(&run->model, apply_both(run, ENTRY_COMMIT, body).version);
+    free((void *)(uintptr_t)body.data);
     for (int i = 0; i < steps_count; i++)
         step(run);
     step_look(run);

@@ -204,6 +204,11 @@ void lsm_publish(struct lsm *lsm, const struct lsm_write *writes, size_t count,
     }
 }
 
+uint64_t lsm_installed_index(const struct lsm *lsm)
+{
+    return lsm->mark.index;
+}
+
 void lsm_horizon_set(struct lsm *lsm, uint64_t version)
 {
     ASSERT(version >= lsm->horizon && version <= lsm->mark.version);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/state/mark.h"
+
+#include "tests/unit/unit.h"
+
+#define SECOND_NS 1000000000ULL
+
+static struct mark_state state_new(void)
+{
+    struct mark_state state = {.retention_ns = 160 * SECOND_NS};
+    mark_time_set(&state, 1000000 * SECOND_NS);
+    return state;
+}
+
+START_TEST(test_round_trip)
+{
+    struct mark_state state = state_new();
+    struct mark_state decoded;
+    struct lsm_mark mark;
+    state.cluster_version = 1;
+    state.epoch_number = 2;
+    state.epoch_region = 3;
+    state.table_id_next = 4;
+    state.index_id_next = 5;
+    state.chain = (struct hash128){.low = 6, .high = 7};
+    state.version = 9;
+    state.horizon = 8;
+    mark_outcome_add(&state, state.log_time_ns);
+    mark_encode(&state, 11, 12, &mark);
+    ck_assert_uint_eq(mark.index, 11);
+    ck_assert_uint_eq(mark.term, 12);
+    ck_assert_uint_eq(mark.version, 9);
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_OK);
+    ck_assert_mem_eq(&decoded, &state, sizeof state);
+    mark.version = 7;
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+}
+END_TEST
+
+START_TEST(test_outcomes_are_evicted_with_time)
+{
+    struct mark_state state = state_new();
+    uint64_t begin = state.log_time_ns;
+    for (uint64_t i = 0; i < 160; i++) {
+        mark_time_set(&state, begin + (i + 1) * SECOND_NS);
+        mark_outcome_add(&state, begin + i * SECOND_NS);
+    }
+    ck_assert_uint_eq(mark_outcomes_count(&state), 160);
+    ck_assert(mark_issued_is_valid(&state, begin));
+    ck_assert(!mark_issued_is_valid(&state, state.log_time_ns + 1));
+    mark_time_set(&state, begin + 200 * SECOND_NS);
+    ck_assert(!mark_issued_is_valid(&state, begin + 39 * SECOND_NS));
+    ck_assert(mark_issued_is_valid(&state, begin + 40 * SECOND_NS));
+    ck_assert_uint_le(mark_outcomes_floor_ns(&state), begin + 40 * SECOND_NS);
+    ck_assert_uint_ge(mark_outcomes_count(&state), 120);
+    ck_assert_uint_le(mark_outcomes_count(&state), 130);
+    /* Idle for long: everything goes at once. */
+    mark_time_set(&state, begin + 100000 * SECOND_NS);
+    ck_assert_uint_eq(mark_outcomes_count(&state), 0);
+    mark_outcome_add(&state, state.log_time_ns);
+    ck_assert_uint_eq(mark_outcomes_count(&state), 1);
+}
+END_TEST
+
+void unit_tests(TCase *tests)
+{
+    tcase_add_test(tests, test_round_trip);
+    tcase_add_test(tests, test_outcomes_are_evicted_with_time);
+}

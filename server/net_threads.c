@@ -45,6 +45,7 @@ static enum status open_net(struct loop *loop, struct io *io, struct error *erro
         .io = io,
         .host = options->host,
         .port = options->port,
+        .beside = loop == loop->threads->loop ? NULL : loop->threads->loop[0].net,
         .tls = options->tls,
         .access = options->access,
         .requests = &loop->requests,
@@ -169,6 +170,19 @@ static enum status open_loop(struct net_threads *threads, struct error *error)
     return STATUS_OK;
 }
 
+/* Each loop is waited for before the next is opened: the first opens the port that all share. */
+static enum status wait_for_start(struct net_threads *threads, struct error *error)
+{
+    pthread_mutex_lock(&threads->lock);
+    while (threads->started_count < threads->count)
+        pthread_cond_wait(&threads->started, &threads->lock);
+    enum status status = threads->start_error.status;
+    if (status != STATUS_OK)
+        error_set(error, status, "%s", threads->start_error.text);
+    pthread_mutex_unlock(&threads->lock);
+    return status;
+}
+
 enum status net_threads_open(const struct net_threads_options *options,
                              struct net_threads **threads_out, struct error *error)
 {
@@ -184,17 +198,10 @@ enum status net_threads_open(const struct net_threads_options *options,
     pthread_mutex_init(&threads->lock, NULL);
     pthread_cond_init(&threads->started, NULL);
     enum status status = STATUS_OK;
-    for (unsigned i = 0; i < wanted && status == STATUS_OK; i++)
+    for (unsigned i = 0; i < wanted && status == STATUS_OK; i++) {
         status = open_loop(threads, error);
-    if (threads->own_threads) {
-        pthread_mutex_lock(&threads->lock);
-        while (threads->started_count < threads->count)
-            pthread_cond_wait(&threads->started, &threads->lock);
-        pthread_mutex_unlock(&threads->lock);
-        if (status == STATUS_OK && threads->start_error.status != STATUS_OK) {
-            status = threads->start_error.status;
-            error_set(error, status, "%s", threads->start_error.text);
-        }
+        if (status == STATUS_OK && threads->own_threads)
+            status = wait_for_start(threads, error);
     }
     if (status != STATUS_OK) {
         net_threads_close(threads);

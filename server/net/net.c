@@ -219,8 +219,10 @@ enum status net_open(const struct net_options *options, struct net **net, struct
         net_free(made);
         return error_set(error, status, "The net loop cannot be woken: %s.", status_text(status));
     }
-    status = io_listen(made->io, options->host, options->port, net_accepted, made, &made->listener,
-                       error);
+    status = options->beside != NULL ? io_listen_beside(made->io, options->beside->listener,
+                                                        net_accepted, made, &made->listener, error)
+                                     : io_listen(made->io, options->host, options->port,
+                                                 net_accepted, made, &made->listener, error);
     if (status != STATUS_OK) {
         io_bell_close(made->io, &made->bell);
         net_free(made);

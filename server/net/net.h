@@ -29,6 +29,7 @@ struct net_options {
     struct io *io; /* of the calling thread, with receive buffers */
     const char *host;
     uint16_t port;               /* 0: the system chooses */
+    const struct net *beside;    /* another thread's, whose port is shared; else NULL */
     SSL_CTX *tls;                /* a reference is taken */
     const struct access *access; /* outlives the net loop */
     struct mailbox *requests;    /* to the core; this thread posts */

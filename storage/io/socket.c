@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -453,6 +454,27 @@ static uint16_t port_of(int descriptor)
     return ntohs(((struct sockaddr_in *)&address)->sin_port);
 }
 
+/* Takes the descriptor, and begins to accept. */
+static enum status listener_open(struct uring *uring, int descriptor, io_accepted_fn *accepted,
+                                 void *context, struct io_listener **listener, struct error *error)
+{
+    struct io_listener *result = calloc(1, sizeof *result);
+    if (result == NULL) {
+        close(descriptor);
+        return error_set(error, STATUS_NO_MEMORY, "No memory to listen.");
+    }
+    result->uring = uring;
+    result->descriptor = descriptor;
+    result->port = port_of(descriptor);
+    result->accepted = accepted;
+    result->context = context;
+    result->back_off.fired = back_off_ended;
+    result->back_off.context = result;
+    *listener = result;
+    listener_step(result);
+    return STATUS_OK;
+}
+
 enum status io_listen(struct io *io, const char *host, uint16_t port, io_accepted_fn *accepted,
                       void *context, struct io_listener **listener, struct error *error)
 {
@@ -474,21 +496,19 @@ enum status io_listen(struct io *io, const char *host, uint16_t port, io_accepte
     freeaddrinfo(address);
     if (descriptor < 0)
         return explain_listen(host, port, -descriptor, error);
-    struct io_listener *result = calloc(1, sizeof *result);
-    if (result == NULL) {
-        close(descriptor);
-        return error_set(error, STATUS_NO_MEMORY, "No memory to listen on %s.", host);
-    }
-    result->uring = uring;
-    result->descriptor = descriptor;
-    result->port = port_of(descriptor);
-    result->accepted = accepted;
-    result->context = context;
-    result->back_off.fired = back_off_ended;
-    result->back_off.context = result;
-    *listener = result;
-    listener_step(result);
-    return STATUS_OK;
+    return listener_open(uring, descriptor, accepted, context, listener, error);
+}
+
+enum status io_listen_beside(struct io *io, const struct io_listener *other,
+                             io_accepted_fn *accepted, void *context, struct io_listener **listener,
+                             struct error *error)
+{
+    *listener = NULL;
+    int descriptor = fcntl(other->descriptor, F_DUPFD_CLOEXEC, 0);
+    if (descriptor < 0)
+        return error_set(error, STATUS_IO_ERROR, "Cannot share port %u: %s.", other->port,
+                         strerror(errno));
+    return listener_open((struct uring *)io, descriptor, accepted, context, listener, error);
 }
 
 uint16_t io_listener_port(const struct io_listener *listener)

@@ -31,6 +31,12 @@ typedef void io_received_fn(void *context, const uint8_t *data, size_t size, enu
 MUST_CHECK enum status io_listen(struct io *io, const char *host, uint16_t port,
                                  io_accepted_fn *accepted, void *context,
                                  struct io_listener **listener, struct error *error);
+
+/* Accepts from the port of another thread's listener, beside it; that one stays open until this
+ * returns. */
+MUST_CHECK enum status io_listen_beside(struct io *io, const struct io_listener *other,
+                                        io_accepted_fn *accepted, void *context,
+                                        struct io_listener **listener, struct error *error);
 uint16_t io_listener_port(const struct io_listener *listener);
 void io_listener_close(struct io *io, struct io_listener *listener);
 

@@ -266,6 +266,33 @@ START_TEST(test_two_threads)
 }
 END_TEST
 
+/* Two loops on two threads accept from one port. */
+START_TEST(test_two_loops_share_a_port)
+{
+    enum { count = 20 };
+    static struct server second;
+    static struct client clients[count];
+    start(NULL);
+    server_start(&second, tls, &(struct net_options){.beside = server.net}, false);
+    ck_assert_uint_eq(second.port, server.port);
+    for (int i = 0; i < count; i++)
+        client_enter(&clients[i], server.port, &shop, &ours);
+    ck_assert_uint_eq(server_statistics(&server).connections_count +
+                          server_statistics(&second).connections_count,
+                      count);
+    /* The port stays open with either. */
+    net_drain(server.net);
+    EVENTUALLY(server_statistics(&server).connections_count == 0);
+    client_enter(&client, second.port, &shop, &ours);
+    client_ping(&client);
+    client_close(&client);
+    for (int i = 0; i < count; i++)
+        client_close(&clients[i]);
+    server_stop(&second);
+    server_stop(&server);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -278,4 +305,5 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_graceful_stop);
     tcase_add_test(tests, test_close_with_all_under_way);
     tcase_add_test(tests, test_two_threads);
+    tcase_add_test(tests, test_two_loops_share_a_port);
 }

@@ -145,7 +145,7 @@ static uint32_t left_ms(uint64_t deadline_ns)
 /* Half certain, half chance. False where the deadline comes first: there is no time for a try. */
 static bool pause_before(unsigned tries_count, uint64_t deadline_ns)
 {
-    uint32_t pause_ms = run_pause_min_ms << (tries_count < 8 ? tries_count : 8);
+    uint32_t pause_ms = (uint32_t)run_pause_min_ms << (tries_count < 8 ? tries_count : 8);
     uint32_t chance = 0;
 
     if (pause_ms > run_pause_max_ms)

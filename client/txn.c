@@ -112,8 +112,8 @@ static bool copy_bytes(strait_txn *txn, struct strait_bytes bytes, ProtobufCBina
 }
 
 #define NEW(txn, type, init, variable)                                                             \
-    type *variable = arena_alloc(&(txn)->arena, sizeof *variable);                                 \
-    if (variable == NULL)                                                                          \
+    type *(variable) = arena_alloc(&(txn)->arena, sizeof *(variable));                             \
+    if ((variable) == NULL)                                                                        \
         return txn_fail(txn, STATUS_NO_MEMORY);                                                    \
     init(variable)
 

@@ -214,10 +214,9 @@ static void allocator_free(void *arena, void *piece)
 enum status message_decode(const ProtobufCMessageDescriptor *descriptor, struct bytes body,
                            bool strict, struct arena *arena, ProtobufCMessage **message)
 {
-    ProtobufCAllocator allocator = {
-        .alloc = strict ? allocator_alloc : allocator_alloc_terminated,
-        .free = allocator_free,
-        .allocator_data = arena};
+    ProtobufCAllocator allocator = {.alloc = strict ? allocator_alloc : allocator_alloc_terminated,
+                                    .free = allocator_free,
+                                    .allocator_data = arena};
     static const uint8_t nothing[1];
 
     *message = NULL;

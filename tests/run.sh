@@ -91,7 +91,7 @@ done
 if wants lint; then
     one tidy python3 tests/tidy/tidy.py
     one format sh tests/tidy/format.sh
-    one clang-tidy sh tests/tidy/clang_tidy.sh build
+    one clang-tidy sh tests/tidy/clang_tidy.sh .build/clang
 fi
 wants unit && suite unit .build/asan unit
 wants crash && suite crash .build/asan crash

@@ -20,8 +20,6 @@ enum { text_size_max = 4096 }; /* of what a file or command may give */
 
 static int command_timeout_ms = 30000;
 
-extern char **environ;
-
 /* ---- The two forms ---- */
 
 static int digit_value(uint8_t digit)

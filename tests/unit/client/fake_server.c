@@ -105,7 +105,7 @@ static void write_frame(struct fake_connection *connection, const ProtobufCMessa
     size_t written;
 
     arena_init(&arena, 4096, 64 * 1024 * 1024);
-    ck_assert_int_eq(message_encode_frame(message, type, status, number, &arena, &frame),
+    ck_assert_int_eq(message_encode_frame(message, (int)type, status, number, &arena, &frame),
                      STATUS_OK);
     /* The client may be gone: that is its right. */
     (void)SSL_write_ex(connection->ssl, frame.data, frame.size, &written);

@@ -258,7 +258,10 @@ static enum status open_manifest(struct lsm *lsm, const struct manifest *manifes
         lsm->installed = manifest->mark;
         lsm->mark = manifest->mark;
         lsm->index_sealed = manifest->mark.index;
-        lsm->horizon = manifest->horizon;
+        /* The horizon may have run ahead of the mark. At the mark nothing is hidden all the same,
+         * and what comes after it is replayed whole. */
+        lsm->horizon =
+            manifest->horizon < manifest->mark.version ? manifest->horizon : manifest->mark.version;
         lsm->numbers_end = manifest->numbers_end;
         lsm->numbers_next = manifest->numbers_end;
     }

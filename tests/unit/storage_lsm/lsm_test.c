@@ -290,6 +290,28 @@ START_TEST(test_unknown_trees_are_refused)
 }
 END_TEST
 
+/* The horizon that a manifest keeps may be above its mark: replay reads at the mark and upwards. */
+START_TEST(test_horizon_ahead_of_mark)
+{
+    struct lsm_view *view;
+    set_up();
+    fixture_put(&fixture, "a", "one");
+    fixture_put(&fixture, "a", "two");
+    lsm_seal(fixture.lsm);
+    fixture_put(&fixture, "a", "three");
+    lsm_horizon_set(fixture.lsm, 3);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    reopen();
+    ck_assert_uint_eq(fixture.mark.version, 2);
+    expect(2, "a", "two");
+    ck_assert_int_eq(lsm_view_open(fixture.lsm, 1, &view), STATUS_SNAPSHOT_TOO_OLD);
+    fixture_put(&fixture, "a", "three");
+    expect(2, "a", "two");
+    expect(3, "a", "three");
+    tear_down();
+}
+END_TEST
+
 START_TEST(test_pressure_is_gradual)
 {
     unsigned last = 0;
@@ -323,5 +345,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_leftovers_are_removed);
     tcase_add_test(tests, test_lost_files_are_found);
     tcase_add_test(tests, test_unknown_trees_are_refused);
+    tcase_add_test(tests, test_horizon_ahead_of_mark);
     tcase_add_test(tests, test_pressure_is_gradual);
 }

@@ -279,7 +279,9 @@ static enum status first_segment(struct wal *wal, const struct wal_listing *list
         return error_set(error, status, "%s: taking over the spare segments: %s",
                          wal->directory.text, status_text(status));
     wal_writer_begin_segment(&wal->writer);
-    while (wal->writer.file == NULL && !wal->failed && !wal->pool.disk_full)
+    /* A full disk stops this only where there is no spare either. */
+    while (wal->writer.file == NULL && !wal->failed &&
+           !(wal->pool.disk_full && wal->writer.step == WAL_WRITER_WAIT_SPARE))
         io_turn(wal->options.io, true);
     if (wal->failed)
         return error_set(error, wal->failure, "%s: beginning a segment: %s", wal->directory.text,

@@ -6,7 +6,7 @@
  * everything at or above i. In a region of one only APPEND occurs.
  *
  * Segments are preallocated files, written once with zeros and recycled, O_DIRECT. A batch is a
- * plain header and a sealed body, both padded to 4 KiB; each batch's header carries its
+ * plain header and a sealed body, together padded to 4 KiB; each batch's header carries its
  * predecessor's identifier. One write and flush is under way at a time, and takes all that queued
  * while the last one flew. After an idle moment an empty batch follows (within 10 ms of the last
  * durable one), so that the last acknowledged batch has a successor which tells a torn tail from
@@ -48,13 +48,15 @@ struct wal_options {
     struct io *io;
     struct keyring *keyring;
     const char *directory;   /* exists; holds nothing but this log */
-    uint64_t segment_size;   /* bytes, a multiple of 4 KiB, at least 8 MiB; 0: 64 MiB */
-    size_t queue_size_max;   /* bytes queued or under way before BUSY; 0: 32 MiB */
-    unsigned spare_segments; /* recycled segments kept ready, at least 1; 0: 2 */
-    bool alone;              /* a region of one: a bad last batch is torn, for no peer can tell */
+    uint64_t segment_size;   /* bytes, a multiple of 4 KiB, from 64 KiB to 2 GiB; 0: 64 MiB */
+    size_t queue_size_max;   /* bytes queued or under way before BUSY, at least 64 KiB; 0: 32 MiB */
+    unsigned spare_segments; /* kept ready, 1 to 7, and up to twice as many recycled ones; 0: 2 */
+    /* A region of one: a bad last batch is torn, for no peer can tell. Otherwise it is CORRUPT, for
+     * it may have been acknowledged. */
+    bool alone;
 
-    /* All entries up to `index` are on stable storage. Called from a turn of the io; goes up only.
-     */
+    /* All entries up to `index` are on stable storage. Called from a turn of the io. Goes up only,
+     * but for what is superseded or truncated: from there it goes up again. */
     void (*durable)(void *context, uint64_t index);
     /* A write or flush failed: say so and end the process. */
     void (*failed)(void *context, enum status status, const char *text);
@@ -93,8 +95,11 @@ MUST_CHECK enum status wal_open(const struct wal_options *options, struct wal_ma
 MUST_CHECK enum status wal_close(struct wal *wal);
 
 /* Queues entries, whose bytes are copied, consecutive from one past the last index (or from an
- * earlier one, which supersedes: then all have terms of their leader). BUSY where the queue is
- * full: then none is taken. The write starts with wal_flush(). */
+ * earlier one, which supersedes: then all have terms of their leader). The write starts with
+ * wal_flush(). On any other status than OK none is taken: BUSY where the queue is full; DISK_FULL
+ * where the segment has no room for it and there is no space for another, until there is (released
+ * segments count); TOO_LARGE where an entry fits no segment or queue of these sizes (with the
+ * usual ones: 32 MiB); the first failure's, after one. */
 MUST_CHECK enum status wal_append(struct wal *wal, const struct wal_entry *entries, size_t count);
 
 /* Starts the write of what is queued, unless one is under way (then it follows by itself). Once a

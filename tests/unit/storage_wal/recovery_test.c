@@ -310,6 +310,22 @@ START_TEST(test_disk_full)
     fixture.wal = NULL;
     ck_assert_int_eq(fixture_open(&fixture, (struct wal_mark){0}), STATUS_OK);
     ck_assert_uint_eq(fixture.last, last + 30);
+    for (unsigned i = 0; i < 3000; i++) {
+        io_turn(fixture.io, false);
+        sim_disk_clock_advance(fixture.disk, 100 * 1000);
+    }
+    ck_assert_int_eq(wal_close(fixture.wal), STATUS_OK);
+    fixture.wal = NULL;
+    /* The spare is the reserve that a start needs. */
+    sim_disk_capacity(fixture.disk, sim_disk_used(fixture.disk));
+    ck_assert_int_eq(fixture_open(&fixture, (struct wal_mark){0}), STATUS_OK);
+    append_one(&fixture, last + 31);
+    ck_assert_int_eq(wal_close(fixture.wal), STATUS_OK);
+    fixture.wal = NULL;
+    ck_assert_int_eq(fixture_open(&fixture, (struct wal_mark){0}), STATUS_DISK_FULL);
+    sim_disk_capacity(fixture.disk, (uint64_t)1 << 30);
+    ck_assert_int_eq(fixture_open(&fixture, (struct wal_mark){0}), STATUS_OK);
+    ck_assert_uint_eq(fixture.last, last + 31);
     fixture_end(&fixture);
 }
 END_TEST

@@ -203,6 +203,7 @@ static void requeue_sent(strait *handle)
     handle->link_ready = false;
     handle->link_broken = false;
     handle->output_left = false;
+    handle->has_input = false;
     handle->more_input = false;
 }
 
@@ -231,6 +232,7 @@ static void read_link(strait *handle, uint64_t now_ns)
         sane = sane && take_reply(handle, &handle->replies[i], now_ns, &turned_away);
         free(handle->replies[i].body);
     }
+    handle->has_input = false;
     handle->more_input = status == STATUS_OK;
     if (count != 0) {
         handle->heard_ns = now_ns;
@@ -382,7 +384,7 @@ static void turn(strait *handle)
 
     if (handle->link_broken)
         lose_link(handle, now_ns);
-    if (handle->link_ready)
+    if (handle->link_ready && (handle->has_input || handle->more_input))
         read_link(handle, now_ns);
     end_delays(handle, now_ns);
     expire_async(handle, now_ns);
@@ -433,6 +435,9 @@ static void wait_for_input(strait *handle, const struct call *call)
 
     pthread_mutex_lock(&handle->lock);
     handle->polling = false;
+    handle->has_input = false;
+    for (unsigned i = 1; ready > 0 && i < count; i++)
+        handle->has_input = handle->has_input || (polled[i].revents & ~POLLOUT) != 0;
     if (ready > 0 && polled[0].revents != 0) {
         uint64_t rings;
         ssize_t size = read(handle->bell, &rings, sizeof rings);

@@ -67,6 +67,7 @@ struct strait {
     bool link_ready;              /* what the leader last saw of the link */
     bool link_broken;             /* a writer failed: `link.error` says how */
     bool output_left;             /* the socket was full */
+    bool has_input;               /* poll() said that the socket has something */
     bool more_input;              /* the last turn left replies unread */
     unsigned woken_count;         /* synchronous callers that the turn has woken */
     struct session_info session;  /* of the server that answered Hello last */

@@ -304,7 +304,7 @@ static void run_workload(uint64_t seed, unsigned rounds)
 
 START_TEST(test_stopped_at_every_step)
 {
-    enum { seeds_count = 3, rounds = 12, images_least = 1500 };
+    enum { seeds_count = 5, rounds = 12, images_least = 2000 };
     for (uint64_t seed = 1; seed <= seeds_count; seed++) {
         printf("lsm_crash: seed %llu\n", (unsigned long long)seed);
         fflush(stdout);

@@ -53,7 +53,7 @@ static void free_slot(strait *handle, uint16_t number)
 static bool put_call(strait *handle, struct call *call)
 {
     if (call_is_commit(call) && call->issued_ns == 0)
-        call_stamp(call, atomic_load(&handle->log_time_ns));
+        call_stamp(call, handle_issued_ns(handle));
     if (owed_count(handle) == 0) {
         handle->heard_ns = client_now_ns();
         handle->ping_sent = false;

@@ -52,12 +52,29 @@ enum strait_status handle_check(const strait *handle, struct strait_error *error
     return STRAIT_OK;
 }
 
+static void raise_to(atomic_uint_least64_t *number, uint64_t least)
+{
+    uint64_t known = atomic_load(number);
+    while (least > known && !atomic_compare_exchange_weak(number, &known, least))
+        ;
+}
+
 void handle_note_log_time(strait *handle, uint64_t log_time_ns)
 {
-    uint64_t known = atomic_load(&handle->log_time_ns);
-    while (log_time_ns > known &&
-           !atomic_compare_exchange_weak(&handle->log_time_ns, &known, log_time_ns))
-        ;
+    /* In this order: who reads a log time then finds it seen no earlier than it was. */
+    if (log_time_ns > atomic_load(&handle->log_time_ns)) {
+        raise_to(&handle->log_time_seen_ns, client_now_ns());
+        raise_to(&handle->log_time_ns, log_time_ns);
+    }
+}
+
+uint64_t handle_issued_ns(const strait *handle)
+{
+    uint64_t log_time_ns = atomic_load(&handle->log_time_ns);
+    uint64_t elapsed_ns = client_now_ns() - atomic_load(&handle->log_time_seen_ns);
+    if (elapsed_ns < log_time_stale_ms * UINT64_C(1000000))
+        return log_time_ns;
+    return log_time_ns + elapsed_ns - elapsed_ns / 64;
 }
 
 void handle_enqueue(strait *handle, struct call *call)

@@ -29,7 +29,8 @@ enum {
     output_size_max = 256 * 1024, /* no more calls are encoded into the output past this */
     replies_batch_max = 64,
     silence_ping_ms = 2500, /* a server that owes answers is asked whether it is there... */
-    silence_lost_ms = 6000  /* ... and given up */
+    silence_lost_ms = 6000, /* ... and given up */
+    log_time_stale_ms = 60 * 1000
 };
 
 /* A request's number on the connection is its slot and a count that makes it unique. */
@@ -55,7 +56,8 @@ struct strait {
     struct link link;
     struct reply replies[replies_batch_max];
 
-    atomic_uint_least64_t log_time_ns; /* the newest that any reply told */
+    atomic_uint_least64_t log_time_ns;      /* the newest that any reply told... */
+    atomic_uint_least64_t log_time_seen_ns; /* ... and when, by this side's clock */
 
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t io_free;
@@ -115,6 +117,11 @@ MUST_CHECK enum status handle_start_thread(strait *handle);
 /* Sends a call whose answer nobody waits for, where there is a connection; drops it otherwise.
  * Takes the call, which is from malloc(), in any case. */
 void handle_forget(strait *handle, struct call *call);
+
+/* What a commit that is sent first now carries as `issued_ns`: the newest log time that was seen.
+ * Where that was long ago, what has passed since is added, less what clocks may differ by, so that
+ * a handle that rested for hours does not begin with transactions that have expired. */
+uint64_t handle_issued_ns(const strait *handle);
 
 /* Remembers a log time that a reply told. */
 void handle_note_log_time(strait *handle, uint64_t log_time_ns);

@@ -269,6 +269,23 @@ START_TEST(test_refusals_are_told)
 }
 END_TEST
 
+/* A handle that rested for hours does not date its next commit from before. */
+START_TEST(test_issued_goes_on_while_the_handle_rests)
+{
+    const uint64_t hour_ns = UINT64_C(3600) * 1000000000;
+    struct fake_server *server = fake_start(accept_all, NULL);
+    strait *handle = fake_open(server, 10000);
+    ck_assert_int_eq(commit_one(handle, 0, NULL, NULL), STRAIT_OK);
+    uint64_t seen_ns = atomic_load(&handle->log_time_ns);
+    ck_assert_uint_eq(handle_issued_ns(handle), seen_ns);
+    atomic_store(&handle->log_time_seen_ns, client_now_ns() - 2 * hour_ns);
+    ck_assert_uint_gt(handle_issued_ns(handle), seen_ns + hour_ns);
+    ck_assert_uint_lt(handle_issued_ns(handle), seen_ns + 2 * hour_ns);
+    strait_close(handle);
+    fake_stop(server);
+}
+END_TEST
+
 /* ---- Silence ---- */
 
 static void keep_silent(struct fake_connection *connection, const struct fake_request *request,
@@ -483,6 +500,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_a_commit_is_repeated_under_its_id);
     tcase_add_test(tests, test_busy_is_tried_again);
     tcase_add_test(tests, test_refusals_are_told);
+    tcase_add_test(tests, test_issued_goes_on_while_the_handle_rests);
     tcase_add_test(tests, test_outcome_unknown_past_the_deadline);
     tcase_add_test(tests, test_a_silent_server_is_given_up);
     tcase_add_test(tests, test_unreachable);

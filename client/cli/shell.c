@@ -148,6 +148,9 @@ static enum cli_exit run_line(struct cli *cli, char *line, bool *over)
     /* A line's own options are gone with it; the handle stays. */
     before.handle = cli->handle;
     *cli = before;
+    /* A program at the other end of a pipe waits for this before it writes the next line. */
+    if (fflush(stdout) != 0 && exit == CLI_DONE)
+        exit = cli_fail(cli, CLI_REFUSED, "standard output cannot be written");
     if (strcmp(words[0], "table") == 0 || strcmp(words[0], "index") == 0) {
         strait_free(shell_tables);
         shell_tables = NULL;

@@ -5,6 +5,7 @@ A test file is a list of functions `test_...(context)`, run by main(). An assert
 file; the server's log is printed. skip() ends it with the status that ctest shows as skipped."""
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -41,9 +42,15 @@ def expect_equal(got, wanted, *what):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the system gives to outgoing connections, so that none takes it meanwhile."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Server:

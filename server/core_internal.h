@@ -14,7 +14,7 @@
 enum {
     core_tick_ms = 1000,     /* how far the horizon may trail, and how often space is looked at */
     core_findings_max = 100, /* of a check, listed; more are counted */
-    core_delay_us_per_point = 20 /* between two commits, for each point of the LSM's pressure */
+    core_delay_ns_per_square = 50 /* between two commits, for the square of the pressure */
 };
 
 /* A job of the LSM on its way to a worker and back. */

@@ -71,7 +71,10 @@ void handle_note_log_time(strait *handle, uint64_t log_time_ns)
 uint64_t handle_issued_ns(const strait *handle)
 {
     uint64_t log_time_ns = atomic_load(&handle->log_time_ns);
-    uint64_t elapsed_ns = client_now_ns() - atomic_load(&handle->log_time_seen_ns);
+    uint64_t seen_ns = atomic_load(&handle->log_time_seen_ns);
+    /* Read after `seen_ns`, which another thread may move on meanwhile: never before it. */
+    int64_t difference_ns = (int64_t)(client_now_ns() - seen_ns);
+    uint64_t elapsed_ns = difference_ns > 0 ? (uint64_t)difference_ns : 0;
     if (elapsed_ns < log_time_stale_ms * UINT64_C(1000000))
         return log_time_ns;
     return log_time_ns + elapsed_ns - elapsed_ns / 64;

@@ -105,7 +105,7 @@ encrypted, everything in $data. Try:
   build/strait scan stock --limit 5
   build/strait index scan orders by_day --limit 3 --keys
   build/strait table create carts
-  build/strait put carts c1 '{"sku":"20000"}' --ttl 30m
+  build/strait put carts c1 '{"sku":"20962"}' --ttl 30m
   build/strait shell
   sh server/quickstart.sh --down                            stops it
 TXT

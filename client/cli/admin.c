@@ -93,7 +93,7 @@ enum cli_exit cli_status(struct cli *cli, int count, char **arguments)
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    if (strait_server_status(handle, 0, &status, &error) != STRAIT_OK)
+    if (strait_server_status(handle, cli->timeout_ms, &status, &error) != STRAIT_OK)
         return cli_error(cli, &error);
     cluster_text(status->cluster_id, cluster);
     if (cli->json)
@@ -118,7 +118,7 @@ enum cli_exit cli_ping(struct cli *cli, int count, char **arguments)
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    if (strait_ping(handle, 0, &session, &error) != STRAIT_OK)
+    if (strait_ping(handle, cli->timeout_ms, &session, &error) != STRAIT_OK)
         return cli_error(cli, &error);
     if (cli->json) {
         json_t *document = json_object();
@@ -200,7 +200,7 @@ enum cli_exit cli_check(struct cli *cli, int count, char **arguments)
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    enum strait_status status = strait_check(handle, true, 0, &check, &error);
+    enum strait_status status = strait_check(handle, true, cli->timeout_ms, &check, &error);
     while (status == STRAIT_OK && check->running) {
         if (shows)
             print_progress(check);
@@ -208,7 +208,7 @@ enum cli_exit cli_check(struct cli *cli, int count, char **arguments)
         check = NULL;
         /* The server tells how far it is when asked: ask again in a moment. */
         poll(NULL, 0, check_poll_ms);
-        status = strait_check(handle, false, 0, &check, &error);
+        status = strait_check(handle, false, cli->timeout_ms, &check, &error);
     }
     if (shows)
         fputc('\n', stderr);
@@ -239,7 +239,7 @@ enum cli_exit cli_txn_status(struct cli *cli, int count, char **arguments)
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    if (strait_txn_status(handle, arguments[0], 0, &outcome, &error) != STRAIT_OK)
+    if (strait_txn_status(handle, arguments[0], cli->timeout_ms, &outcome, &error) != STRAIT_OK)
         return cli_error(cli, &error);
     bool has_outcome =
         outcome.state == STRAIT_OUTCOME_COMMITTED || outcome.state == STRAIT_OUTCOME_REFUSED;
@@ -276,7 +276,7 @@ enum cli_exit cli_txn_list(struct cli *cli, int count, char **arguments)
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    if (strait_txn_list(handle, 0, &txns, &error) != STRAIT_OK)
+    if (strait_txn_list(handle, cli->timeout_ms, &txns, &error) != STRAIT_OK)
         return cli_error(cli, &error);
     json_t *items = json_array();
     if (!cli->json)
@@ -327,7 +327,7 @@ enum cli_exit cli_txn_cancel(struct cli *cli, int count, char **arguments)
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    if (strait_txn_cancel(handle, id, 0, &error) != STRAIT_OK)
+    if (strait_txn_cancel(handle, id, cli->timeout_ms, &error) != STRAIT_OK)
         return cli_error(cli, &error);
     if (cli->json) {
         json_t *document = json_object();

@@ -58,14 +58,24 @@ static void print_command_help(const struct command *command)
 
 /* ---- Errors ---- */
 
+static void print_error_json(const char *status, const char *text, const char *token)
+{
+    json_t *document = json_object();
+    json_object_set_new(document, "error", json_string(status));
+    json_object_set_new(document, "text", json_string(text));
+    if (token != NULL && token[0] != 0)
+        json_object_set_new(document, "txn", json_string(token));
+    cli_print_json(document);
+}
+
 enum cli_exit cli_usage(struct cli *cli, const char *format, ...)
 {
+    char text[1024];
     va_list arguments;
-    fputs("strait: ", stderr);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
+    fprintf(stderr, "strait: %s\n", text);
     if (cli->command != NULL) {
         print_usage(stderr, cli->command);
         fprintf(stderr, "`strait %s%s%s --help` tells more.\n", cli->command->noun,
@@ -74,6 +84,8 @@ enum cli_exit cli_usage(struct cli *cli, const char *format, ...)
     } else {
         fputs("`strait --help` lists the commands.\n", stderr);
     }
+    if (cli->json)
+        print_error_json("USAGE", text, NULL);
     return CLI_USAGE;
 }
 
@@ -85,14 +97,8 @@ static void print_error(struct cli *cli, const char *status, const char *text, c
                 "strait: the transaction's token is %s; `strait txn status %s` tells what "
                 "became of it\n",
                 token, token);
-    if (cli->json) {
-        json_t *document = json_object();
-        json_object_set_new(document, "error", json_string(status));
-        json_object_set_new(document, "text", json_string(text));
-        if (token != NULL && token[0] != 0)
-            json_object_set_new(document, "txn", json_string(token));
-        cli_print_json(document);
-    }
+    if (cli->json)
+        print_error_json(status, text, token);
 }
 
 enum cli_exit cli_error(struct cli *cli, const struct strait_error *error)
@@ -281,6 +287,8 @@ static const struct command *find_command(struct cli *cli, int count, char **arg
             fprintf(stderr, "  strait %s %s %s\n", command->noun, command->verb,
                     command->arguments);
     }
+    if (cli->json)
+        print_error_json("USAGE", "a verb is missing", NULL);
     return NULL;
 }
 

@@ -40,7 +40,7 @@ enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    if (strait_get(handle, NULL, arguments[0], key, 0, &records, &error) != STRAIT_OK)
+    if (strait_get(handle, NULL, arguments[0], key, cli->timeout_ms, &records, &error) != STRAIT_OK)
         return cli_error(cli, &error);
     if (cli->json) {
         exit = cli_print_json(cli_json_record(&records->items[0]));
@@ -68,7 +68,7 @@ static enum cli_exit commit(struct cli *cli, strait_txn *txn, const char *done)
         strait_txn_free(txn);
         return exit;
     }
-    enum strait_status status = strait_commit(handle, txn, 0, &result, &error);
+    enum strait_status status = strait_commit(handle, txn, cli->timeout_ms, &result, &error);
     strait_txn_free(txn);
     if (status != STRAIT_OK)
         return cli_error(cli, &error);

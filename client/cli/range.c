@@ -103,7 +103,8 @@ enum cli_exit cli_range_scan(struct cli *cli, const struct cli_range *range)
         return exit;
     if (limit != 0 && limit != UINT64_MAX)
         options.records_max = limit + 1; /* one more tells whether there are more */
-    if (strait_scan_begin(handle, &range->range, &options, 0, &scan, &error) != STRAIT_OK)
+    if (strait_scan_begin(handle, &range->range, &options, cli->timeout_ms, &scan, &error) !=
+        STRAIT_OK)
         return cli_error(cli, &error);
     json_t *records = cli->json ? json_array() : NULL;
     enum strait_status status;

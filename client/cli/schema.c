@@ -19,7 +19,7 @@ static enum cli_exit change(struct cli *cli, strait_txn *txn, const char *noun, 
         strait_txn_free(txn);
         return exit;
     }
-    enum strait_status status = strait_commit(handle, txn, 0, &result, &error);
+    enum strait_status status = strait_commit(handle, txn, cli->timeout_ms, &result, &error);
     strait_txn_free(txn);
     if (status != STRAIT_OK)
         return cli_error(cli, &error);
@@ -111,7 +111,7 @@ static enum cli_exit list(struct cli *cli, const char *only, bool indexes_only)
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    if (strait_table_list(handle, 0, &tables, &error) != STRAIT_OK)
+    if (strait_table_list(handle, cli->timeout_ms, &tables, &error) != STRAIT_OK)
         return cli_error(cli, &error);
     json_t *items = cli->json ? json_array() : NULL;
     for (size_t i = 0; i < tables->count; i++) {

@@ -126,6 +126,21 @@ static char **complete(const char *text, int start, int end)
 
 /* ---- Lines ---- */
 
+/* Options that choose the server hold for a whole shell: on a line they would be lost. */
+static const char *find_server_option(int count, char *const words[])
+{
+    static const char *const names[] = {"--endpoint", "--profile"};
+    for (int i = 0; i < count && strcmp(words[i], "--") != 0; i++) {
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+            size_t size = strlen(names[k]);
+            if (strncmp(words[i], names[k], size) == 0 &&
+                (words[i][size] == 0 || words[i][size] == '='))
+                return names[k];
+        }
+    }
+    return NULL;
+}
+
 /* One line; true in `*over` where the shell is to end. */
 static enum cli_exit run_line(struct cli *cli, char *line, bool *over)
 {
@@ -143,6 +158,10 @@ static enum cli_exit run_line(struct cli *cli, char *line, bool *over)
         *over = true;
         return CLI_DONE;
     }
+    const char *option = find_server_option(count, words);
+    if (option != NULL)
+        return cli_fail(cli, CLI_USAGE, "%s belongs to `strait shell` itself, not to a line",
+                        option);
     struct cli before = *cli;
     enum cli_exit exit = cli_run(cli, count, words);
     /* A line's own options are gone with it; the handle stays. */

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every command of `strait`: text and JSON, exit statuses, the shell from a script and on a terminal."""
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+
+from harness import (DONE, REFUSED, ROOT, STRAIT, UNKNOWN, UNREACHABLE, USAGE, ConfiguredServer,
+                     expect, expect_equal, main)
+
+SAMPLE = os.path.join(ROOT, "server", "sample", "orders.csv")
+
+
+def error_of(server, *arguments, status=REFUSED):
+    """Expects a failure, told in text on standard error, and as the one JSON document."""
+    plain = server.run(*arguments)
+    expect_equal(plain.returncode, status, *arguments, plain.stderr.decode("utf-8"))
+    expect(plain.stderr.startswith(b"strait: "), "standard error of", *arguments, plain.stderr)
+    return server.json(*arguments, status=status)["error"]
+
+
+def test_records(context):
+    server = context.server()
+    server.strait("table", "create", "users")
+    server.strait("index", "create", "users", "by_mail", "--unique")
+    server.strait("index", "create", "users", "by_city")
+    server.strait("put", "users", "u1", "Ada", "--index", "by_mail=a@x", "--index", "by_city=Paris")
+    made = server.json("put", "users", "u2", "Bob", "--index=by_mail=b@x", "--index=by_city=Paris")
+    expect(re.fullmatch("[0-9a-f]{32}-[0-9a-f]{16}", made["txn"]), made)
+    expect_equal(server.json("txn", "status", made["txn"])["state"], "committed")
+    expect("at version %d" % made["version"] in server.strait("txn", "status", made["txn"]), "text")
+    expect_equal(server.strait("get", "users", "u1"), "Ada\n")
+    expect_equal(server.strait("get", "users", "u1", "--raw"), "Ada")
+    expect_equal(server.strait("get", "users", "7531", "--hex"), "Ada\n")
+    record = server.json("get", "users", "u2")
+    expect_equal((record["key"], record["value"], record["version"]), ("u2", "Bob", made["version"]))
+    # Bytes that are no text come out harmless, and whole.
+    server.strait("put", "users", "bytes", "-", stdin=b"\x1b[2J\xff\x00")
+    expect("\x1b" not in server.strait("get", "users", "bytes"), "an escape reached the terminal")
+    expect_equal(server.json("get", "users", "bytes")["value_hex"], "1b5b324aff00")
+    expect_equal(server.run("get", "users", "bytes", "--raw").stdout, b"\x1b[2J\xff\x00")
+    server.strait("del", "users", "bytes")
+    # Conditions.
+    expect_equal(error_of(server, "put", "users", "u1", "x", "--if-absent"), "CONDITION_FAILED")
+    expect_equal(error_of(server, "put", "users", "u2", "x", "--if-version", "1"), "CONDITION_FAILED")
+    server.strait("put", "users", "u2", "Bert", "--if-version", str(made["version"]), "--index",
+                  "by_mail=b@x", "--index", "by_city=Rome")
+    expect_equal(error_of(server, "del", "users", "nobody", "--if-exists"), "CONDITION_FAILED")
+    server.strait("del", "users", "nobody")
+    expect_equal(error_of(server, "get", "users", "nobody"), "NOT_FOUND")
+    expect_equal(error_of(server, "get", "nothing", "nobody"), "NO_TABLE")
+    expect_equal(error_of(server, "put", "users", "u3", "x", "--index", "by_mail=a@x"),
+                 "UNIQUE_VIOLATION")
+    expect_equal(error_of(server, "put", "users", "u3", "x", "--index", "by_none=1"), "NO_INDEX")
+    expect_equal(error_of(server, "get", "users", "u3"), "NOT_FOUND")
+    # Numbers.
+    server.strait("add", "users", "n", "5", "--initial", "10")
+    expect_equal(server.strait("get", "users", "n"), "15\n")
+    expect_equal(error_of(server, "add", "users", "n", "-16", "--min", "0"), "OUT_OF_BOUNDS")
+    expect_equal(error_of(server, "add", "users", "n", "6", "--max", "20"), "OUT_OF_BOUNDS")
+    server.strait("add", "users", "n", "-15", "--min", "0")
+    expect_equal(server.strait("get", "users", "n"), "0\n")
+    expect_equal(error_of(server, "add", "users", "u1", "1"), "NOT_A_NUMBER")
+    expect_equal(error_of(server, "add", "users", "none", "1", "--must-exist"), "NOT_FOUND")
+    server.strait("del", "users", "n")
+    # Ranges.
+    for number in range(10):
+        server.strait("put", "users", "v%d" % number, "x")
+
+    def keys(*arguments):
+        return [record["key"] for record in server.json(*arguments)["records"]]
+
+    expect_equal(keys("scan", "users"), ["u1", "u2"] + ["v%d" % number for number in range(10)])
+    expect_equal(keys("scan", "users", "--from", "u2", "--to", "v2"), ["u2", "v0", "v1"])
+    expect_equal(keys("scan", "users", "--prefix", "v", "--limit", "2", "--reverse"), ["v9", "v8"])
+    expect_equal(server.strait("scan", "users", "--prefix", "u", "--keys").split(), ["u1", "u2"])
+    expect_equal(keys("index", "scan", "users", "by_city", "Rome"), ["u2"])
+    expect_equal(keys("index", "scan", "users", "by_mail", "--prefix", "a"), ["u1"])
+    expect("u1" in server.strait("index", "scan", "users", "by_city"), "text")
+    # Bounds.
+    expect_equal(error_of(server, "put", "users", "k" * 1025, "x"), "TOO_LARGE")
+    big = server.run("put", "users", "big", "-", stdin=b"x" * ((1 << 20) + 1))
+    expect_equal(big.returncode, REFUSED, big.stderr)
+    server.strait("put", "users", "big", "-", stdin=b"x" * (1 << 20))
+    expect_equal(len(server.strait("get", "users", "big", "--raw")), 1 << 20)
+
+
+def test_schema(context):
+    server = context.server()
+    expect_equal(server.json("table", "list")["tables"], [])
+    server.json("table", "create", "users")
+    expect_equal(error_of(server, "table", "create", "users"), "ALREADY_EXISTS")
+    server.json("index", "create", "users", "by_mail", "--unique")
+    expect_equal(error_of(server, "index", "create", "users", "by_mail"), "ALREADY_EXISTS")
+    expect_equal(error_of(server, "index", "create", "none", "by_mail"), "NO_TABLE")
+    expect_equal(server.json("table", "list")["tables"],
+                 [{"table": "users", "indexes": [{"index": "by_mail", "unique": True}]}])
+    expect("by_mail" in server.strait("index", "list") and "users" in server.strait("table", "list"))
+    server.strait("put", "users", "u1", "x", "--index", "by_mail=a")
+    server.strait("index", "drop", "users", "by_mail")
+    expect_equal(error_of(server, "index", "scan", "users", "by_mail"), "NO_INDEX")
+    expect_equal(server.strait("get", "users", "u1"), "x\n")
+    server.strait("table", "drop", "users")
+    expect_equal(error_of(server, "table", "drop", "users"), "NO_TABLE")
+    server.strait("table", "create", "users")
+    expect_equal(error_of(server, "get", "users", "u1"), "NOT_FOUND")
+
+
+def test_administration(context):
+    server = context.server()
+    status = server.json("status")
+    expect_equal((status["writable"], status["encrypted"], status["alarms"]), (True, True, []))
+    expect("alarms     none" in server.strait("status"))
+    expect("dev-admin" in server.strait("ping"))
+    expect_equal(server.json("ping")["role"], "admin")
+    expect("all whole" in server.strait("check"))
+    expect_equal(server.json("check")["findings_count"], 0)
+    expect_equal(server.json("txn", "list")["snapshots"], [])
+    server.strait("txn", "list")
+    expect_equal(error_of(server, "txn", "cancel", "12345"), "NO_SNAPSHOT")
+    unknown = "0" * 32 + "-" + "0" * 16
+    expect(server.json("txn", "status", unknown)["state"] in ("none", "expired"))
+    expect_equal(server.json("load", "retail", SAMPLE)["refused_invoices"], 0)
+    expect("revenue" in server.strait("load", "retail", SAMPLE, "--quiet"))
+    for workload in ("put", "get", "mixed", "scan", "checkout", "hot-sku"):
+        options = ("bench", workload, "--seconds", "1", "--clients", "4", "--keys", "500")
+        result = server.json(*options)
+        expect(json.dumps(result).find("p99") >= 0, workload, result)
+    expect("p99" in server.strait("bench", "get", "--seconds", "1", "--clients", "2", "--keys", "500"))
+
+
+def test_usage_and_reach(context):
+    server = context.server()
+    shown = server.strait("--help")
+    for noun in ("get", "put", "del", "add", "scan", "table create", "index scan", "txn status",
+                 "txn list", "txn cancel", "status", "ping", "check", "load retail", "bench", "shell"):
+        expect(re.search("^  %s " % noun, shown, re.M), "not in --help:", noun)
+        server.strait(*noun.split(), "--help")
+    for wrong in (("nonsense",), ("table",), ("table", "fly"), ("get",), ("get", "a"), ("put", "t", "k"),
+                  ("get", "t", "k", "--nonsense"), ("scan", "t", "--limit", "x"), ("ping", "--timeout", "0s"),
+                  ("put", "t", "k", "v", "--ttl", "soon"), ("get", "t", "xyz", "--hex"),
+                  ("put", "t", "k", "v", "--index", "none"), ("bench", "nothing"), ("txn", "cancel", "x")):
+        result = server.run(*wrong)
+        expect_equal(result.returncode, USAGE, *wrong, result.stderr)
+        expect_equal(result.stdout, b"", *wrong)
+        expect(result.stderr.startswith(b"strait: "), *wrong, result.stderr)
+        expect_equal(server.json(*wrong, status=USAGE)["error"], "USAGE", *wrong)
+    expect_equal(server.run().returncode, USAGE)
+    expect("strait" in server.strait("--version"))
+    away = ("--endpoint", "127.0.0.1:1", "--timeout", "300ms")
+    for command in (("get", "t", "k"), ("put", "t", "k", "v"), ("status",), ("scan", "t")):
+        expect_equal(error_of(server, *command, *away, status=UNREACHABLE), "UNREACHABLE", *command)
+    # One that is away and one that is there.
+    server.strait("ping", "--endpoint", "127.0.0.1:1,127.0.0.1:%d" % server.port)
+    expect_equal(server.run("ping", "--profile", "/nonexistent").returncode, UNREACHABLE)
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run([STRAIT, "status"], check=False, stdout=full, env=server.environment(),
+                                stderr=subprocess.PIPE)
+    expect_equal(result.returncode, REFUSED, result.stderr)
+
+
+def test_expiry(context):
+    server = context.server()
+    server.strait("table", "create", "carts")
+    server.strait("index", "create", "carts", "by_shopper")
+    server.strait("put", "carts", "c1", "x", "--ttl", "500ms", "--index", "by_shopper=ada")
+    server.strait("put", "carts", "c2", "y", "--ttl", "1h")
+    expect("expires_at" in json.dumps(server.json("get", "carts", "c2")), "the expiry is not shown")
+    until = time.monotonic() + 10
+    while server.run("get", "carts", "c1").returncode == DONE:
+        expect(time.monotonic() < until, "an expired record stays")
+        time.sleep(0.05)
+    expect_equal(server.json("index", "scan", "carts", "by_shopper")["records"], [])
+    server.stop()
+    server.start()
+    expect_equal(server.strait("scan", "carts", "--keys").split(), ["c2"])
+
+
+def in_shell(shell, line):
+    shell.stdin.write(line + "\n")
+    shell.stdin.flush()
+    return shell.stdout.readline()
+
+
+def begin_shell(server):
+    return subprocess.Popen([STRAIT, "shell"], env=server.environment(), stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_unknown_outcome(context):
+    """A server that hangs between a commit's coming and its answer."""
+    server = context.server()
+    server.strait("table", "create", "users")
+    shell = begin_shell(server)
+    in_shell(shell, "put users u1 x")
+    server.process.send_signal(signal.SIGSTOP)
+    shell.stdin.write("put users u2 y --timeout 300ms\n")
+    shell.stdin.close()
+    begun = time.monotonic()
+    said = shell.stderr.read()
+    expect(time.monotonic() - begun < 3, "a deadline of 300 ms was not kept")
+    expect_equal(shell.wait(timeout=20), UNKNOWN, said)
+    token = re.search("[0-9a-f]{32}-[0-9a-f]{16}", said)
+    expect(token is not None, "no token:", said)
+    server.process.send_signal(signal.SIGCONT)
+    state = server.json("txn", "status", token.group())["state"]
+    expect_equal(state == "committed", server.run("get", "users", "u2").returncode == DONE, state)
+
+
+def test_snapshots(context):
+    """A scan whose reader does not read pins a version: who it is shows, and it can be ended."""
+    server = context.server(kind=ConfiguredServer, settings={"limits.snapshot_age": "1s"})
+    server.strait("table", "create", "big")
+    for number in range(40):
+        server.strait("put", "big", "k%d" % number, "-", stdin=b"x" * 1000000)
+
+    def begin_scan():
+        scan = subprocess.Popen([STRAIT, "scan", "big"], env=server.environment(),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        expect(scan.stdout.read(1), "the scan gives nothing")
+        return scan
+
+    def end_scan(scan):
+        _, said = scan.communicate(timeout=30)
+        expect_equal(scan.returncode, REFUSED, said)
+        return said.decode("utf-8")
+
+    scan = begin_scan()
+    held = server.json("txn", "list")["snapshots"]
+    expect_equal([(item["identity"], item["client"][:7]) for item in held], [("dev-admin", "strait/")])
+    expect(str(held[0]["snapshot"]) in server.strait("txn", "list"), "text")
+    server.strait("txn", "cancel", str(held[0]["snapshot"]))
+    expect_equal(server.json("txn", "list")["snapshots"], [])
+    print("cancelled: " + end_scan(scan).strip())
+    scan = begin_scan()
+    until = time.monotonic() + 10
+    while server.json("txn", "list")["snapshots"]:
+        expect(time.monotonic() < until, "a snapshot outlives its age")
+        time.sleep(0.1)
+    print("expired: " + end_scan(scan).strip())
+
+
+def test_shell_from_a_script(context):
+    server = context.server()
+    script = b"""# a comment
+table create users
+put users 'a key' "a 'value'"
+
+get users a\\ key
+"""
+    expect_equal(server.strait("shell", stdin=script).splitlines()[-1], "a 'value'")
+    for last, status in ((b"get users none\n", REFUSED), (b"nonsense\n", USAGE), (b"get 'users\n", USAGE),
+                         (b"ping --endpoint 127.0.0.1:1\n", USAGE)):
+        result = server.run("shell", stdin=script.replace(b"table create users\n", b"") + last +
+                            b"put users never x\n")
+        expect_equal(result.returncode, status, last, result.stderr)
+    expect_equal(server.run("get", "users", "never").returncode, REFUSED)
+    expect_equal(server.run("shell", stdin=b"ping\nexit\nnonsense\n").returncode, DONE)
+
+
+class Terminal:
+    """`strait shell` on a terminal of its own."""
+
+    def __init__(self, server):
+        self.master, slave = pty.openpty()
+        environment = dict(server.environment(), HOME=server.data, TERM="vt100")
+        environment.pop("XDG_STATE_HOME", None)
+        self.process = subprocess.Popen([STRAIT, "shell"], stdin=slave, stdout=slave, stderr=slave,
+                                        env=environment, start_new_session=True)
+        os.close(slave)
+
+    def type(self, text, wanted):
+        """Types, and waits until this is seen."""
+        os.write(self.master, text.encode("utf-8"))
+        seen = ""
+        until = time.monotonic() + 15
+        while not re.search(wanted, seen):
+            expect(time.monotonic() < until, "not seen after", repr(text), ":", repr(wanted), "in", repr(seen))
+            if select.select([self.master], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(self.master, 65536).decode("utf-8", "replace")
+                except OSError:
+                    break
+        return seen
+
+    def close(self):
+        status = self.process.wait(timeout=15)
+        os.close(self.master)
+        return status
+
+
+def test_shell_on_a_terminal(context):
+    server = context.server()
+    server.strait("table", "create", "users")
+    terminal = Terminal(server)
+    terminal.type("put users u1 Ada\n", r"version \d+")
+    terminal.type("get users u1\n", r"\nAda")
+    # One that fails does not end it.
+    terminal.type("get users none\n", "strait: There is no such record")
+    # Completion of a verb, and of a table's name; history.
+    terminal.type("tab\tl\t\n", r"users")
+    terminal.type("get us\tu1\n", r"\nAda")
+    terminal.type("\x1b[A\n", r"\nAda")
+    terminal.type("exit\n", r"exit")
+    expect_equal(terminal.close(), DONE)
+    terminal = Terminal(server)
+    terminal.type("ping\n", "(?s)dev-admin.*strait> ")
+    terminal.type("\x04", "")
+    expect_equal(terminal.close(), DONE, "after the end of input")
+
+
+if __name__ == "__main__":
+    main(globals())

@@ -97,7 +97,7 @@ bool core_turn(struct core *core)
     core_reads_run(core);
     core_jobs_run(core);
     replicated_log_flush(core->log);
-    return (core->apply_ready && state_apply_is_active(core->state)) ||
+    return (core->apply_ready && !core->apply_waits_room && state_apply_is_active(core->state)) ||
            !list_is_empty(&core->reads_ready);
 }
 
@@ -109,6 +109,7 @@ uint64_t core_requests_count(const struct core *core)
 static void on_tick(struct io_timer *timer)
 {
     struct core *core = timer->context;
+    core->apply_waits_room = false; /* where it was memory that lacked, no job tells of it */
     core_space_look(core);
     core_tick(core);
     io_timer_start(core->options.io, timer,
@@ -307,6 +308,7 @@ enum status core_open(const struct core_options *options, struct core **core_out
     replicated_log_release(core->log, lsm_installed_index(core->lsm));
     core->work_wanted = true;
     begin_term(core);
+    core->ticks_follow = true;
     *core_out = core;
     return STATUS_OK;
 
@@ -342,6 +344,7 @@ enum status core_close(struct core *core, struct error *error)
     struct io *io = core->options.io;
 
     ASSERT(core->requests_count == 0);
+    core->ticks_follow = false;
     io_timer_stop(io, &core->tick_timer);
     io_timer_stop(io, &core->admit_timer);
     while (!core->failed && (replicated_log_inflight_count(core->log) != 0 ||

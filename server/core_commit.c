@@ -118,6 +118,13 @@ void core_commit(struct core *core, struct request *request)
         refuse_checked(core, request, status, &refusal);
         return;
     }
+    /* Done in this region alone, it would be acknowledged as what it is not. */
+    if (commit->durability == STRAIT__DURABILITY__REMOTE) {
+        core_refuse(core, request, STATUS_UNSUPPORTED, 0,
+                    "There is no standby region that could commit this: ask for the durability of "
+                    "this region.");
+        return;
+    }
     if (core->disk_low && !only_deletes(commit)) {
         core_refuse(core, request, STATUS_DISK_FULL, retry_quota_ms,
                     "The disk that holds %s has %" PRIu64 " MiB left, below its reserve of %" PRIu64
@@ -165,16 +172,34 @@ static void answer(struct core *core, struct request *request, const struct stat
     request_refuse_with(request, result->status, &refusal);
 }
 
+/* One tick removes a bounded number of records: where it left some that are due, the next follows
+ * at once, or under pressure as far apart as commits are. */
+static void follow_tick(struct core *core)
+{
+    uint64_t pause_ns = delay_ns(lsm_pressure(core->lsm));
+
+    if (!core->ticks_follow || !state_tick_due(core->state, replicated_log_time_ns(core->log)))
+        return;
+    if (pause_ns == 0)
+        core_tick(core);
+    else
+        io_timer_start(core->options.io, &core->tick_timer,
+                       io_boot_ns(core->options.io) + pause_ns);
+}
+
 static void applied(struct core *core, const struct state_result *result)
 {
     struct request *request = core->applying.context;
 
-    if (core->applying.entry.kind == ENTRY_TICK)
-        core->ticking = false;
+    bool was_tick = core->applying.entry.kind == ENTRY_TICK;
     replicated_log_applied(core->log, core->applying.index);
     core->applying = (struct log_committed){0};
     if (request != NULL)
         answer(core, request, result);
+    if (was_tick) {
+        core->ticking = false;
+        follow_tick(core);
+    }
 }
 
 void core_apply(struct core *core)

@@ -64,7 +64,8 @@ struct core {
     bool apply_ready;      /* the command under way may be stepped again */
     bool apply_waits_room; /* the LSM had no room for it */
     struct log_committed applying;
-    bool ticking; /* a tick is in the log */
+    bool ticking;      /* a tick is in the log */
+    bool ticks_follow; /* one another, while records are due: not while opening and closing */
 
     /* Reads that were parked and may run again, and all that are under way. */
     struct list_link reads_ready;

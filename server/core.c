@@ -326,11 +326,17 @@ err:
 
 /* ---- Closing ---- */
 
+static bool memtables_are_written(struct core *core)
+{
+    return lsm_statistics(core->lsm).sealed_count == 0 &&
+           lsm_installed_index(core->lsm) == state_facts(core->state).applied_index;
+}
+
 static enum status write_memtables(struct core *core, struct error *error)
 {
     enum status status;
     lsm_seal(core->lsm);
-    status = core_jobs_drain(core, error);
+    status = core_jobs_run_here(core, memtables_are_written, error);
     /* Without space the log keeps what the tables could not take. */
     if (status == STATUS_DISK_FULL) {
         log_warn("memtables_kept_in_log", LOG_TEXT("text", "no space to write them as tables"));
@@ -347,6 +353,7 @@ enum status core_close(struct core *core, struct error *error)
     core->ticks_follow = false;
     io_timer_stop(io, &core->tick_timer);
     io_timer_stop(io, &core->admit_timer);
+    core->closing = true;
     while (!core->failed && (replicated_log_inflight_count(core->log) != 0 ||
                              workers_busy_count(core->workers) != 0)) {
         bool more = core_turn(core);

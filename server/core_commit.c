@@ -231,6 +231,11 @@ void core_apply(struct core *core)
     }
 }
 
+static bool has_room(struct core *core)
+{
+    return lsm_pressure(core->lsm) < 100;
+}
+
 enum status core_apply_now(struct core *core, uint64_t index, uint64_t term,
                            const struct entry *entry)
 {
@@ -244,7 +249,7 @@ enum status core_apply_now(struct core *core, uint64_t index, uint64_t term,
         if (status == STATUS_OK)
             break;
         if (status == STATUS_BUSY) {
-            status = core_jobs_drain(core, &error);
+            status = core_jobs_run_here(core, has_room, &error);
             if (status != STATUS_OK) {
                 log_error("replay_stopped", LOG_TEXT("text", error.text));
                 return status;

@@ -77,6 +77,7 @@ struct core {
 
     /* Jobs. */
     bool work_wanted;
+    bool closing; /* no more jobs are handed out */
     struct core_job jobs[workers_max];
     struct core_check check;
 
@@ -123,8 +124,10 @@ void core_reads_run(struct core *core);
 /* ---- core_jobs.c: the LSM's jobs and checks ---- */
 
 void core_jobs_run(struct core *core);
-/* Runs jobs on the core's own thread until none is left: while replaying and closing. */
-MUST_CHECK enum status core_jobs_drain(struct core *core, struct error *error);
+/* Runs jobs on the core's own thread until `enough` says so or none is left: while replaying and
+ * closing. */
+MUST_CHECK enum status core_jobs_run_here(struct core *core, bool (*enough)(struct core *core),
+                                          struct error *error);
 MUST_CHECK enum status core_check_start(struct core *core);
 void core_space_look(struct core *core);
 

@@ -56,7 +56,7 @@ static void check_rest_give(struct core *core);
 
 void core_jobs_run(struct core *core)
 {
-    if (!core->work_wanted || core->failed)
+    if (!core->work_wanted || core->failed || core->closing)
         return;
     while (workers_has_idle(core->workers)) {
         struct lsm_job *job = lsm_job_take(core->lsm);
@@ -75,10 +75,11 @@ void core_jobs_run(struct core *core)
         check_rest_give(core);
 }
 
-enum status core_jobs_drain(struct core *core, struct error *error)
+enum status core_jobs_run_here(struct core *core, bool (*enough)(struct core *core),
+                               struct error *error)
 {
     struct lsm_job *job;
-    while ((job = lsm_job_take(core->lsm)) != NULL) {
+    while (!enough(core) && (job = lsm_job_take(core->lsm)) != NULL) {
         while (!lsm_job_step(job, core->options.io))
             ;
         enum status status = lsm_job_return(core->lsm, job, error);

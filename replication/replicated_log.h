@@ -43,6 +43,7 @@ struct replicated_log_options {
     struct keyring *keyring;
     const char *directory;
     uint64_t segment_size;    /* of the write-ahead log; 0: its default */
+    uint64_t space_kept_size; /* wal_options has it */
     size_t inflight_size_max; /* 0: 64 MiB */
 
     struct wal_mark base;  /* up to where the state is durable */

@@ -221,6 +221,7 @@ static enum status open_log(struct core *core, const struct lsm_mark *mark, stru
         .keyring = core->options.keyring,
         .directory = core->path_wal,
         .segment_size = core->options.segment_size,
+        .space_kept_size = ballast_low_size(&core->ballast),
         .base = {.index = mark->index, .term = mark->term},
         .log_time_ns = facts.position.log_time_ns,
         .epoch_number = facts.position.epoch_number,
@@ -296,6 +297,7 @@ enum status core_open(const struct core_options *options, struct core **core_out
         error_set(error, status, "Out of memory for %d snapshots.", limit_snapshots_count);
         goto err;
     }
+    ballast_open(&core->ballast, options->io, options->directory, core->options.disk_reserve_size);
     status = open_storage(core, &mark, error);
     if (status != STATUS_OK)
         goto err;
@@ -309,6 +311,10 @@ enum status core_open(const struct core_options *options, struct core **core_out
     core->work_wanted = true;
     begin_term(core);
     core->ticks_follow = true;
+    /* Each start begins a segment of the log: written as tables, what it holds is needed no more,
+     * and segments of before can be used again where there is no space for new ones. */
+    if (core->disk_low)
+        lsm_seal(core->lsm);
     *core_out = core;
     return STATUS_OK;
 
@@ -319,6 +325,7 @@ err:
         state_close(core->state);
     if (core->lsm != NULL)
         lsm_close(core->lsm);
+    ballast_close(&core->ballast);
     snapshots_free(&core->snapshots);
     free(core);
     return status;
@@ -370,6 +377,7 @@ enum status core_close(struct core *core, struct error *error)
                            core->path_wal, status_text(closed));
     state_close(core->state);
     lsm_close(core->lsm);
+    ballast_close(&core->ballast);
     snapshots_free(&core->snapshots);
     free(core);
     return status;

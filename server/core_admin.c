@@ -101,6 +101,7 @@ static void add_core_metrics(struct core *core, struct report *report)
     metric(report, "disk_free_bytes", core->space.free_size);
     metric(report, "disk_total_bytes", core->space.total_size);
     metric(report, "disk_reserve_bytes", core->options.disk_reserve_size);
+    metric(report, "disk_ballast_bytes", core->ballast.held ? core->ballast.size : 0);
     metric(report, "process_cpu_us", process_cpu_us());
 }
 

@@ -42,6 +42,7 @@ static void propose(struct core *core, struct request *request)
                     "Too many commits are under way: try again in %d ms.", retry_inflight_ms);
         break;
     case STATUS_DISK_FULL:
+        core->log_full = true;
         core_refuse(core, request, status, retry_quota_ms,
                     "The disk that holds %s is full: free space there.", core->options.directory);
         break;

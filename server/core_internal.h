@@ -5,6 +5,7 @@
 
 #include "proto/base/list.h"
 #include "replication/replicated_log.h"
+#include "server/ballast.h"
 #include "server/core.h"
 #include "server/snapshots.h"
 #include "server/state/state.h"
@@ -83,7 +84,9 @@ struct core {
 
     /* Space. */
     struct io_space space;
+    struct ballast ballast;
     bool disk_low;        /* below the reserve: deletes only */
+    bool log_full;        /* a commit was refused for want of a segment of the log */
     bool job_failed_full; /* a job ran out of space; it is tried again */
 
     uint64_t requests_count; /* not answered */

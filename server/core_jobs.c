@@ -217,6 +217,12 @@ void core_space_look(struct core *core)
     if (!low && core->disk_low)
         log_info("disk_recovered", LOG_U64("free_bytes", core->space.free_size));
     core->disk_low = low;
+    ballast_look(&core->ballast, &core->space);
     if (core->job_failed_full)
         core->work_wanted = true; /* there may be space now */
+    if (core->log_full && lsm_pressure(core->lsm) == 0) {
+        /* Once it is written as tables, the segments that hold it are used again. */
+        core->log_full = false;
+        lsm_seal(core->lsm);
+    }
 }

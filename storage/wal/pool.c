@@ -100,6 +100,40 @@ static void pool_zero(struct wal_pool *pool)
              left < wal_pool_chunk_size ? (size_t)left : wal_pool_chunk_size, pool->zeroed_size);
 }
 
+static void pool_retry_start(struct wal_pool *pool)
+{
+    if (pool->retry_started || pool->stopping)
+        return;
+    pool->retry_started = true;
+    io_timer_start(pool->io, &pool->retry,
+                   io_boot_ns(pool->io) + (uint64_t)wal_pool_retry_ms * 1000 * 1000);
+}
+
+/* Space that cannot be looked at is found out by trying. */
+static bool space_suffices(const struct wal_pool *pool)
+{
+    struct io_space space;
+    if (pool->space_kept_size == 0 || pool->awaited ||
+        io_space(pool->io, pool->directory, &space) != STATUS_OK)
+        return true;
+    return space.free_size >= pool->segment_size + pool->space_kept_size;
+}
+
+static void pool_create(struct wal_pool *pool)
+{
+    if (!space_suffices(pool)) {
+        if (pool->spares_count == 0)
+            pool->disk_full = true;
+        pool_retry_start(pool);
+        return;
+    }
+    pool->from = wal_path(pool->directory, WAL_FILE_PREPARING, pool->next_number);
+    pool->to = wal_path(pool->directory, WAL_FILE_SPARE, pool->next_number);
+    pool->next_number++;
+    pool_open(pool, WAL_POOL_CREATE_OPEN, pool->from.text,
+              IO_READ | IO_WRITE | IO_CREATE | IO_DIRECT);
+}
+
 void wal_pool_kick(struct wal_pool *pool)
 {
     if (pool->step != WAL_POOL_IDLE || pool->stopping)
@@ -115,13 +149,8 @@ void wal_pool_kick(struct wal_pool *pool)
         }
         return;
     }
-    if (pool->spares_count < pool->spares_wanted && !pool->retry_started) {
-        pool->from = wal_path(pool->directory, WAL_FILE_PREPARING, pool->next_number);
-        pool->to = wal_path(pool->directory, WAL_FILE_SPARE, pool->next_number);
-        pool->next_number++;
-        pool_open(pool, WAL_POOL_CREATE_OPEN, pool->from.text,
-                  IO_READ | IO_WRITE | IO_CREATE | IO_DIRECT);
-    }
+    if (pool->spares_count < pool->spares_wanted && !pool->retry_started)
+        pool_create(pool);
 }
 
 static void pool_retry(struct io_timer *timer)
@@ -134,15 +163,6 @@ static void pool_retry(struct io_timer *timer)
         pool->ready(pool->context);
     }
     wal_pool_kick(pool);
-}
-
-static void pool_retry_start(struct wal_pool *pool)
-{
-    if (pool->retry_started || pool->stopping)
-        return;
-    pool->retry_started = true;
-    io_timer_start(pool->io, &pool->retry,
-                   io_boot_ns(pool->io) + (uint64_t)wal_pool_retry_ms * 1000 * 1000);
 }
 
 static void pool_wait_for_space(struct wal_pool *pool)
@@ -292,7 +312,8 @@ static void pool_done(struct io_op *op)
 bool wal_pool_take(struct wal_pool *pool, struct wal_spare *spare)
 {
     *spare = (struct wal_spare){0};
-    if (pool->spares_count == 0)
+    pool->awaited = pool->spares_count == 0;
+    if (pool->awaited)
         return false;
     *spare = pool->spares[--pool->spares_count];
     wal_pool_kick(pool);

@@ -9,6 +9,9 @@
  *          -> flush the directory -> IDLE
  *     on DISK_FULL while creating: close -> unlink -> IDLE, and again after a while
  *
+ * Ahead of need, one is made only where `space_kept_size` stays free besides: that space is for
+ * metadata and tables, without which no segment is ever released. One that is awaited takes it.
+ *
  * A full disk is not a failure: nothing that was written is touched, and `disk_full` says it until
  * a spare is there. Any other error is final, and `failed` is called. */
 #ifndef STORAGE_WAL_POOL_H
@@ -49,7 +52,8 @@ struct wal_pool {
     struct io *io;
     const char *directory;
     uint64_t segment_size;
-    unsigned spares_wanted; /* made anew up to here; recycled ones are kept up to twice that */
+    uint64_t space_kept_size; /* what a new spare leaves free, unless one is awaited */
+    unsigned spares_wanted;   /* made anew up to here; recycled ones are kept up to twice that */
     struct wal_segments *segments;
     void (*ready)(void *context); /* a spare came */
     void (*failed)(void *context, enum status, int error_number, const char *path);
@@ -58,6 +62,7 @@ struct wal_pool {
     /* The pool's. */
     bool disk_full; /* the last attempt met a full disk */
     bool wanted;    /* `ready` is to be called again where there are spares */
+    bool awaited;   /* somebody asked for a spare in vain */
     bool stopping;
     unsigned spares_count;
     struct wal_spare spares[wal_pool_spares_max];

@@ -215,6 +215,7 @@ static void parts_fill(struct wal *wal)
     wal->pool.directory = options->directory;
     wal->pool.segment_size = options->segment_size;
     wal->pool.spares_wanted = options->spare_segments;
+    wal->pool.space_kept_size = options->space_kept_size;
     wal->pool.segments = &wal->segments;
     wal->pool.ready = spare_ready;
     wal->pool.failed = wal_fail;

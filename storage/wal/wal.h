@@ -51,6 +51,8 @@ struct wal_options {
     uint64_t segment_size;   /* bytes, a multiple of 4 KiB, from 64 KiB to 2 GiB; 0: 64 MiB */
     size_t queue_size_max;   /* bytes queued or under way before BUSY, at least 64 KiB; 0: 32 MiB */
     unsigned spare_segments; /* kept ready, 1 to 7, and up to twice as many recycled ones; 0: 2 */
+    uint64_t space_kept_size; /* bytes that a new spare leaves free on the disk, unless the log
+                               * cannot go on without it */
     /* A region of one: a bad last batch is torn, for no peer can tell. Otherwise it is CORRUPT, for
      * it may have been acknowledged. */
     bool alone;

@@ -135,6 +135,8 @@ class Server:
         shutil.rmtree(self.data, ignore_errors=True)
 
     def log(self):
+        if not os.path.exists(self.log_path):
+            return ""
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
 

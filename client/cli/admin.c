@@ -85,11 +85,8 @@ enum cli_exit cli_status(struct cli *cli, int count, char **arguments)
     enum cli_exit exit = CLI_DONE;
     char cluster[33];
 
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 0, 0, "nothing is expected after `status`"))
         return CLI_USAGE;
-    if (count != 0)
-        return cli_usage(cli, "nothing is expected after `status`");
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
@@ -110,11 +107,8 @@ enum cli_exit cli_ping(struct cli *cli, int count, char **arguments)
     struct strait_error error;
     enum cli_exit exit = CLI_DONE;
 
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 0, 0, "nothing is expected after `ping`"))
         return CLI_USAGE;
-    if (count != 0)
-        return cli_usage(cli, "nothing is expected after `ping`");
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
@@ -192,11 +186,8 @@ enum cli_exit cli_check(struct cli *cli, int count, char **arguments)
     enum cli_exit exit = CLI_DONE;
     bool shows = !cli->quiet && !cli->json && isatty(STDERR_FILENO);
 
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 0, 0, "nothing is expected after `check`"))
         return CLI_USAGE;
-    if (count != 0)
-        return cli_usage(cli, "nothing is expected after `check`");
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
@@ -231,11 +222,8 @@ enum cli_exit cli_txn_status(struct cli *cli, int count, char **arguments)
     struct strait_error error;
     enum cli_exit exit = CLI_DONE;
 
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 1, 1, "a transaction's token is needed"))
         return CLI_USAGE;
-    if (count != 1)
-        return cli_usage(cli, "a transaction's token is needed");
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
@@ -268,11 +256,8 @@ enum cli_exit cli_txn_list(struct cli *cli, int count, char **arguments)
     struct strait_error error;
     enum cli_exit exit = CLI_DONE;
 
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 0, 0, "nothing is expected after `txn list`"))
         return CLI_USAGE;
-    if (count != 0)
-        return cli_usage(cli, "nothing is expected after `txn list`");
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;

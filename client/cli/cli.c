@@ -170,6 +170,18 @@ strait *cli_handle(struct cli *cli, enum cli_exit *exit)
     return cli->handle;
 }
 
+enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_result *result)
+{
+    struct strait_error error = {0};
+    enum cli_exit exit = CLI_DONE;
+    strait *handle = cli_handle(cli, &exit);
+
+    if (handle != NULL && strait_commit(handle, txn, cli->timeout_ms, result, &error) != STRAIT_OK)
+        exit = cli_error(cli, &error);
+    strait_txn_free(txn);
+    return exit;
+}
+
 /* ---- Options ---- */
 
 static const struct cli_option *find_option(const struct cli_option *options, const char *name,
@@ -216,6 +228,18 @@ int cli_options(struct cli *cli, const struct cli_option *options, int count, ch
         }
     }
     return positional;
+}
+
+bool cli_arguments(struct cli *cli, const struct cli_option *options, int *count, char **arguments,
+                   int least, int most, const char *wanted)
+{
+    *count = cli_options(cli, options, *count, arguments);
+    if (*count < 0)
+        return false;
+    if (*count >= least && *count <= most)
+        return true;
+    cli_usage(cli, "%s", wanted);
+    return false;
 }
 
 /* Takes the global options out, wherever they stand before "--". The rest keeps its order. */

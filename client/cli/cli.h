@@ -65,6 +65,14 @@ enum cli_exit cli_run(struct cli *cli, int count, char **arguments);
  * are, or -1 after having said what is wrong. "--" ends the options. */
 int cli_options(struct cli *cli, const struct cli_option *options, int count, char **arguments);
 
+/* The same, for a command that takes from `least` to `most` positional arguments: false where it
+ * was said what is wrong, `wanted` where their number is. */
+bool cli_arguments(struct cli *cli, const struct cli_option *options, int *count, char **arguments,
+                   int least, int most, const char *wanted);
+
+/* Commits and frees the transaction. What failed was said. */
+enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_result *result);
+
 /* Says what is wrong and how the command is used; returns CLI_USAGE. */
 enum cli_exit cli_usage(struct cli *cli, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -30,11 +30,8 @@ enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
     struct strait_bytes key;
     enum cli_exit exit = CLI_DONE;
 
-    count = cli_options(cli, options, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, options, &count, arguments, 2, 2, "a table and a key are needed"))
         return CLI_USAGE;
-    if (count != 2)
-        return cli_usage(cli, "a table and a key are needed");
     if (!key_of(cli, arguments[1], hex, &key))
         return CLI_USAGE;
     strait *handle = cli_handle(cli, &exit);
@@ -60,18 +57,10 @@ enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
 static enum cli_exit commit(struct cli *cli, strait_txn *txn, const char *done)
 {
     struct strait_commit_result result;
-    struct strait_error error = {0};
-    enum cli_exit exit = CLI_DONE;
-    strait *handle = cli_handle(cli, &exit);
+    enum cli_exit exit = cli_commit(cli, txn, &result);
 
-    if (handle == NULL) {
-        strait_txn_free(txn);
+    if (exit != CLI_DONE)
         return exit;
-    }
-    enum strait_status status = strait_commit(handle, txn, cli->timeout_ms, &result, &error);
-    strait_txn_free(txn);
-    if (status != STRAIT_OK)
-        return cli_error(cli, &error);
     if (cli->json) {
         json_t *document = json_object();
         char when[32];
@@ -196,11 +185,8 @@ enum cli_exit cli_del(struct cli *cli, int count, char **arguments)
     const struct cli_option options[] = {{"if-exists", NULL, &exists}, {"hex", NULL, &hex}, {0}};
     struct strait_bytes key;
 
-    count = cli_options(cli, options, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, options, &count, arguments, 2, 2, "a table and a key are needed"))
         return CLI_USAGE;
-    if (count != 2)
-        return cli_usage(cli, "a table and a key are needed");
     if (!key_of(cli, arguments[1], hex, &key))
         return CLI_USAGE;
     strait_txn *txn = strait_txn_new();
@@ -223,11 +209,9 @@ enum cli_exit cli_add(struct cli *cli, int count, char **arguments)
                                          {0}};
     int64_t amount;
 
-    count = cli_options(cli, options, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, options, &count, arguments, 3, 3,
+                       "a table, a key and an amount are needed"))
         return CLI_USAGE;
-    if (count != 3)
-        return cli_usage(cli, "a table, a key and an amount are needed");
     add.has_minimum = minimum != NULL;
     add.has_maximum = maximum != NULL;
     if (!cli_parse_i64(arguments[2], &amount) ||

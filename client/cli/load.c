@@ -502,11 +502,8 @@ enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments)
                         .initial_stock = INITIAL_STOCK_DEFAULT,
                         .timeout_ms = cli->timeout_ms != 0 ? cli->timeout_ms : commit_timeout_ms};
 
-    count = cli_options(cli, options, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, options, &count, arguments, 1, 1, "a file is needed"))
         return CLI_USAGE;
-    if (count != 1)
-        return cli_usage(cli, "a file is needed");
     if (initial != NULL && (!cli_parse_i64(initial, &load.initial_stock) || load.initial_stock < 0))
         return cli_usage(cli, "--initial-stock %s: a whole number of units is needed", initial);
     enum cli_exit exit = load_file(&load, arguments[0]);

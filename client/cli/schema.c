@@ -11,18 +11,10 @@ static enum cli_exit change(struct cli *cli, strait_txn *txn, const char *noun, 
                             const char *done)
 {
     struct strait_commit_result result;
-    struct strait_error error = {0};
-    enum cli_exit exit = CLI_DONE;
-    strait *handle = cli_handle(cli, &exit);
+    enum cli_exit exit = cli_commit(cli, txn, &result);
 
-    if (handle == NULL) {
-        strait_txn_free(txn);
+    if (exit != CLI_DONE)
         return exit;
-    }
-    enum strait_status status = strait_commit(handle, txn, cli->timeout_ms, &result, &error);
-    strait_txn_free(txn);
-    if (status != STRAIT_OK)
-        return cli_error(cli, &error);
     if (cli->json) {
         json_t *document = json_object();
         json_object_set_new(document, noun, json_string(name));
@@ -35,11 +27,8 @@ static enum cli_exit change(struct cli *cli, strait_txn *txn, const char *noun, 
 
 enum cli_exit cli_table_create(struct cli *cli, int count, char **arguments)
 {
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 1, 1, "the table's name is needed"))
         return CLI_USAGE;
-    if (count != 1)
-        return cli_usage(cli, "the table's name is needed");
     strait_txn *txn = strait_txn_new();
     (void)strait_txn_create_table(txn, arguments[0]);
     return change(cli, txn, "table", arguments[0], "made");
@@ -47,11 +36,8 @@ enum cli_exit cli_table_create(struct cli *cli, int count, char **arguments)
 
 enum cli_exit cli_table_drop(struct cli *cli, int count, char **arguments)
 {
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 1, 1, "the table's name is needed"))
         return CLI_USAGE;
-    if (count != 1)
-        return cli_usage(cli, "the table's name is needed");
     strait_txn *txn = strait_txn_new();
     (void)strait_txn_drop_table(txn, arguments[0]);
     return change(cli, txn, "table", arguments[0], "dropped");
@@ -61,11 +47,9 @@ enum cli_exit cli_index_create(struct cli *cli, int count, char **arguments)
 {
     bool unique = false;
     const struct cli_option options[] = {{"unique", NULL, &unique}, {0}};
-    count = cli_options(cli, options, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, options, &count, arguments, 2, 2,
+                       "a table and the index's name are needed"))
         return CLI_USAGE;
-    if (count != 2)
-        return cli_usage(cli, "a table and the index's name are needed");
     strait_txn *txn = strait_txn_new();
     (void)strait_txn_create_index(txn, arguments[0], arguments[1], unique);
     return change(cli, txn, "index", arguments[1], "made");
@@ -73,11 +57,9 @@ enum cli_exit cli_index_create(struct cli *cli, int count, char **arguments)
 
 enum cli_exit cli_index_drop(struct cli *cli, int count, char **arguments)
 {
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 2, 2,
+                       "a table and the index's name are needed"))
         return CLI_USAGE;
-    if (count != 2)
-        return cli_usage(cli, "a table and the index's name are needed");
     strait_txn *txn = strait_txn_new();
     (void)strait_txn_drop_index(txn, arguments[0], arguments[1]);
     return change(cli, txn, "index", arguments[1], "dropped");
@@ -142,21 +124,16 @@ static enum cli_exit list(struct cli *cli, const char *only, bool indexes_only)
 
 enum cli_exit cli_table_list(struct cli *cli, int count, char **arguments)
 {
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 0, 0,
+                       "nothing is expected after `table list`"))
         return CLI_USAGE;
-    if (count != 0)
-        return cli_usage(cli, "nothing is expected after `table list`");
     return list(cli, NULL, false);
 }
 
 enum cli_exit cli_index_list(struct cli *cli, int count, char **arguments)
 {
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 0, 1, "one table at most is expected"))
         return CLI_USAGE;
-    if (count > 1)
-        return cli_usage(cli, "one table at most is expected");
     return list(cli, count == 1 ? arguments[0] : NULL, true);
 }
 

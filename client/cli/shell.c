@@ -245,11 +245,8 @@ enum cli_exit cli_shell(struct cli *cli, int count, char **arguments)
 {
     enum cli_exit exit = CLI_DONE;
 
-    count = cli_options(cli, NULL, count, arguments);
-    if (count < 0)
+    if (!cli_arguments(cli, NULL, &count, arguments, 0, 0, "nothing is expected after `shell`"))
         return CLI_USAGE;
-    if (count != 0)
-        return cli_usage(cli, "nothing is expected after `shell`");
     if (cli->in_shell)
         return cli_fail(cli, CLI_USAGE, "this is a shell already");
     if (cli_handle(cli, &exit) == NULL)

@@ -103,14 +103,21 @@ static int client_open(const struct server *server)
     return descriptor;
 }
 
+static void on_over(struct io_timer *timer)
+{
+    bool *over = timer->context;
+    *over = true;
+}
+
 /* Turns for a little: on loopback enough, also on a busy machine, for what was started to be with
  * the kernel, and for most of what should not come to come. */
 static void turn_a_while(struct server *server)
 {
-    for (unsigned i = 0; i < 20; i++) {
-        io_turn(server->io, false);
-        usleep(200);
-    }
+    bool over = false;
+    struct io_timer timer = {.fired = on_over, .context = &over};
+    io_timer_start(server->io, &timer, io_boot_ns(server->io) + 4000000);
+    while (!over)
+        io_turn(server->io, true);
 }
 
 /* Turns until the server's end is closed, which the client sees as the end of its stream. */

@@ -45,6 +45,7 @@ static enum status open_net(struct loop *loop, struct io *io, struct error *erro
         .io = io,
         .host = options->host,
         .port = options->port,
+        .connections_max = options->connections_max / (options->count == 0 ? 1 : options->count),
         .beside = loop == loop->threads->loop ? NULL : loop->threads->loop[0].net,
         .tls = options->tls,
         .access = options->access,

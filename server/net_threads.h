@@ -13,6 +13,7 @@ struct net_threads_options {
     unsigned count; /* 0: on the core's own thread; else threads, at most config_net_threads_max */
     const char *host;
     uint16_t port;
+    uint32_t connections_max; /* over all net loops */
     SSL_CTX *tls;
     const struct access *access;
 };

@@ -6,11 +6,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "proto/limits.h"
 #include "server/core.h"
 #include "server/net/tls.h"
 #include "server/net_threads.h"
@@ -186,6 +188,22 @@ static enum status open_core(struct server *server, struct error *error)
     return core_open(&options, &server->core, error);
 }
 
+/* Half of the descriptors at most are for connections: those of the log and the tables never lack,
+ * however many strangers knock. */
+static uint32_t connections_max(void)
+{
+    struct rlimit files;
+    uint64_t standard = limit_connections_count;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur / 2 >= standard)
+        return (uint32_t)standard;
+    log_warn("files_few", LOG_U64("limit", files.rlim_cur),
+             LOG_U64("connections_max", files.rlim_cur / 2),
+             LOG_TEXT("text", "the limit on open files (ulimit -n, LimitNOFILE of systemd) lets "
+                              "fewer clients in: half of it is kept for the store"));
+    return (uint32_t)files.rlim_cur / 2;
+}
+
 static enum status open_net(struct server *server, struct error *error)
 {
     const struct config *config = server->config;
@@ -203,6 +221,7 @@ static enum status open_net(struct server *server, struct error *error)
         .count = config->net_threads,
         .host = config->listen_host,
         .port = config->listen_port,
+        .connections_max = connections_max(),
         .tls = server->tls,
         .access = server->access,
     };

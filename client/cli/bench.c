@@ -262,6 +262,12 @@ struct result {
     uint64_t compactions;
 };
 
+/* A server that was restarted meanwhile counts from nothing. */
+static uint64_t grown(uint64_t after, uint64_t before)
+{
+    return after >= before ? after - before : after;
+}
+
 static void gather(const struct bench *bench, const struct reading *before,
                    const struct reading *after, struct result *result)
 {
@@ -276,9 +282,9 @@ static void gather(const struct bench *bench, const struct reading *before,
     double done = (double)result->latencies.count;
     result->seconds = (double)bench->seconds;
     result->per_second = done / result->seconds;
-    result->wal_flushes = after->wal_flushes - before->wal_flushes;
-    result->wal_written = after->wal_written - before->wal_written;
-    result->compactions = after->compactions - before->compactions;
+    result->wal_flushes = grown(after->wal_flushes, before->wal_flushes);
+    result->wal_written = grown(after->wal_written, before->wal_written);
+    result->compactions = grown(after->compactions, before->compactions);
     if (result->latencies.count == 0)
         return;
     /* Counters span the whole run, its first second included: scale what was done to the same. */
@@ -287,7 +293,7 @@ static void gather(const struct bench *bench, const struct reading *before,
     result->client_cpu_per_1000 =
         (double)(after->client_cpu_us - before->client_cpu_us) / 1e6 / all * 1000;
     result->server_cpu_per_1000 =
-        (double)(after->server_cpu_us - before->server_cpu_us) / 1e6 / all * 1000;
+        (double)grown(after->server_cpu_us, before->server_cpu_us) / 1e6 / all * 1000;
     if (result->wal_flushes != 0)
         result->operations_per_flush = all / (double)result->wal_flushes;
 }

@@ -148,9 +148,9 @@ enum strait_status strait_ping_async(strait *handle, uint32_t timeout_ms, strait
 
 int strait_poll_fd(strait *handle)
 {
-    if (handle_check(handle, NULL) != STRAIT_OK || handle_start_thread(handle) != STATUS_OK)
+    if (handle_check(handle, NULL) != STRAIT_OK || handle_start_async(handle) != STATUS_OK)
         return -1;
-    return handle->completions;
+    return handle->options.loop ? handle->loop.epoll : handle->completions;
 }
 
 /* Takes all that wait at once, and makes the descriptor unreadable. */
@@ -161,7 +161,8 @@ static void take_completed(strait *handle, struct list_link *taken)
 
     list_init(taken);
     pthread_mutex_lock(&handle->lock);
-    if (handle->completions != -1) {
+    if (handle->is_woken) {
+        handle->is_woken = false;
         ssize_t size = read(handle->completions, &count, sizeof count);
         ASSERT(size == sizeof count || errno == EAGAIN);
     }
@@ -188,11 +189,44 @@ int async_run_completions(strait *handle)
     return count;
 }
 
+/* Milliseconds for poll(), rounded up. */
+static int wait_ms_until(uint64_t until_ns)
+{
+    uint64_t now_ns = client_now_ns();
+    if (until_ns == UINT64_MAX)
+        return -1;
+    return until_ns <= now_ns ? 0 : (int)((until_ns - now_ns + 999999) / 1000000);
+}
+
+/* On a handle that is driven from here. */
+static int dispatch_loop(strait *handle, int wait_ms)
+{
+    uint64_t until_ns = 0;
+
+    if (wait_ms != 0)
+        until_ns = wait_ms < 0 ? UINT64_MAX : client_now_ns() + (uint64_t)wait_ms * 1000000;
+    for (;;) {
+        bool led = handle_drive_loop(handle, until_ns);
+        int count = async_run_completions(handle);
+        if (count != 0)
+            handle_send_loop(handle);
+        if (count != 0 || wait_ms == 0 || client_now_ns() >= until_ns)
+            return count;
+        /* Another thread drives, within a synchronous call of its own. */
+        if (!led && handle_await_lead(handle)) {
+            struct pollfd polled = {.fd = handle->completions, .events = POLLIN};
+            (void)poll(&polled, 1, wait_ms_until(until_ns));
+        }
+    }
+}
+
 int strait_dispatch(strait *handle, int wait_ms)
 {
     int descriptor = strait_poll_fd(handle);
     if (descriptor == -1)
         return 0;
+    if (handle->options.loop)
+        return dispatch_loop(handle, wait_ms);
     int count = async_run_completions(handle);
     if (count != 0 || wait_ms == 0)
         return count;

@@ -11,6 +11,8 @@
 #include "client/handle.h"
 #include "proto/base/assert.h"
 
+enum { loop_turns_max = 16 };
+
 static const uint64_t millisecond_ns = 1000 * 1000;
 
 void drive_ring(strait *handle)
@@ -114,8 +116,12 @@ void drive_write(strait *handle)
     handle->io_busy = false;
     if (handle->io_wanted)
         pthread_cond_signal(&handle->io_free);
-    if (handle->polling && (handle->output_left || handle->link_broken))
-        drive_ring(handle);
+    if (handle->output_left || handle->link_broken) {
+        if (handle->polling)
+            drive_ring(handle);
+        else if (handle->loop.epoll != -1 && !handle->led)
+            loop_wake(handle);
+    }
 }
 
 /* ---- Reading ---- */
@@ -191,6 +197,7 @@ static bool take_reply(strait *handle, struct reply *reply, uint64_t now_ns, boo
 /* All that was sent is queued again: nobody will answer it on this connection. */
 static void requeue_sent(strait *handle)
 {
+    loop_unwatch(&handle->loop);
     handle->unused_count = 0;
     for (uint16_t i = slots_count; i-- > 0;) {
         struct call *call = handle->slots[i].call;
@@ -344,12 +351,10 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t next_time_ns(const strait *handle, const struct call *call)
+static uint64_t next_time_ns(const strait *handle, uint64_t until_ns)
 {
-    uint64_t wake_ns = handle->async_wake_ns;
+    uint64_t wake_ns = earlier(until_ns, handle->async_wake_ns);
 
-    if (call != NULL)
-        wake_ns = earlier(wake_ns, call->deadline_ns);
     for (struct list_link *link = handle->delayed.next; link != &handle->delayed; link = link->next)
         wake_ns = earlier(wake_ns, LIST_ENTRY(link, struct call, link)->due_ns);
     if (handle->link_ready && owed_count(handle) != 0)
@@ -408,19 +413,29 @@ static void take_io(strait *handle)
     handle->io_busy = true;
 }
 
-/* Waits until there is something to do. The I/O is free meanwhile. */
-static void wait_for_input(strait *handle, const struct call *call)
+/* What to wait for: at most dial_attempts_max descriptors, and a time, which is not past
+ * `until_ns`. */
+static unsigned poll_set(const strait *handle, uint64_t until_ns, struct pollfd *polled,
+                         uint64_t *wake_ns)
+{
+    uint64_t link_ns = UINT64_MAX;
+    unsigned count = 0;
+
+    *wake_ns = next_time_ns(handle, until_ns);
+    if (handle->link_ready || needs_link(handle)) {
+        count = link_poll(&handle->link, polled, &link_ns);
+        *wake_ns = earlier(*wake_ns, link_ns);
+    }
+    return count;
+}
+
+/* Waits until there is something to do, or `latest_ns`. The I/O is free meanwhile. */
+static void wait_for_input(strait *handle, uint64_t latest_ns)
 {
     struct pollfd polled[1 + dial_attempts_max];
-    uint64_t link_ns = UINT64_MAX;
-    unsigned count = 1;
 
     polled[0] = (struct pollfd){.fd = handle->bell, .events = POLLIN};
-    handle->poll_until_ns = next_time_ns(handle, call);
-    if (handle->link_ready || needs_link(handle)) {
-        count += link_poll(&handle->link, polled + 1, &link_ns);
-        handle->poll_until_ns = earlier(handle->poll_until_ns, link_ns);
-    }
+    unsigned count = 1 + poll_set(handle, latest_ns, polled + 1, &handle->poll_until_ns);
     handle->polling = true;
     handle->io_busy = false;
     uint64_t until_ns = handle->poll_until_ns;
@@ -446,6 +461,23 @@ static void wait_for_input(strait *handle, const struct call *call)
     take_io(handle);
 }
 
+/* Gives up the lead. */
+static void end_lead(strait *handle)
+{
+    if (handle->loop.epoll != -1) {
+        struct pollfd polled[dial_attempts_max];
+        uint64_t wake_ns;
+        unsigned count = poll_set(handle, UINT64_MAX, polled, &wake_ns);
+        loop_arm(handle, wake_ns, polled, count);
+        /* What no socket and no timer tells. */
+        if (handle->more_input || handle->link_broken || handle->dispatcher_waits)
+            loop_wake(handle);
+        handle->dispatcher_waits = false;
+    }
+    handle->io_busy = false;
+    handle->led = false;
+}
+
 static bool is_over(const strait *handle, const struct call *call)
 {
     return call != NULL ? call->state == CALL_DONE : handle->stopping;
@@ -459,10 +491,33 @@ void drive_lead(strait *handle, struct call *call)
     while (!is_over(handle, call)) {
         turn(handle);
         if (!is_over(handle, call) && !handle->more_input && !handle->link_broken)
-            wait_for_input(handle, call);
+            wait_for_input(handle, call != NULL ? call->deadline_ns : UINT64_MAX);
         if (call != NULL && call->state != CALL_DONE && client_now_ns() >= call->deadline_ns)
             handle_expire(handle, call);
     }
-    handle->io_busy = false;
-    handle->led = false;
+    end_lead(handle);
+}
+
+void drive_loop(strait *handle, uint64_t until_ns, bool look)
+{
+    ASSERT(!handle->led);
+    handle->led = true;
+    handle->dispatching = true;
+    take_io(handle);
+    handle->has_input = look;
+    for (unsigned turns_count = 1;; turns_count++) {
+        turn(handle);
+        bool is_enough = !list_is_empty(&handle->completed) || client_now_ns() >= until_ns;
+        if (handle->more_input || handle->link_broken) {
+            /* Other threads' calls must not keep the application's loop here. */
+            if (is_enough && turns_count >= loop_turns_max)
+                break;
+            continue;
+        }
+        if (is_enough)
+            break;
+        wait_for_input(handle, until_ns);
+    }
+    handle->dispatching = false;
+    end_lead(handle);
 }

@@ -110,12 +110,8 @@ void handle_finish(strait *handle, struct call *call, enum status status, const 
         return;
     }
     list_remove(&call->listed);
-    if (list_is_empty(&handle->completed)) {
-        /* Fails only when the counter is full, and then the descriptor is readable as it is. */
-        uint64_t one = 1;
-        ssize_t written = write(handle->completions, &one, sizeof one);
-        ASSERT(written == sizeof one || errno == EAGAIN);
-    }
+    if (list_is_empty(&handle->completed) && !handle->dispatching)
+        loop_wake(handle);
     list_push_last(&handle->completed, &call->link);
 }
 
@@ -225,17 +221,19 @@ static void *run_thread(void *context)
     return NULL;
 }
 
-static enum status start_thread(strait *handle)
+static enum status start_async(strait *handle)
 {
     sigset_t all;
     sigset_t before;
 
-    if (handle->threaded)
+    if (handle->threaded || handle->loop.epoll != -1)
         return STATUS_OK;
     if (handle->completions == -1)
         handle->completions = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (handle->completions == -1)
         return STATUS_NO_MEMORY;
+    if (handle->options.loop)
+        return loop_open(&handle->loop, handle->completions) ? STATUS_OK : STATUS_NO_MEMORY;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failure = pthread_create(&handle->thread, NULL, run_thread, handle);
@@ -244,19 +242,58 @@ static enum status start_thread(strait *handle)
     return failure == 0 ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
-enum status handle_start_thread(strait *handle)
+enum status handle_start_async(strait *handle)
 {
     pthread_mutex_lock(&handle->lock);
-    enum status status = start_thread(handle);
+    enum status status = start_async(handle);
     pthread_mutex_unlock(&handle->lock);
     return status;
+}
+
+bool handle_drive_loop(strait *handle, uint64_t until_ns)
+{
+    pthread_mutex_lock(&handle->lock);
+    bool leads = !handle->led;
+    if (leads) {
+        drive_loop(handle, until_ns, true);
+        pass_lead(handle);
+    } else {
+        if (drive_may_write(handle))
+            drive_write(handle);
+        loop_quiet_timer(&handle->loop, client_now_ns());
+    }
+    pthread_mutex_unlock(&handle->lock);
+    return leads;
+}
+
+void handle_send_loop(strait *handle)
+{
+    pthread_mutex_lock(&handle->lock);
+    if (!handle->led && !list_is_empty(&handle->queue)) {
+        drive_loop(handle, 0, false);
+        pass_lead(handle);
+        if (!list_is_empty(&handle->completed) && !handle->is_woken)
+            loop_wake(handle);
+    } else if (drive_may_write(handle)) {
+        drive_write(handle);
+    }
+    pthread_mutex_unlock(&handle->lock);
+}
+
+bool handle_await_lead(strait *handle)
+{
+    pthread_mutex_lock(&handle->lock);
+    handle->dispatcher_waits = handle->led;
+    bool waits = handle->dispatcher_waits;
+    pthread_mutex_unlock(&handle->lock);
+    return waits;
 }
 
 enum status handle_submit(strait *handle, struct call *call)
 {
     ASSERT(call->complete != NULL);
     pthread_mutex_lock(&handle->lock);
-    enum status status = start_thread(handle);
+    enum status status = start_async(handle);
     if (status == STATUS_OK && (handle->async_count >= async_calls_max ||
                                 call->frame_size > async_size_max - handle->async_size))
         status = STATUS_BUSY;
@@ -267,7 +304,9 @@ enum status handle_submit(strait *handle, struct call *call)
         handle_enqueue(handle, call);
         if (call->deadline_ns < handle->async_wake_ns)
             handle->async_wake_ns = call->deadline_ns;
-        if (drive_may_write(handle))
+        /* Where a loop drives and nobody leads now, the next strait_dispatch() writes all that was
+         * begun until then at once. */
+        if ((!handle->options.loop || handle->polling) && drive_may_write(handle))
             drive_write(handle);
         else if (handle->polling && call->deadline_ns < handle->poll_until_ns)
             drive_ring(handle);
@@ -317,6 +356,7 @@ enum strait_status strait_open(const strait_options *options, strait **handle,
         return client_error_set(error, STATUS_NO_MEMORY, "Out of memory.");
     opened->options = *options;
     opened->completions = -1;
+    loop_init(&opened->loop);
     opened->fork_generation = atomic_load(&fork_generation);
     status = tls_context_open(options, &opened->context, error);
     if (status == STRAIT_OK && RAND_bytes((unsigned char *)&seed, sizeof seed) != 1)
@@ -348,6 +388,7 @@ static void close_descriptors(strait *handle)
         if (handle->link.dial.attempts[i].descriptor != -1)
             close(handle->link.dial.attempts[i].descriptor);
     }
+    loop_close(&handle->loop);
     if (handle->completions != -1)
         close(handle->completions);
     close(handle->bell);
@@ -393,6 +434,7 @@ void strait_close(strait *handle)
     async_run_completions(handle);
     link_free(&handle->link, false);
     SSL_CTX_free(handle->context);
+    loop_close(&handle->loop);
     if (handle->completions != -1)
         close(handle->completions);
     close(handle->bell);

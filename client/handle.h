@@ -7,7 +7,9 @@
  * that a request does not wait for the leader to wake; while the leader is awake, the others only
  * queue, and it writes all of that at once at the end of its turn. A synchronous caller leads until
  * its own call is done and then passes the lead to another that waits. Once asynchronous use has
- * begun, a thread of the library leads for good.
+ * begun, a thread of the library leads for good; where the application's loop drives the handle,
+ * there is none, and strait_dispatch() leads for as long as it runs. loop.h says how the
+ * application learns that it should run again.
  *
  * The leader alone changes the link's state. A writer that finds the connection broken says so in
  * `link_broken` and rings the bell. */
@@ -18,6 +20,7 @@
 
 #include "client/call.h"
 #include "client/link.h"
+#include "client/loop.h"
 #include "client/options.h"
 #include "proto/base/list.h"
 #include "proto/limits.h"
@@ -95,6 +98,10 @@ struct strait {
     uint64_t async_wake_ns;     /* no asynchronous call's deadline is earlier than this */
     struct list_link completed; /* by `link` */
     int completions;            /* an eventfd; -1 before asynchronous use */
+    bool is_woken;              /* `completions` was written to since it was read */
+    struct loop loop;
+    bool dispatching;      /* strait_dispatch() leads: it needs no waking */
+    bool dispatcher_waits; /* it is to be woken when the lead is given up */
 };
 
 uint64_t client_now_ns(void);
@@ -111,8 +118,19 @@ void handle_run(strait *handle, struct call *call);
 /* Begins an asynchronous call. BUSY past the bounds, NO_MEMORY where the thread cannot be made. */
 MUST_CHECK enum status handle_submit(strait *handle, struct call *call);
 
-/* Starts what asynchronous use needs, once. */
-MUST_CHECK enum status handle_start_thread(strait *handle);
+/* Starts what asynchronous use needs, once: the thread, or the descriptors of a loop. */
+MUST_CHECK enum status handle_start_async(strait *handle);
+
+/* For a handle with a loop. Does what there is to do, and waits until `until_ns` for completions
+ * where there is none. False where another thread leads: then it writes what is queued. */
+bool handle_drive_loop(strait *handle, uint64_t until_ns);
+
+/* For a handle with a loop: sends what its completions have begun. */
+void handle_send_loop(strait *handle);
+
+/* For a handle with a loop: true where another thread leads, which from now on makes `completions`
+ * readable when it ceases to. */
+bool handle_await_lead(strait *handle);
 
 /* Sends a call whose answer nobody waits for, where there is a connection; drops it otherwise.
  * Takes the call, which is from malloc(), in any case. */
@@ -149,5 +167,9 @@ void drive_write(strait *handle);
 /* Leads until `call` is done or, for the library's thread, which gives NULL, until `stopping`.
  * Gives the lock up in between. */
 void drive_lead(strait *handle, struct call *call);
+
+/* Leads until completions wait, and at least once, but not past `until_ns`; for a handle with a
+ * loop. With `look`, begins with looking at the socket. Gives the lock up in between. */
+void drive_loop(strait *handle, uint64_t until_ns, bool look);
 
 #endif

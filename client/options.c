@@ -112,6 +112,11 @@ enum strait_status strait_options_set_client_name(strait_options *options, const
     return set_text(options->client_name, sizeof options->client_name, name);
 }
 
+void strait_options_set_loop(strait_options *options, bool loop)
+{
+    options->loop = loop;
+}
+
 enum strait_status strait_options_set_timeout_ms(strait_options *options, uint32_t timeout_ms)
 {
     if (timeout_ms == 0 || timeout_ms > timeout_max_ms)

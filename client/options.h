@@ -31,6 +31,7 @@ struct strait_options {
     char server_name[endpoint_host_size];
     char client_name[client_name_size];
     uint32_t timeout_ms;
+    bool loop;
 };
 
 #endif

@@ -52,7 +52,8 @@
  *     strait_commit() again with the same transaction object is safe and finds it too. Any other
  *     status: nothing of it was done, nor ever will be.
  *  7. Blocking. A synchronous call drives the connection on the caller's own thread. The library
- *     starts one thread of its own per handle at the first asynchronous use, and none otherwise.
+ *     starts one thread of its own per handle at the first asynchronous use, and none otherwise;
+ *     nor does it where strait_options_set_loop() says that the application's own loop drives.
  *  8. Signals and processes. The library never raises SIGPIPE, installs no signal handler and
  *     blocks all signals in its thread. After fork() a handle works on in the parent; in the child
  *     each call on it answers STRAIT_UNSUPPORTED, and strait_close() only closes descriptors. Open
@@ -215,6 +216,17 @@ STRAIT_API enum strait_status strait_options_set_server_name(strait_options *opt
 /* The deadline of calls that give none. 1 to 3,600,000. */
 STRAIT_API enum strait_status strait_options_set_timeout_ms(strait_options *options,
                                                             uint32_t timeout_ms);
+
+/* With true, the application's own event loop drives the handle, and no thread is started: for many
+ * handles on one thread. strait_poll_fd() then becomes readable when the handle has something to
+ * do: its socket is ready, a time of its own has come (a deadline, the end of a pause), or
+ * completions wait; now and then for nothing. strait_dispatch() does it, and runs completions.
+ * Between calls of strait_dispatch() nothing happens on the handle, so call it whenever the
+ * descriptor is readable, and once after beginning calls, so that they are sent: all in one write
+ * (what a completion begins is sent by the strait_dispatch() that ran it). Synchronous calls work
+ * as ever, on their own threads; while one runs, it drives for all. A name in the endpoints is
+ * looked up within strait_dispatch(), which blocks: with a loop, better give addresses. */
+STRAIT_API void strait_options_set_loop(strait_options *options, bool loop);
 
 /* What the server's log and `strait txn list` call this program: "shop/3.1". At most 128 bytes. */
 STRAIT_API enum strait_status strait_options_set_client_name(strait_options *options,
@@ -536,12 +548,14 @@ struct strait_completion {
  * handle. */
 typedef void (*strait_done)(void *context, const struct strait_completion *completion);
 
-/* A descriptor for poll() or epoll: readable while completions wait. The handle's own: neither read
- * it nor close it. -1 where it could not be made. */
+/* A descriptor for poll() or epoll: readable while completions wait, or where the application's
+ * loop drives the handle while it has something to do. The handle's own: neither read it nor close
+ * it. -1 where it could not be made. */
 STRAIT_API int strait_poll_fd(strait *handle);
 
 /* Runs the completions that wait, after waiting up to `wait_ms` for a first one (0: not at all; -1:
- * for ever). Returns how many it ran. One thread at a time. */
+ * for ever). Returns how many it ran. One thread at a time. Where the application's loop drives the
+ * handle, it first does what there is to do. */
 STRAIT_API int strait_dispatch(strait *handle, int wait_ms);
 
 /* Each returns at once; none renews a snapshot. OK: accepted, `done` will be called. BUSY: 1,024

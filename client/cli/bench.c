@@ -1,22 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `strait bench`: drives a server, and prints what came of it.
  *
- * Each connection has a thread. Where it carries one request at a time the thread makes synchronous
- * calls; where it carries several (clients that share it, or a pipeline) they are asynchronous
- * ones. Latency is from before the call to after its completion. The first second is not counted.
+ * The connections are spread over threads. Where each has a thread to itself and carries one
+ * request at a time, the thread makes synchronous calls; otherwise each thread drives its
+ * connections from one epoll loop, with asynchronous calls. Latency is from before the call to
+ * after its completion. The first second is not counted.
  */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/cli/cli.h"
 #include "client/cli/workload.h"
 #include "proto/base/histogram.h"
 
-enum { clients_max = 4096, depth_max = 256, warm_ns = 1000000000, slots_max = 1024 };
+enum {
+    clients_max = 4096,
+    depth_max = 256,
+    warm_ns = 1000000000,
+    slots_max = 1024,
+    lone_threads_max = 4, /* up to so many connections have a thread each, unless told otherwise */
+    events_max = 64
+};
 
 struct bench {
     struct cli *cli;
@@ -24,25 +34,35 @@ struct bench {
     const char *workload_name;
     uint64_t clients;
     uint64_t connections;
+    uint64_t threads;
     uint64_t depth;
     uint64_t seconds;
     uint64_t seed;
+    bool is_synchronous;
     struct driver *drivers;
+    struct worker *workers;
     uint64_t counted_from_ns;
     uint64_t end_ns;
+};
+
+/* One thread and its connections: those whose number, modulo the threads', is its own. */
+struct worker {
+    struct bench *bench;
+    pthread_t thread;
+    uint64_t number;
+    uint64_t inflight_count;
 };
 
 /* One connection and what goes over it. */
 struct driver {
     struct bench *bench;
-    pthread_t thread;
+    struct worker *worker;
     strait *handle;
     struct generator generator;
     struct histogram latencies; /* nanoseconds */
     uint64_t errors_count;
     struct strait_error first_error;
     uint64_t slots_count;
-    uint64_t inflight_count;
     struct slot {
         struct driver *driver;
         struct operation operation;
@@ -115,7 +135,7 @@ static void on_done(void *context, const struct strait_completion *completion)
 {
     struct slot *slot = context;
     strait_free(completion->records);
-    slot->driver->inflight_count--;
+    slot->driver->worker->inflight_count--;
     count(slot->driver, slot->begun_ns, completion->status, completion->error);
     begin_next(slot);
 }
@@ -140,36 +160,84 @@ static void begin_next(struct slot *slot)
     else
         status = strait_get_async(driver->handle, NULL, &operation->key, 1, 0, on_done, slot);
     if (status == STRAIT_OK) {
-        driver->inflight_count++;
+        driver->worker->inflight_count++;
         return;
     }
     const struct strait_error error = {.status = status};
     count(driver, slot->begun_ns, status, &error);
 }
 
-static void drive_asynchronous(struct driver *driver)
-{
-    for (uint64_t i = 0; i < driver->slots_count; i++)
-        begin_next(&driver->slots[i]);
-    while (driver->inflight_count != 0 && strait_dispatch(driver->handle, -1) >= 0)
-        ;
-}
-
-static void *driver_main(void *context)
+static void on_connected(void *context, const struct strait_completion *completion)
 {
     struct driver *driver = context;
+    driver->worker->inflight_count--;
+    if (completion->status != STRAIT_OK)
+        count(driver, 0, completion->status, completion->error);
+    for (uint64_t i = 0; completion->status == STRAIT_OK && i < driver->slots_count; i++)
+        begin_next(&driver->slots[i]);
+}
+
+/* The slots begin once the connection is made. */
+static void begin_driver(struct driver *driver, int set)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = driver};
+    enum strait_status status = STRAIT_NO_MEMORY;
+
+    if (epoll_ctl(set, EPOLL_CTL_ADD, strait_poll_fd(driver->handle), &event) == 0)
+        status = strait_ping_async(driver->handle, 0, on_connected, driver);
+    if (status == STRAIT_OK) {
+        driver->worker->inflight_count++;
+        strait_dispatch(driver->handle, 0);
+    } else {
+        const struct strait_error error = {.status = status};
+        count(driver, 0, status, &error);
+    }
+}
+
+static void drive_loop(struct worker *worker, int set)
+{
+    const struct bench *bench = worker->bench;
+    struct epoll_event events[events_max];
+
+    for (uint64_t i = worker->number; i < bench->connections; i += bench->threads)
+        begin_driver(&bench->drivers[i], set);
+    while (worker->inflight_count != 0) {
+        /* Less than 0 where a signal came. */
+        int ready_count = epoll_wait(set, events, events_max, -1);
+        for (int i = 0; i < ready_count; i++)
+            strait_dispatch(((struct driver *)events[i].data.ptr)->handle, 0);
+    }
+}
+
+static void drive_alone(struct driver *driver)
+{
     struct strait_error error;
 
     /* Connections are made before the time begins to count. */
-    if (strait_ping(driver->handle, 0, NULL, &error) != STRAIT_OK) {
-        driver->errors_count++;
-        driver->first_error = error;
-        return NULL;
-    }
-    if (driver->slots_count == 1)
+    enum strait_status status = strait_ping(driver->handle, 0, NULL, &error);
+    if (status == STRAIT_OK)
         drive_synchronous(driver);
     else
-        drive_asynchronous(driver);
+        count(driver, 0, status, &error);
+}
+
+static void *worker_main(void *context)
+{
+    struct worker *worker = context;
+    struct driver *first = &worker->bench->drivers[worker->number];
+
+    if (worker->bench->is_synchronous) {
+        drive_alone(first);
+        return NULL;
+    }
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    if (set == -1) {
+        const struct strait_error error = {.status = STRAIT_NO_MEMORY};
+        count(first, 0, STRAIT_NO_MEMORY, &error);
+        return NULL;
+    }
+    drive_loop(worker, set);
+    close(set);
     return NULL;
 }
 
@@ -182,7 +250,9 @@ static enum strait_status open_driver(struct bench *bench, uint64_t number)
     enum cli_exit exit;
 
     other.handle = NULL;
+    other.loop = !bench->is_synchronous;
     driver->bench = bench;
+    driver->worker = &bench->workers[number % bench->threads];
     driver->handle = cli_handle(&other, &exit);
     if (driver->handle == NULL)
         return STRAIT_UNREACHABLE;
@@ -214,6 +284,7 @@ static void close_drivers(struct bench *bench)
         free(driver->slots);
     }
     free(bench->drivers);
+    free(bench->workers);
 }
 
 static uint64_t metric(const struct strait_server_status *status, const char *name)
@@ -301,9 +372,9 @@ static void gather(const struct bench *bench, const struct reading *before,
 static void print_text(const struct bench *bench, const struct result *result)
 {
     const struct histogram *latencies = &result->latencies;
-    printf("%s: %" PRIu64 " clients over %" PRIu64 " connections, depth %" PRIu64
-           ", values of %zu bytes, %.0f s\n",
-           bench->workload_name, bench->clients, bench->connections, bench->depth,
+    printf("%s: %" PRIu64 " clients over %" PRIu64 " connections on %" PRIu64
+           " threads, depth %" PRIu64 ", values of %zu bytes, %.0f s\n",
+           bench->workload_name, bench->clients, bench->connections, bench->threads, bench->depth,
            bench->workload.value_size, result->seconds);
     printf("  throughput   %.0f/s (%" PRIu64 " done, %" PRIu64 " errors)\n", result->per_second,
            latencies->count, result->errors_count);
@@ -326,6 +397,7 @@ static void print_document(const struct bench *bench, const struct result *resul
     json_object_set_new(document, "workload", json_string(bench->workload_name));
     json_object_set_new(document, "clients", json_integer((json_int_t)bench->clients));
     json_object_set_new(document, "connections", json_integer((json_int_t)bench->connections));
+    json_object_set_new(document, "threads", json_integer((json_int_t)bench->threads));
     json_object_set_new(document, "depth", json_integer((json_int_t)bench->depth));
     json_object_set_new(document, "value_size_bytes",
                         json_integer((json_int_t)bench->workload.value_size));
@@ -373,14 +445,15 @@ static enum cli_exit run(struct bench *bench, strait *control)
         return cli_error(bench->cli, &error);
     bench->counted_from_ns = before.time_ns + warm_ns;
     bench->end_ns = bench->counted_from_ns + bench->seconds * 1000000000;
-    for (; started < bench->connections; started++) {
-        struct driver *driver = &bench->drivers[started];
-        if (pthread_create(&driver->thread, NULL, driver_main, driver) != 0)
+    for (; started < bench->threads; started++) {
+        struct worker *worker = &bench->workers[started];
+        *worker = (struct worker){.bench = bench, .number = started};
+        if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
             break;
     }
-    bool all_started = started == bench->connections;
+    bool all_started = started == bench->threads;
     while (started > 0)
-        pthread_join(bench->drivers[--started].thread, NULL);
+        pthread_join(bench->workers[--started].thread, NULL);
     if (!all_started)
         return cli_fail(bench->cli, CLI_REFUSED, "a thread could not be started (ulimit -u)");
     if (read_counters(control, &after, &error) != STRAIT_OK)
@@ -401,17 +474,22 @@ static bool parse_options(struct bench *bench, int *count, char **arguments)
 {
     const char *clients = "64";
     const char *connections = NULL;
+    const char *threads = NULL;
     const char *depth = "1";
     const char *seconds = "10";
     const char *size = "256";
     const char *keys = "100000";
     const char *seed = "1";
     uint64_t value_size = 0;
-    const struct cli_option options[] = {
-        {"clients", &clients, NULL}, {"connections", &connections, NULL},
-        {"depth", &depth, NULL},     {"seconds", &seconds, NULL},
-        {"size", &size, NULL},       {"keys", &keys, NULL},
-        {"seed", &seed, NULL},       {0}};
+    const struct cli_option options[] = {{"clients", &clients, NULL},
+                                         {"connections", &connections, NULL},
+                                         {"depth", &depth, NULL},
+                                         {"seconds", &seconds, NULL},
+                                         {"size", &size, NULL},
+                                         {"keys", &keys, NULL},
+                                         {"seed", &seed, NULL},
+                                         {"threads", &threads, NULL},
+                                         {0}};
     *count = cli_options(bench->cli, options, *count, arguments);
     if (*count < 0)
         return false;
@@ -426,6 +504,13 @@ static bool parse_options(struct bench *bench, int *count, char **arguments)
                     cli_parse_u64(seed, 0, UINT64_MAX / 2, &bench->seed) &&
                     bench->clients * bench->depth <= slots_max * bench->connections;
     bench->workload.value_size = (size_t)value_size;
+    bench->threads = bench->connections <= lone_threads_max ? bench->connections : 1;
+    if (is_right && threads != NULL)
+        is_right = cli_parse_u64(threads, 1, clients_max, &bench->threads);
+    if (bench->threads > bench->connections)
+        bench->threads = bench->connections;
+    bench->is_synchronous = bench->threads == bench->connections &&
+                            bench->clients == bench->connections && bench->depth == 1;
     if (!is_right)
         cli_usage(bench->cli, "an option's value is out of its bounds");
     return is_right;
@@ -446,7 +531,9 @@ enum cli_exit cli_bench(struct cli *cli, int count, char **arguments)
     if (control == NULL)
         return exit;
     bench.drivers = calloc(bench.connections, sizeof *bench.drivers);
-    if (bench.drivers == NULL || !workload_init(&bench.workload, bench.seed))
+    bench.workers = calloc(bench.threads, sizeof *bench.workers);
+    if (bench.drivers == NULL || bench.workers == NULL ||
+        !workload_init(&bench.workload, bench.seed))
         exit = cli_fail(cli, CLI_REFUSED, "out of memory");
     else if (workload_prepare(cli, control, &bench.workload, &error) != STRAIT_OK)
         exit = cli_error(cli, &error);

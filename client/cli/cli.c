@@ -158,6 +158,7 @@ strait *cli_handle(struct cli *cli, enum cli_exit *exit)
         return NULL;
     }
     enum strait_status status = set_options(cli, options, &error);
+    strait_options_set_loop(options, cli->loop);
     if (status == STRAIT_OK)
         status = strait_open(options, &cli->handle, &error);
     strait_options_free(options);

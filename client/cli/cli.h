@@ -36,6 +36,7 @@ struct cli {
 
     const struct command *command; /* the one that runs */
     strait *handle;                /* opened at first use */
+    bool loop;                     /* the command drives its handle from a loop of its own */
     bool in_shell;
 };
 

@@ -58,14 +58,17 @@ const struct command cli_commands[] = {
      "  --initial-stock N   units of each SKU before the first invoice that names it (1000000)\n"
      "Loading a file again changes nothing; a load that was cut short is completed by the next.\n",
      cli_load_retail},
-    {"bench", NULL, "WORKLOAD [--clients N] [--connections N] [--depth N] [--size BYTES]",
+    {"bench", NULL, "WORKLOAD [--clients N] [--connections N] [--threads N] [--depth N]",
      "drives the server, and prints throughput, latency and processor time",
      "  WORKLOAD         put, get, mixed (4 gets to 1 put), scan (100 records), checkout (an\n"
      "                   order of 1 to 5 lines over a Zipfian catalogue), hot-sku\n"
      "  --clients N      at once (64)         --connections N  they share (one each)\n"
+     "  --threads N      that drive them (one for each connection, up to 4; else 1)\n"
      "  --depth N        requests of each client under way at once (1)\n"
      "  --size BYTES     of a value (256)     --keys N         how many different ones (100000)\n"
      "  --seconds N      how long (10)        --seed N         of the draws (1)\n"
+     "A connection that has a thread to itself and one request at a time makes synchronous calls;\n"
+     "otherwise a thread drives its connections from one event loop.\n"
      "It writes into the tables bench, bench_stock and bench_orders.\n",
      cli_bench},
     {"shell", NULL, "", "takes these commands line by line, with history and completion",

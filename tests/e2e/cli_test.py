@@ -131,6 +131,8 @@ def test_administration(context):
         result = server.json(*options)
         expect(json.dumps(result).find("p99") >= 0, workload, result)
     expect("p99" in server.strait("bench", "get", "--seconds", "1", "--clients", "2", "--keys", "500"))
+    options = ("--seconds", "1", "--clients", "6", "--keys", "500", "--threads", "2", "--depth", "3")
+    expect_equal(server.json("bench", "mixed", *options)["threads"], 2)
 
 
 def test_usage_and_reach(context):

@@ -690,7 +690,7 @@ END_TEST
 
 START_TEST(test_count)
 {
-    printf("%zu distinct images\n", images_count);
+    printf("wal: %zu distinct disk images\n", images_count);
     ck_assert_uint_ge(images_count, 2000);
 }
 END_TEST

@@ -94,7 +94,7 @@ def capture(server, work):
     dump = subprocess.Popen(["tcpdump", "-i", "lo", "-s", "0", "-U", "--immediate-mode", "-B", "65536",
                              "-Z", "root", "-w", path, "tcp port %d" % server.port],
                             stderr=subprocess.PIPE, text=True)
-    said = dump.stderr.readline()
+    said = last = dump.stderr.readline()
     while said and "listening on" not in said:
         last = said
         said = dump.stderr.readline()

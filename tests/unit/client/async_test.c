@@ -49,6 +49,17 @@ static void keep_silent(struct fake_connection *connection, const struct fake_re
     (void)context;
 }
 
+/* Silent after the first request, whose answer tells that the connection is made: that may take
+ * longer than the deadlines of what follows. */
+static void answer_once(struct fake_connection *connection, const struct fake_request *request,
+                        void *context)
+{
+    bool *has_answered = context;
+    if (!*has_answered)
+        fake_accept(connection, request, 9);
+    *has_answered = true;
+}
+
 static void dispatch_until(strait *handle, const struct outcome *outcome, unsigned count)
 {
     struct pollfd polled = {.fd = strait_poll_fd(handle), .events = POLLIN};
@@ -149,8 +160,10 @@ END_TEST
 START_TEST(test_deadlines_and_closing)
 {
     struct outcome outcome = {0};
-    struct fake_server *server = fake_start(keep_silent, NULL);
+    bool has_answered = false;
+    struct fake_server *server = fake_start(answer_once, &has_answered);
     strait *handle = fake_open(server, 60000);
+    ck_assert_int_eq(strait_ping(handle, 0, NULL, NULL), STRAIT_OK);
     strait_txn *txn = strait_txn_new();
     strait_txn_put(txn, "t", strait_text("k"), strait_text("v"), NULL);
     ck_assert_int_eq(strait_ping_async(handle, 60000, note, &outcome), STRAIT_OK);

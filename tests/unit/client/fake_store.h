@@ -21,10 +21,11 @@ struct store {
     unsigned conflicts; /* commits that are still to be answered so */
     struct arena arena; /* of the last commit */
     const Strait__Commit *commit;
-    unsigned commits_count;
-    unsigned snapshots_count;
-    unsigned closed_count;
-    unsigned scans_count;
+    /* A snapshot's close has no answer that a test could wait for, so they are read meanwhile. */
+    atomic_uint commits_count;
+    atomic_uint snapshots_count;
+    atomic_uint closed_count;
+    atomic_uint scans_count;
 };
 
 void store_init(struct store *store);

@@ -168,6 +168,19 @@ static enum status make_directory(struct io *io, const char *parent, const char 
     return STATUS_OK;
 }
 
+/* The retention is part of the state, as apply depends on it: a store keeps that which it was made
+ * with. */
+static void tell_retention(const struct core *core)
+{
+    struct state_facts facts = state_facts(core->state);
+    uint64_t wanted_ms = core->options.outcome_retention_ms;
+    if (wanted_ms != 0 && wanted_ms != facts.outcome_retention_ms)
+        log_warn(
+            "outcome_retention_kept", LOG_U64("configured_ms", wanted_ms),
+            LOG_U64("kept_ms", facts.outcome_retention_ms),
+            LOG_TEXT("text", "how long outcomes are kept was settled when this store was made"));
+}
+
 static enum status open_storage(struct core *core, struct lsm_mark *mark, struct error *error)
 {
     const struct core_options *options = &core->options;
@@ -209,7 +222,10 @@ static enum status open_storage(struct core *core, struct lsm_mark *mark, struct
         .apply_ready = on_apply_ready,
         .context = core,
     };
-    return state_open(&state_options, &core->state, error);
+    status = state_open(&state_options, &core->state, error);
+    if (status == STATUS_OK)
+        tell_retention(core);
+    return status;
 }
 
 static enum status open_log(struct core *core, const struct lsm_mark *mark, struct error *error)

@@ -137,7 +137,7 @@ void core_commit(struct core *core, struct request *request)
     if (state_outcomes_size(core->state) > core->options.outcomes_size_max) {
         core_refuse(core, request, STATUS_BUSY, retry_quota_ms,
                     "The outcomes of recent transactions fill their quota of %" PRIu64
-                    " MiB: raise it, or keep outcomes for a shorter time.",
+                    " MiB: raise it (limits.outcomes_size), or wait until the oldest are let go.",
                     core->options.outcomes_size_max >> 20);
         return;
     }

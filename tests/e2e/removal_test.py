@@ -2,7 +2,7 @@
 """What time takes away: records past their expiry, and what a dropped table held."""
 import time
 
-from harness import expect, expect_equal, main
+from harness import ConfiguredServer, expect, expect_equal, main
 
 RECORDS = 3000
 
@@ -47,6 +47,16 @@ def test_a_dropped_table_is_emptied_soon_and_its_name_is_free_at_once(context):
     expect_equal(server.strait("get", "old", "k00000").strip(), "new")
     expect_equal(count(server, "old"), 1)
     server.strait("check")
+
+
+def test_a_store_says_that_it_keeps_its_retention(context):
+    server = context.server(kind=ConfiguredServer, settings={"limits.outcome_retention": "2m"})
+    server.stop()
+    expect("outcome_retention_kept" not in server.log())
+    server.settings["limits.outcome_retention"] = "1m"
+    server.write_config()
+    server.start()
+    expect("outcome_retention_kept configured_ms=60000 kept_ms=120000" in server.log(), server.log())
 
 
 if __name__ == "__main__":

@@ -286,6 +286,25 @@ static int take_globals(struct cli *cli, int count, char **arguments, bool *help
 
 /* ---- Running ---- */
 
+static bool is_noun_of_verbs(const char *noun)
+{
+    for (const struct command *command = cli_commands; command->noun != NULL; command++) {
+        if (strcmp(command->noun, noun) == 0)
+            return command->verb != NULL;
+    }
+    return false;
+}
+
+/* How each verb of a noun is used. */
+static void print_verbs(FILE *to, const char *noun)
+{
+    fprintf(to, "strait: `%s` is followed by one of:\n", noun);
+    for (const struct command *command = cli_commands; command->noun != NULL; command++) {
+        if (strcmp(command->noun, noun) == 0)
+            fprintf(to, "  strait %s %s %s\n", command->noun, command->verb, command->arguments);
+    }
+}
+
 static const struct command *find_command(struct cli *cli, int count, char **arguments, int *used)
 {
     const struct command *noun = NULL;
@@ -306,12 +325,7 @@ static const struct command *find_command(struct cli *cli, int count, char **arg
         cli_usage(cli, "there is no command `%s`", arguments[0]);
         return NULL;
     }
-    fprintf(stderr, "strait: `%s` is followed by one of:\n", arguments[0]);
-    for (const struct command *command = cli_commands; command->noun != NULL; command++) {
-        if (strcmp(command->noun, arguments[0]) == 0)
-            fprintf(stderr, "  strait %s %s %s\n", command->noun, command->verb,
-                    command->arguments);
-    }
+    print_verbs(stderr, arguments[0]);
     if (cli->json)
         print_error_json("USAGE", "a verb is missing", NULL);
     return NULL;
@@ -334,6 +348,11 @@ enum cli_exit cli_run(struct cli *cli, int count, char **arguments)
     if (count == 0 || strcmp(arguments[0], "help") == 0) {
         print_help();
         return count == 0 && !help ? CLI_USAGE : CLI_DONE;
+    }
+    /* `strait table --help`: a noun that has verbs, without one. */
+    if (help && count == 1 && is_noun_of_verbs(arguments[0])) {
+        print_verbs(stdout, arguments[0]);
+        return CLI_DONE;
     }
     const struct command *command = find_command(cli, count, arguments, &used);
     if (command == NULL)

@@ -191,6 +191,9 @@ int main(int count, char **values)
         return usage_error("not a log level: ", arguments.log_level);
     if (arguments.check) {
         printf("%s is fine\n", arguments.config != NULL ? arguments.config : dev.directory);
+        if (arguments.dev)
+            dev_close(&dev);
+        config_free(&config);
         return 0;
     }
     log_level_set(config.log_level);

@@ -287,6 +287,25 @@ static void set_defaults(struct core *core)
         options->disk_reserve_size = DISK_RESERVE_DEFAULT;
 }
 
+static bool memtables_are_written(struct core *core)
+{
+    return lsm_statistics(core->lsm).sealed_count == 0 &&
+           lsm_installed_index(core->lsm) == state_facts(core->state).applied_index;
+}
+
+static enum status write_memtables(struct core *core, struct error *error)
+{
+    enum status status;
+    lsm_seal(core->lsm);
+    status = core_jobs_run_here(core, memtables_are_written, error);
+    /* Without space the log keeps what the tables could not take. */
+    if (status == STATUS_DISK_FULL) {
+        log_warn("memtables_kept_in_log", LOG_TEXT("text", "no space to write them as tables"));
+        status = STATUS_OK;
+    }
+    return status;
+}
+
 enum status core_open(const struct core_options *options, struct core **core_out,
                       struct error *error)
 {
@@ -320,6 +339,15 @@ enum status core_open(const struct core_options *options, struct core **core_out
     status = open_log(core, &mark, error);
     if (status != STATUS_OK)
         goto err;
+    /* Each start begins a segment of the log: written as tables, what the earlier ones hold is
+     * needed no more, and they can be used again where there is no space for new ones. Done before
+     * anybody is served, so that starts which follow each other quickly do not use up what is left.
+     */
+    core_space_look(core);
+    if (core->disk_low)
+        status = write_memtables(core, error);
+    if (status != STATUS_OK)
+        goto err;
     status = workers_open(options->io, core->options.workers_count, &core->workers, error);
     if (status != STATUS_OK)
         goto err;
@@ -327,10 +355,6 @@ enum status core_open(const struct core_options *options, struct core **core_out
     core->work_wanted = true;
     begin_term(core);
     core->ticks_follow = true;
-    /* Each start begins a segment of the log: written as tables, what it holds is needed no more,
-     * and segments of before can be used again where there is no space for new ones. */
-    if (core->disk_low)
-        lsm_seal(core->lsm);
     *core_out = core;
     return STATUS_OK;
 
@@ -348,25 +372,6 @@ err:
 }
 
 /* ---- Closing ---- */
-
-static bool memtables_are_written(struct core *core)
-{
-    return lsm_statistics(core->lsm).sealed_count == 0 &&
-           lsm_installed_index(core->lsm) == state_facts(core->state).applied_index;
-}
-
-static enum status write_memtables(struct core *core, struct error *error)
-{
-    enum status status;
-    lsm_seal(core->lsm);
-    status = core_jobs_run_here(core, memtables_are_written, error);
-    /* Without space the log keeps what the tables could not take. */
-    if (status == STATUS_DISK_FULL) {
-        log_warn("memtables_kept_in_log", LOG_TEXT("text", "no space to write them as tables"));
-        status = STATUS_OK;
-    }
-    return status;
-}
 
 enum status core_close(struct core *core, struct error *error)
 {

@@ -209,8 +209,11 @@ def test_unknown_outcome(context):
     token = re.search("[0-9a-f]{32}-[0-9a-f]{16}", said)
     expect(token is not None, "no token:", said)
     server.process.send_signal(signal.SIGCONT)
+    # The commit may still be on its way when it is asked for: what is there by then is known.
+    there = server.run("get", "users", "u2").returncode == DONE
     state = server.json("txn", "status", token.group())["state"]
-    expect_equal(state == "committed", server.run("get", "users", "u2").returncode == DONE, state)
+    expect(state == "committed" or not there, state)
+    expect(state != "committed" or server.run("get", "users", "u2").returncode == DONE, state)
 
 
 def test_snapshots(context):

@@ -105,6 +105,7 @@ enum strait_status {
     STRAIT_NOT_PRIMARY = 23,
     STRAIT_CANCELLED = 24,
     STRAIT_NO_SNAPSHOT = 25, /* it expired, was ended or cancelled */
+    STRAIT_NOT_LEADER = 26,  /* of its region: the library looks for the leader by itself */
 
     /* The request can never succeed as it is. */
     STRAIT_INVALID_ARGUMENT = 40,

@@ -57,6 +57,14 @@ enum {
     limit_requests_size = 1024 * 1024 * 1024, /* the memory that they and their replies hold */
     limit_access_count = 4096,                /* identities in the access list */
 
+    /* A region. Voters are at most 7, in each half of a joint configuration. */
+    limit_members_count = 16,
+    limit_member_name_size = 64,
+    limit_member_address_size = 64,            /* HOST:PORT */
+    limit_peer_frame_size = 64 * 1024,         /* so that heartbeats overtake at frame borders */
+    limit_peer_message_size = 8 * 1024 * 1024, /* put together from frames */
+    limit_peer_queue_size = 32 * 1024 * 1024,  /* waiting to be sent to one member */
+
     /* Snapshots. */
     limit_snapshot_age_ms = 60 * 1000, /* unless renewed */
     limit_snapshots_count = 16384,

@@ -35,6 +35,7 @@
     X(NOT_PRIMARY, 23, "not the primary")                                                          \
     X(CANCELLED, 24, "cancelled")                                                                  \
     X(NO_SNAPSHOT, 25, "no such snapshot: it expired or was cancelled")                            \
+    X(NOT_LEADER, 26, "not the leader of its region")                                              \
     /* Refusals of the request itself: it will never succeed as it is. */                          \
     X(INVALID_ARGUMENT, 40, "invalid argument")                                                    \
     X(MALFORMED, 41, "malformed")                                                                  \

@@ -23,9 +23,6 @@ enum { fruitless_max = 128 };
 /* Where an op keeps what it needs from one step to the next. */
 enum {
     WORD_FRUITLESS,  /* attempts in a row without progress */
-    WORD_UNDER_WAY,  /* completions to come */
-    WORD_WRITTEN,    /* write and flush: the write's result, an int */
-    WORD_FLUSHED,    /* write and flush: the flush's result, an int */
     WORD_DESCRIPTOR, /* directory flush */
     WORD_ERROR,      /* directory flush: the flush's error number, told after closing */
 };
@@ -124,20 +121,18 @@ static void prepare_write(struct uring *uring, struct io_op *op, unsigned flags)
     io_uring_sqe_set_flags(entry, flags);
 }
 
-/* The flush is linked to the last part of the write: it runs only where that part is whole. */
+/* The flush is linked to the last part of the write: it runs only where that part is whole. Of such
+ * a pair one completion comes (IOSQE_CQE_SKIP_SUCCESS on the write): the flush's where the write
+ * was whole, else the write's, and then the cancelled flush tells nothing. So the loop wakes once
+ * for a pair. */
 static void prepare_write_flush(struct uring *uring, struct io_op *op)
 {
-    op->private_words[WORD_UNDER_WAY] = 0;
     bool last = op->wanted - op->size <= transfer_size_max;
-    if (op->size < op->wanted) {
-        prepare_write(uring, op, last ? IOSQE_IO_LINK : 0);
-        op->private_words[WORD_UNDER_WAY]++;
-    }
-    op->private_words[WORD_FLUSHED] = (uint64_t)(int64_t)-ECANCELED;
+    if (op->size < op->wanted)
+        prepare_write(uring, op, last ? IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS : 0);
     if (last) {
         struct io_uring_sqe *entry = uring_entry(uring, op, true);
         io_uring_prep_fsync(entry, op->file->descriptor, IORING_FSYNC_DATASYNC);
-        op->private_words[WORD_UNDER_WAY]++;
     }
 }
 
@@ -291,28 +286,23 @@ static void complete_write(struct uring *uring, struct io_op *op, int result)
         start_again(uring, op);
 }
 
-/* Both halves have come. What the write lacks is written by another chain; a flush that was
- * cancelled with a chain never ran, and one that ran and failed ends the op whatever the write did:
- * a second flush would report success over pages that were dropped. */
-static void finish_write_flush(struct uring *uring, struct io_op *op)
+/* One half of a pair, or a part of a write too long for one. The flush ran: it ends the op, also
+ * where it failed, for a second flush would report success over pages that were dropped. It did not
+ * run: what the write lacks is written by another pair. */
+static void complete_write_flush(struct uring *uring, struct io_op *op, bool flushed, int result)
 {
-    int written = (int)(int64_t)op->private_words[WORD_WRITTEN];
-    int flushed = (int)(int64_t)op->private_words[WORD_FLUSHED];
-    if (flushed < 0 && flushed != -ECANCELED) {
-        finish_flush(uring, op, flushed);
+    if (flushed) {
+        if (result >= 0)
+            op->size = op->wanted;
+        finish_flush(uring, op, result);
         return;
     }
-    if (written < 0 && !is_transient(written)) {
-        fail(uring, op, -written);
+    if (result < 0 && !is_transient(result)) {
+        fail(uring, op, -result);
         return;
     }
-    if (written > 0)
-        note_progress(op, written);
-    if (op->size == op->wanted && flushed == 0) {
-        finish_flush(uring, op, 0);
-        return;
-    }
-    op->private_words[WORD_WRITTEN] = 0;
+    if (result > 0)
+        note_progress(op, result);
     start_again(uring, op);
 }
 
@@ -381,9 +371,7 @@ void uring_file_complete(struct uring *uring, struct io_op *op, bool second, int
         complete_write(uring, op, result);
         return;
     case IO_KIND_WRITE_FLUSH:
-        op->private_words[second ? WORD_FLUSHED : WORD_WRITTEN] = (uint64_t)(int64_t)result;
-        if (--op->private_words[WORD_UNDER_WAY] == 0)
-            finish_write_flush(uring, op);
+        complete_write_flush(uring, op, second, result);
         return;
     case IO_KIND_FLUSH:
         finish_flush(uring, op, result);

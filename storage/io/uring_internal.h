@@ -5,7 +5,7 @@
  * Everything that the kernel works on is an op; a completion's user_data is the op's address, with
  * bit 0 set for the second half of a linked pair. An op is, in turn:
  *   waiting    in `backlog`: the submission queue had no room (uring_start)
- *   submitted  with the kernel, once or, of a linked pair, twice
+ *   submitted  with the kernel: one completion is to come, also of a linked pair
  *   ready      in `ready`: its result was known at once, and is told in the next turn
  *   done       not pending; `done` was called (uring_done)
  * Ops of the ring's own kinds (bells, accepts, receives, cancels) are counted in internal_count,

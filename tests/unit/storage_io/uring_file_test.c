@@ -231,29 +231,29 @@ START_TEST(test_a_short_write_is_continued)
 }
 END_TEST
 
-/* The halves of a pair come in either order, with any result; the op's end must not depend on the
- * order, and a flush that ran and failed must end it whatever the write did. */
+/* What the one completion of a pair means: the flush's ends the op, whatever it says; the write's
+ * says that the flush did not run. */
 START_TEST(test_outcomes_of_a_linked_pair)
 {
     static const struct {
-        int written;
-        int flushed;
+        bool flushed;
+        int result;
         enum status status;
         int error_number;
         bool goes_on; /* another pair is started, which then succeeds */
     } rows[] = {
-        {8192, 0, STATUS_OK, 0, false},
-        {8192, -EIO, STATUS_IO_ERROR, EIO, false},
-        {8192, -ENOSPC, STATUS_IO_ERROR, ENOSPC, false},
-        {8192, -EINTR, STATUS_IO_ERROR, EINTR, false},
-        {8192, -ECANCELED, STATUS_OK, 0, true},
-        {4096, -ECANCELED, STATUS_OK, 0, true},
-        {4096, -EIO, STATUS_IO_ERROR, EIO, false},
-        {0, -ECANCELED, STATUS_OK, 0, true},
-        {-EINTR, -ECANCELED, STATUS_OK, 0, true},
-        {-EAGAIN, -ECANCELED, STATUS_OK, 0, true},
-        {-ENOSPC, -ECANCELED, STATUS_DISK_FULL, ENOSPC, false},
-        {-EIO, -ECANCELED, STATUS_IO_ERROR, EIO, false},
+        {true, 0, STATUS_OK, 0, false},
+        {true, -EIO, STATUS_IO_ERROR, EIO, false},
+        {true, -ENOSPC, STATUS_IO_ERROR, ENOSPC, false},
+        {true, -EINTR, STATUS_IO_ERROR, EINTR, false},
+        {true, -EAGAIN, STATUS_IO_ERROR, EAGAIN, false},
+        {false, 4096, STATUS_OK, 0, true},
+        {false, 0, STATUS_OK, 0, true},
+        {false, -EINTR, STATUS_OK, 0, true},
+        {false, -EAGAIN, STATUS_OK, 0, true},
+        {false, -ENOSPC, STATUS_DISK_FULL, ENOSPC, false},
+        {false, -EIO, STATUS_IO_ERROR, EIO, false},
+        {false, -ECANCELED, STATUS_IO_ERROR, ECANCELED, false},
     };
     struct io *io = open_io(0);
     struct uring *uring = (struct uring *)io;
@@ -261,26 +261,54 @@ START_TEST(test_outcomes_of_a_linked_pair)
     uint8_t *buffer = calloc(1, 8192);
     struct io_file *file;
     OK(io_open_wait(io, path, IO_WRITE | IO_CREATE, &file));
-    for (unsigned i = 0; i < 2 * sizeof rows / sizeof rows[0]; i++) {
-        bool flush_first = i % 2 == 0;
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct io_op op = {.kind = IO_KIND_WRITE_FLUSH,
                            .pending = true,
                            .file = file,
                            .buffer = buffer,
                            .wanted = 8192};
-        op.private_words[1] = 2; /* completions to come */
         list_init(&op.link);
         io->pending_count++;
-        int results[2] = {rows[i / 2].written, rows[i / 2].flushed};
-        uring_file_complete(uring, &op, flush_first, results[flush_first]);
-        ck_assert(op.pending);
-        uring_file_complete(uring, &op, !flush_first, results[!flush_first]);
-        ck_assert_msg(op.pending == rows[i / 2].goes_on, "row %u", i / 2);
+        uring_file_complete(uring, &op, rows[i].flushed, rows[i].result);
+        ck_assert_msg(op.pending == rows[i].goes_on, "row %u", i);
         enum status status = io_wait(io, &op);
-        ck_assert_msg(status == rows[i / 2].status, "row %u: %s", i / 2, status_name(status));
-        ck_assert_int_eq(op.error_number, rows[i / 2].error_number);
+        ck_assert_msg(status == rows[i].status, "row %u: %s", i, status_name(status));
+        ck_assert_int_eq(op.error_number, rows[i].error_number);
+        if (status == STATUS_OK)
+            ck_assert_uint_eq(op.size, 8192);
     }
     OK(io_close_wait(io, file));
+    free(buffer);
+    io_uring_close(io);
+}
+END_TEST
+
+/* The kernel's side of that: of each pair one completion comes, never none and never two. */
+START_TEST(test_a_linked_pair_completes_once)
+{
+    struct io *io = open_io(0);
+    struct uring *uring = (struct uring *)io;
+    const char *path = path_of(unit_directory(), "segment");
+    uint8_t *buffer = aligned_alloc(io_alignment, io_alignment);
+    struct io_file *files[2];
+    memset(buffer, 5, io_alignment);
+    OK(io_open_wait(io, path, IO_WRITE | IO_CREATE, &files[0]));
+    OK(io_open_wait(io, path, IO_READ, &files[1])); /* cannot be written */
+    for (unsigned i = 0; i < 8; i++) {
+        struct io_op op = {0};
+        struct io_op after = {0};
+        bool writable = i % 2 == 0;
+        io_write_flush(io, &op, files[i % 2], buffer, io_alignment, 0);
+        ck_assert_int_eq(io_wait(io, &op), writable ? STATUS_OK : STATUS_IO_ERROR);
+        ck_assert_int_eq(op.error_number, writable ? 0 : EBADF);
+        ck_assert_uint_eq(op.size, writable ? io_alignment : 0);
+        /* What is flushed after it completes after it: nothing is left in between. */
+        io_flush(io, &after, files[0]);
+        OK(io_wait(io, &after));
+        ck_assert_uint_eq(io_uring_cq_ready(&uring->ring), 0);
+    }
+    OK(io_close_wait(io, files[0]));
+    OK(io_close_wait(io, files[1]));
     free(buffer);
     io_uring_close(io);
 }
@@ -316,5 +344,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_lock_excludes_a_second);
     tcase_add_test(tests, test_a_short_write_is_continued);
     tcase_add_test(tests, test_outcomes_of_a_linked_pair);
+    tcase_add_test(tests, test_a_linked_pair_completes_once);
     tcase_add_test(tests, test_no_progress_is_an_error_in_the_end);
 }

@@ -25,6 +25,12 @@ void entry_encode(const struct entry *entry, uint8_t *to)
     bytes_copy(to + entry_header_size + entry->identity.size, entry->body);
 }
 
+static bool kind_is_known(uint8_t kind)
+{
+    return kind == ENTRY_NOOP || kind == ENTRY_MEMBERSHIP || kind == ENTRY_COMMIT ||
+           kind == ENTRY_TICK;
+}
+
 enum status entry_decode(struct bytes from, struct entry *entry)
 {
     *entry = (struct entry){0};
@@ -39,7 +45,7 @@ enum status entry_decode(struct bytes from, struct entry *entry)
         from.size != entry_header_size + identity_size + body_size || header[3] != 0 ||
         load_u32(header + 20) != 0)
         return STATUS_MALFORMED;
-    if (header[1] != ENTRY_NOOP && header[1] != ENTRY_COMMIT && header[1] != ENTRY_TICK)
+    if (!kind_is_known(header[1]))
         return STATUS_UNSUPPORTED;
     entry->kind = (enum entry_kind)header[1];
     entry->epoch_number = load_u64(header + 8);

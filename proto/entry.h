@@ -25,10 +25,11 @@ enum { entry_header_size = 32, entry_format = 1 };
 
 /* Regional kinds take no version and are not shipped; shared ones (16 and up) do and are. */
 enum entry_kind {
-    ENTRY_NOOP = 1,    /* a leader's first entry of its term; no body */
-    ENTRY_COMMIT = 16, /* body: strait.Commit */
-    ENTRY_TICK = 17,   /* body: 8 bytes, the horizon to move to; removes what is due by the header's
-                          log time */
+    ENTRY_NOOP = 1,       /* a leader's first entry of its term; no body */
+    ENTRY_MEMBERSHIP = 2, /* body: who belongs to the region from here on (membership.h) */
+    ENTRY_COMMIT = 16,    /* body: strait.Commit */
+    ENTRY_TICK = 17, /* body: 8 bytes, the horizon to move to; removes what is due by the header's
+                        log time */
 };
 
 struct entry {

@@ -57,8 +57,9 @@ enum {
     limit_requests_size = 1024 * 1024 * 1024, /* the memory that they and their replies hold */
     limit_access_count = 4096,                /* identities in the access list */
 
-    /* A region. Voters are at most 7, in each half of a joint configuration. */
+    /* A region. */
     limit_members_count = 16,
+    limit_voters_count = 7, /* in each half of a joint configuration */
     limit_member_name_size = 64,
     limit_member_address_size = 64,            /* HOST:PORT */
     limit_peer_frame_size = 64 * 1024,         /* so that heartbeats overtake at frame borders */

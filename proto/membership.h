@@ -56,17 +56,19 @@ size_t membership_size(const struct membership *membership);
 /* Writes exactly membership_size() bytes, at most membership_size_max. */
 void membership_encode(const struct membership *membership, uint8_t *to);
 
-/* MALFORMED where sizes, order, kinds or texts (printable ASCII without spaces) do not fit;
- * UNSUPPORTED for another format. `from` may be empty: no members. */
+/* MALFORMED where sizes, order, kinds (a voter is no learner), the number of voters or texts
+ * (printable ASCII without spaces, which may be empty) do not fit; UNSUPPORTED for another format.
+ * `from` may be empty: no members. */
 MUST_CHECK enum status membership_decode(struct bytes from, struct membership *membership);
 
 /* NULL where there is none. */
 const struct member *membership_find(const struct membership *membership, uint64_t id);
 const struct member *membership_find_name(const struct membership *membership, const char *name);
 
-/* Puts in order, or replaces by id. False: full. */
+/* Puts in order, or replaces by id; the member's id and kinds are valid. False: full. */
 bool membership_set(struct membership *membership, const struct member *member);
-void membership_remove(struct membership *membership, uint64_t id);
+void membership_remove(struct membership *membership,
+                       uint64_t id); /* one that is not there: none */
 
 bool membership_is_joint(const struct membership *membership);
 

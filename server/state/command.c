@@ -3,10 +3,13 @@
 
 #include "proto/base/assert.h"
 
+/* The log's own: they move the mark on and change nothing else. */
 static const struct command command_noop = {.kind = ENTRY_NOOP, .name = "noop"};
+static const struct command command_membership = {.kind = ENTRY_MEMBERSHIP, .name = "membership"};
 
 static const struct command *const commands[] = {
     &command_noop,
+    &command_membership,
     &command_commit,
     &command_tick,
 };

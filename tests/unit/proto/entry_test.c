@@ -53,9 +53,25 @@ START_TEST(test_what_is_newer_is_unsupported)
 }
 END_TEST
 
+START_TEST(test_each_kind_is_known)
+{
+    const enum entry_kind kinds[] = {ENTRY_NOOP, ENTRY_MEMBERSHIP, ENTRY_COMMIT, ENTRY_TICK};
+    uint8_t encoded[64];
+    struct entry decoded;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct entry entry = sample;
+        entry.kind = kinds[i];
+        entry_encode(&entry, encoded);
+        ck_assert_int_eq(entry_decode(bytes_of(encoded, entry_size(&entry)), &decoded), STATUS_OK);
+        ck_assert_int_eq(decoded.kind, kinds[i]);
+    }
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_round_trip);
+    tcase_add_test(tests, test_each_kind_is_known);
     tcase_add_test(tests, test_each_cut_is_malformed);
     tcase_add_test(tests, test_what_is_newer_is_unsupported);
 }

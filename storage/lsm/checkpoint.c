@@ -242,6 +242,7 @@ bool checkpoint_begin(struct lsm *lsm)
     checkpoint->set = version_set_hold(lsm->current);
     checkpoint->source.set = checkpoint->set;
     checkpoint->source.mark = lsm->installed;
+    checkpoint->source.attachment = lsm->attachment_installed;
     checkpoint->source.numbers_end = lsm->numbers_end;
     snprintf(checkpoint->partial, sizeof checkpoint->partial, "%s.partial", request->directory);
     lsm->checkpoint_running = true;

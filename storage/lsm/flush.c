@@ -91,6 +91,7 @@ static enum status flush_returned(struct lsm_job *job, struct error *error)
     }
     lsm->statistics.flushed_size += size;
     job->mark = &flush->memory->mark;
+    job->attachment = &flush->memory->attachment;
     job_await_install(job);
     return STATUS_OK;
 }

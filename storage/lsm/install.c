@@ -64,6 +64,7 @@ enum status manifest_source_encode(const struct manifest_source *source, uint8_t
     manifest->numbers_end = source->numbers_end;
     manifest->horizon = source->horizon;
     manifest->mark = source->mark;
+    manifest->attachment = attachment_bytes(&source->attachment);
     manifest->trees_count = source->set->trees_count;
     size_t count = 0;
     for (unsigned t = 0; t < manifest->trees_count; t++) {
@@ -118,6 +119,7 @@ static enum status install_returned(struct lsm_job *job, struct error *error)
     (void)error;
     lsm->current = install->set;
     lsm->installed = install->source.mark;
+    lsm->attachment_installed = install->source.attachment;
     lsm->numbers_end = install->source.numbers_end;
     for (size_t i = 0; i < install->edits_count; i++) {
         struct list_link *link = list_pop_first(&lsm->finished);
@@ -151,10 +153,10 @@ static const struct job_operations install_operations = {
     .abandon = install_abandon,
 };
 
-/* The set that all finished edits lead to; their number; and the mark that the last of those with
- * one moves to. NULL: no memory. */
+/* The set that all finished edits lead to, and their number. The mark of the last of those with one
+ * goes to `source`. NULL: no memory. */
 static struct version_set *apply_finished(const struct lsm *lsm, size_t *count,
-                                          struct lsm_mark *mark)
+                                          struct manifest_source *source)
 {
     size_t total = 0;
     *count = 0;
@@ -169,8 +171,10 @@ static struct version_set *apply_finished(const struct lsm *lsm, size_t *count,
     {
         const struct lsm_job *job = LIST_ENTRY(link, struct lsm_job, link);
         edits[(*count)++] = &job->edit;
-        if (job->mark != NULL)
-            *mark = *job->mark;
+        if (job->mark == NULL)
+            continue;
+        source->mark = *job->mark;
+        source->attachment = *job->attachment;
     }
     struct version_set *set = version_set_apply(lsm->current, edits, *count);
     free(edits);
@@ -188,7 +192,8 @@ bool install_begin(struct lsm *lsm)
         return false;
     }
     install->source.mark = lsm->installed;
-    install->set = apply_finished(lsm, &install->edits_count, &install->source.mark);
+    install->source.attachment = lsm->attachment_installed;
+    install->set = apply_finished(lsm, &install->edits_count, &install->source);
     if (install->set == NULL) {
         manifest_source_free(&install->source);
         free(install);

@@ -43,6 +43,8 @@ struct job_operations {
     void (*abandon)(struct lsm_job *job, struct io *io);
 };
 
+struct attachment;
+
 struct lsm_job {
     const struct job_operations *operations;
     struct lsm *lsm;
@@ -52,7 +54,8 @@ struct lsm_job {
     enum status status; /* of the work, once finished */
     struct error error; /* names the file where status is not OK */
     struct version_edit edit;
-    const struct lsm_mark *mark; /* that its edit moves the installed one to; NULL: none */
+    const struct lsm_mark *mark;         /* that its edit moves the installed one to; NULL: none */
+    const struct attachment *attachment; /* of that mark */
     struct list_link link; /* in the queue, the taken ones, or those waiting to be installed */
 };
 
@@ -88,11 +91,23 @@ bool check_begin(struct lsm *lsm);
 /* Begins the edits that need no work but a manifest write: whole tables below a discard key. */
 void compaction_discard(struct lsm *lsm);
 
+/* The bytes that go with a mark: a copy wherever a mark is kept, so that nothing can fail. */
+struct attachment {
+    uint32_t size;
+    uint8_t bytes[lsm_attachment_size_max];
+};
+
+static inline struct bytes attachment_bytes(const struct attachment *attachment)
+{
+    return bytes_of(attachment->bytes, attachment->size);
+}
+
 /* install.c: encodes a set of tables with its mark, on any thread. */
 struct manifest_source {
     const struct lsm *lsm; /* its trees */
     const struct version_set *set;
     struct lsm_mark mark;
+    struct attachment attachment;
     uint64_t numbers_end;
     uint64_t horizon;
     struct bytes discards[lsm_trees_max]; /* copies; malloc */

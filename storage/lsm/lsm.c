@@ -257,6 +257,9 @@ static enum status open_manifest(struct lsm *lsm, const struct manifest *manifes
         lsm->current = set;
         lsm->installed = manifest->mark;
         lsm->mark = manifest->mark;
+        lsm_attachment_set(lsm, manifest->attachment);
+        lsm->attachment = lsm->attachment_next;
+        lsm->attachment_installed = lsm->attachment_next;
         lsm->index_sealed = manifest->mark.index;
         /* The horizon may have run ahead of the mark. At the mark nothing is hidden all the same,
          * and what comes after it is replayed whole. */

@@ -29,6 +29,7 @@ struct lsm_job;
 enum {
     lsm_trees_max = 16,
     lsm_mark_state_size_max = 512,
+    lsm_attachment_size_max = 4096,
     lsm_key_size_max = 4096, /* a tree's key, composed by the state */
     lsm_value_size_max = 2 * 1024 * 1024,
 };
@@ -113,6 +114,16 @@ bool lsm_has_room(struct lsm *lsm, size_t size);
  * also come without writes. Bytes are copied. Seals the memtables where they are full. */
 void lsm_publish(struct lsm *lsm, const struct lsm_write *writes, size_t count,
                  const struct lsm_mark *mark);
+
+/* Bytes that belong to all marks from the next lsm_publish() on, until they are replaced: what the
+ * owner keeps beside the trees and must never have of another moment than theirs. A manifest
+ * records those of its mark, so they survive, and travel with checkpoints. Copied; at most
+ * lsm_attachment_size_max. */
+void lsm_attachment_set(struct lsm *lsm, struct bytes attachment);
+
+/* What was set last; after lsm_open(), those of the installed mark; empty in a new LSM. Valid until
+ * the next lsm_attachment_set(). */
+struct bytes lsm_attachment(const struct lsm *lsm);
 
 /* Seals what the memtables hold, at the last mark: for checkpoints, shut-down and tests. */
 void lsm_seal(struct lsm *lsm);

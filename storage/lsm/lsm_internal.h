@@ -35,6 +35,7 @@ struct memory {
     uint64_t version_last;
     bool flushing;        /* a flush job has it, or waits with its tables to be installed */
     struct lsm_mark mark; /* once sealed: up to where its tables are durable, when installed */
+    struct attachment attachment; /* of that mark */
     struct list_link link;
 };
 
@@ -77,13 +78,16 @@ struct lsm {
     /* Durable: what the newest manifest says. Moves when a manifest write returns. */
     struct version_set *current;
     struct lsm_mark installed;
+    struct attachment attachment_installed;
     uint64_t numbers_end;
 
     /* In memory. */
     struct memory *open;     /* takes writes; NULL until has_room() makes it */
     struct list_link sealed; /* oldest first */
     unsigned sealed_count;
-    struct lsm_mark mark;  /* of the last publish */
+    struct lsm_mark mark;              /* of the last publish */
+    struct attachment attachment;      /* of that mark */
+    struct attachment attachment_next; /* of the next one */
     uint64_t index_sealed; /* of the newest sealed generation's mark, or the installed one's */
     uint64_t horizon;      /* only rises */
     struct discard *discards[lsm_trees_max]; /* NULL: nothing */

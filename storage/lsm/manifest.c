@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The contents of the manifest, inside the twin's sealing; integers are little-endian.
  *
- *     manifest: magic u32 | format u32 | numbers_end u64 | horizon u64 | mark | trees u16 | tree...
+ *     manifest: magic u32 | format u32 | numbers_end u64 | horizon u64 | mark | attachment |
+ *               trees u16 | tree...
  *     mark:     index u64 | term u64 | version u64 | state_size u16 | state
+ *     attachment: size u16 | bytes
  *     tree:     id u16 | kind u8 | key_size u32 | value_size u32 | discard_below key | levels u8 |
  *               level...
  *     level:    tables u32 | table...
@@ -21,7 +23,7 @@
 
 enum {
     manifest_magic = 0x4d534c53, /* "SLSM" */
-    manifest_format = 1,
+    manifest_format = 2,
     table_size_min = 6 * 8 + 4 + 2 * 2,
 };
 
@@ -98,6 +100,7 @@ static void put_manifest(struct encoder *to, const struct manifest *manifest)
 {
     const struct lsm_mark *mark = &manifest->mark;
     ASSERT(mark->state_size <= lsm_mark_state_size_max);
+    ASSERT(manifest->attachment.size <= lsm_attachment_size_max);
     ASSERT(manifest->trees_count <= lsm_trees_max);
     put_u32(to, manifest_magic);
     put_u32(to, manifest_format);
@@ -108,6 +111,8 @@ static void put_manifest(struct encoder *to, const struct manifest *manifest)
     put_u64(to, mark->version);
     put_u16(to, (uint16_t)mark->state_size);
     put(to, mark->state, mark->state_size);
+    put_u16(to, (uint16_t)manifest->attachment.size);
+    put(to, manifest->attachment.data, manifest->attachment.size);
     put_u16(to, (uint16_t)manifest->trees_count);
     for (unsigned i = 0; i < manifest->trees_count; i++)
         put_tree(to, &manifest->trees[i]);
@@ -305,12 +310,9 @@ static bool numbers_are_unique(const struct tables *tables, uint64_t *scratch)
     return true;
 }
 
-static const char *take_manifest(struct decoder *from, struct manifest *manifest,
-                                 struct tables *tables, uint64_t *scratch)
+static const char *take_mark(struct decoder *from, struct manifest *manifest)
 {
     struct lsm_mark *mark = &manifest->mark;
-    manifest->numbers_end = take_u64(from);
-    manifest->horizon = take_u64(from);
     mark->index = take_u64(from);
     mark->term = take_u64(from);
     mark->version = take_u64(from);
@@ -318,10 +320,28 @@ static const char *take_manifest(struct decoder *from, struct manifest *manifest
     if (mark->state_size > lsm_mark_state_size_max)
         return "the mark's state is too large";
     const uint8_t *state = take(from, mark->state_size);
-    manifest->trees_count = take_u16(from);
+    size_t attachment_size = take_u16(from);
+    if (attachment_size > lsm_attachment_size_max)
+        return "the attachment is too large";
+    const uint8_t *attachment = take(from, attachment_size);
     if (from->short_input)
         return "it ends early";
     memcpy(mark->state, state, mark->state_size);
+    manifest->attachment = bytes_of(attachment, attachment_size);
+    return NULL;
+}
+
+static const char *take_manifest(struct decoder *from, struct manifest *manifest,
+                                 struct tables *tables, uint64_t *scratch)
+{
+    manifest->numbers_end = take_u64(from);
+    manifest->horizon = take_u64(from);
+    const char *bad_mark = take_mark(from, manifest);
+    if (bad_mark != NULL)
+        return bad_mark;
+    manifest->trees_count = take_u16(from);
+    if (from->short_input)
+        return "it ends early";
     if (manifest->trees_count > lsm_trees_max)
         return "there are too many trees";
     for (unsigned i = 0; i < manifest->trees_count; i++) {

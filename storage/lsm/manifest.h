@@ -27,6 +27,7 @@ struct manifest {
     uint64_t numbers_end; /* table numbers at or above were never given out */
     uint64_t horizon;
     struct lsm_mark mark;
+    struct bytes attachment; /* of the mark; decoded: points into the contents */
     unsigned trees_count;
     struct manifest_tree trees[lsm_trees_max]; /* ascending ids */
     void *memory;                              /* what manifest_decode() allocated */

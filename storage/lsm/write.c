@@ -132,8 +132,21 @@ void lsm_publish(struct lsm *lsm, const struct lsm_write *writes, size_t count,
         lsm->open->version_last = mark->version;
     }
     lsm->mark = *mark;
+    lsm->attachment = lsm->attachment_next;
     if (lsm->open != NULL && memory_size(lsm->open) >= lsm->options.memtable_size)
         lsm_seal(lsm);
+}
+
+void lsm_attachment_set(struct lsm *lsm, struct bytes attachment)
+{
+    ASSERT(attachment.size <= lsm_attachment_size_max);
+    lsm->attachment_next.size = (uint32_t)attachment.size;
+    bytes_copy(lsm->attachment_next.bytes, attachment);
+}
+
+struct bytes lsm_attachment(const struct lsm *lsm)
+{
+    return attachment_bytes(&lsm->attachment_next);
 }
 
 void lsm_seal(struct lsm *lsm)
@@ -148,6 +161,7 @@ void lsm_seal(struct lsm *lsm)
     for (unsigned t = 0; t < memory->trees_count; t++)
         memtable_seal(memory->tables[t]);
     memory->mark = lsm->mark;
+    memory->attachment = lsm->attachment;
     lsm->open = NULL;
     list_push_last(&lsm->sealed, &memory->link);
     lsm->sealed_count++;

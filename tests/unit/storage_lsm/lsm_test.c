@@ -149,6 +149,66 @@ START_TEST(test_mark_alone_is_installed)
 END_TEST
 
 /* A view keeps its tables and memtables, whatever is flushed, compacted and dropped meanwhile. */
+static void checkpoint_done(void *context, enum status status, const struct lsm_mark *mark)
+{
+    (void)mark;
+    *(enum status *)context = status;
+}
+
+static void attach(const char *text)
+{
+    lsm_attachment_set(fixture.lsm, bytes_of_text(text));
+}
+
+static void expect_attachment(const char *text)
+{
+    ck_assert(bytes_equal(lsm_attachment(fixture.lsm), bytes_of_text(text)));
+}
+
+/* What comes back after a restart is the attachment of the mark that comes back: not the newest,
+ * nor one that was set and never published with. */
+START_TEST(test_attachment_goes_with_its_mark)
+{
+    set_up();
+    expect_attachment("");
+    attach("one");
+    fixture_put(&fixture, "a", "1");
+    attach("two");
+    lsm_seal(fixture.lsm); /* at the mark of "one" */
+    fixture_put(&fixture, "b", "2");
+    attach("three");
+    expect_attachment("three");
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    reopen();
+    expect_attachment("one");
+
+    attach("two");
+    fixture_put(&fixture, "b", "2");
+    lsm_seal(fixture.lsm);
+    attach("three");
+    fixture.mark.index++;
+    lsm_publish(fixture.lsm, NULL, 0, &fixture.mark); /* a mark without writes */
+    lsm_seal(fixture.lsm);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    reopen();
+    expect_attachment("three");
+
+    enum status status = STATUS_AGAIN;
+    char copy[300];
+    snprintf(copy, sizeof copy, "%s/copy", unit_directory());
+    lsm_checkpoint(fixture.lsm, copy, checkpoint_done, &status);
+    attach("four");
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    ck_assert_int_eq(status, STATUS_OK);
+    fixture_close(&fixture);
+    ck_assert_uint_lt(strlen(copy), sizeof fixture.directory);
+    memcpy(fixture.directory, copy, strlen(copy) + 1);
+    ck_assert_int_eq(fixture_open(&fixture), STATUS_OK);
+    expect_attachment("three");
+    tear_down();
+}
+END_TEST
+
 START_TEST(test_view_outlives_compaction)
 {
     struct lsm_view *view;
@@ -340,6 +400,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_versions);
     tcase_add_test(tests, test_what_is_not_installed_is_dropped);
     tcase_add_test(tests, test_mark_alone_is_installed);
+    tcase_add_test(tests, test_attachment_goes_with_its_mark);
     tcase_add_test(tests, test_view_outlives_compaction);
     tcase_add_test(tests, test_changed);
     tcase_add_test(tests, test_leftovers_are_removed);

@@ -46,6 +46,7 @@ static void sample_make(struct sample *sample)
     manifest->horizon = 77;
     manifest->mark = (struct lsm_mark){.index = 500, .term = 3, .version = 99, .state_size = 5};
     memcpy(manifest->mark.state, "state", 5);
+    manifest->attachment = bytes_of_text("attachment");
     manifest->trees_count = 2;
     manifest->trees[0] = (struct manifest_tree){
         .id = 1, .kind = LSM_BYTES, .levels = {sample->level0, sample->level1}, .counts = {2, 2}};
@@ -85,6 +86,7 @@ START_TEST(test_round_trip)
     ck_assert_uint_eq(decoded.horizon, 77);
     ck_assert_uint_eq(decoded.mark.index, 500);
     ck_assert_mem_eq(decoded.mark.state, "state", 5);
+    ck_assert(bytes_equal(decoded.attachment, bytes_of_text("attachment")));
     ck_assert_uint_eq(decoded.trees_count, 2);
     ck_assert_uint_eq(decoded.trees[0].counts[1], 2);
     ck_assert(bytes_equal(decoded.trees[0].levels[1][1]->largest, bytes_of_text("z")));
@@ -194,9 +196,30 @@ START_TEST(test_newer_format_is_named)
     struct manifest decoded;
     sample_make(&sample);
     ck_assert_int_eq(manifest_encode(&sample.manifest, &contents, &size), STATUS_OK);
-    store_u32(contents + 4, 2);
+    store_u32(contents + 4, 3);
     ck_assert_int_eq(manifest_decode(bytes_of(contents, size), &decoded, NULL),
                      STATUS_NEWER_FORMAT);
+    free(contents);
+}
+END_TEST
+
+/* The largest attachment passes; one byte more, which no encoder writes, does not. */
+START_TEST(test_attachment_is_bounded)
+{
+    static uint8_t bytes[lsm_attachment_size_max];
+    struct sample sample;
+    struct error error = {0};
+    uint8_t *contents;
+    size_t size;
+    struct manifest decoded;
+    sample_make(&sample);
+    sample.manifest.attachment = bytes_of(bytes, sizeof bytes);
+    ck_assert_int_eq(encode_decode(&sample.manifest, &error), STATUS_OK);
+    ck_assert_int_eq(manifest_encode(&sample.manifest, &contents, &size), STATUS_OK);
+    size_t at = 6 * 8 + 2 + 5; /* magic and format, five integers, the mark's state */
+    ck_assert_uint_eq(load_u16(contents + at), sizeof bytes);
+    store_u16(contents + at, sizeof bytes + 1);
+    ck_assert_int_eq(manifest_decode(bytes_of(contents, size), &decoded, &error), STATUS_CORRUPT);
     free(contents);
 }
 END_TEST
@@ -241,5 +264,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_bad_contents_are_refused);
     tcase_add_test(tests, test_every_cut_is_refused);
     tcase_add_test(tests, test_newer_format_is_named);
+    tcase_add_test(tests, test_attachment_is_bounded);
     tcase_add_test(tests, test_random_damage);
 }

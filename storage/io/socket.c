@@ -28,9 +28,20 @@ enum {
 /* The kernel is handed at most this much at once. */
 static const uint64_t send_size_max = 1 << 30;
 
+/* IPv4 or IPv6, as the kernel takes it. */
+struct address {
+    socklen_t size;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } as;
+};
+
 /* What is under way is in flags, each set when the op is started and cleared by its last
- * completion: `receiving`, `pausing` (the receive's cancel), `sending`, `stopping` (the send's
- * cancel), `closing`. socket_step() starts whatever brings them to what the owner wants:
+ * completion: `receiving`, `pausing` (the receive's cancel), `sending` (or connecting, which comes
+ * before all sends and ends as one), `stopping` (its cancel), `closing`. socket_step() starts
+ * whatever brings them to what the owner wants:
  *
  *     wanted, not receiving, not ended      receive
  *     receiving, not wanted, not pausing    cancel the receive
@@ -58,6 +69,7 @@ struct io_socket {
     io_received_fn *received;
     void *context;
     struct io_address peer;
+    struct address remote; /* where to connect to; unused where it was accepted */
 };
 
 /* The same with an accept for the receive. */
@@ -105,6 +117,12 @@ bool uring_socket_prepare(struct uring *uring, struct io_op *op)
         return false;
     struct io_uring_sqe *entry = uring_entry(uring, op, false);
     switch (op->kind) {
+    case URING_KIND_CONNECT: {
+        const struct io_socket *socket = op->private_pointer;
+        io_uring_prep_connect(entry, socket->descriptor, &socket->remote.as.any,
+                              socket->remote.size);
+        break;
+    }
     case URING_KIND_SEND:
         prepare_send(entry, op);
         break;
@@ -236,6 +254,19 @@ static void send_complete(struct io_socket *socket, struct io_op *op, int result
         uring_start(socket->uring, op);
 }
 
+static void connect_complete(struct io_socket *socket, struct io_op *op, int result)
+{
+    ASSERT(op == socket->sending);
+    if (socket->closed)
+        send_end(socket, STATUS_DISCONNECTED, ECANCELED);
+    else if (result == 0 || result == -EISCONN)
+        send_end(socket, STATUS_OK, 0);
+    else if (is_transient(result) && ++op->private_words[0] <= fruitless_max)
+        uring_start(socket->uring, op);
+    else
+        send_end(socket, STATUS_UNREACHABLE, -result);
+}
+
 static struct io_address address_text(const struct sockaddr_storage *address)
 {
     struct io_address result = {0};
@@ -294,14 +325,15 @@ void io_socket_receive_resume(struct io_socket *socket)
     socket_step(socket);
 }
 
-void io_socket_send(struct io_socket *socket, struct io_op *op, const void *data, size_t size)
+/* Starts an op of the caller's: a send or a connect. */
+static void start_sending(struct io_socket *socket, struct io_op *op, enum uring_kind kind,
+                          const void *data, size_t size)
 {
     struct uring *uring = socket->uring;
     ASSERT(!socket->closed);
     ASSERT(socket->sending == NULL);
     ASSERT(!op->pending);
-    ASSERT(size > 0);
-    op->kind = URING_KIND_SEND;
+    op->kind = (uint8_t)kind;
     op->pending = true;
     op->status = STATUS_OK;
     op->error_number = 0;
@@ -309,11 +341,17 @@ void io_socket_send(struct io_socket *socket, struct io_op *op, const void *data
     op->buffer = (uint8_t *)(uintptr_t)data;
     op->wanted = size;
     op->private_pointer = socket;
-    op->private_words[0] = 0;
+    op->private_words[0] = 0; /* attempts without progress */
     list_init(&op->link);
     uring->io.pending_count++;
     socket->sending = op;
     uring_start(uring, op);
+}
+
+void io_socket_send(struct io_socket *socket, struct io_op *op, const void *data, size_t size)
+{
+    ASSERT(size > 0);
+    start_sending(socket, op, URING_KIND_SEND, data, size);
 }
 
 void io_socket_close(struct io_socket *socket)
@@ -410,6 +448,68 @@ static bool set_options(int descriptor)
     return true;
 }
 
+/* A numeric address; false for anything else. Looks nothing up, so it does not block. */
+static bool read_address(const char *host, uint16_t port, struct address *address)
+{
+    const struct addrinfo hints = {
+        .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+        .ai_socktype = SOCK_STREAM,
+    };
+    char service[8];
+    struct addrinfo *found = NULL;
+    *address = (struct address){0};
+    snprintf(service, sizeof service, "%u", port);
+    if (host[0] == '\0' || getaddrinfo(host, service, &hints, &found) != 0)
+        return false;
+    bool fits = found->ai_addrlen <= sizeof address->as;
+    if (fits) {
+        memcpy(&address->as, found->ai_addr, found->ai_addrlen);
+        address->size = found->ai_addrlen;
+    }
+    freeaddrinfo(found);
+    return fits;
+}
+
+/* ---- Connecting ---- */
+
+enum status io_connect(struct io *io, const char *host, uint16_t port, struct io_op *op,
+                       struct io_socket **connecting)
+{
+    struct address address;
+    struct sockaddr_storage remote = {0};
+    *connecting = NULL;
+    if (!read_address(host, port, &address) || port == 0)
+        return STATUS_INVALID_ARGUMENT;
+    int descriptor = socket(address.as.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (descriptor < 0)
+        return STATUS_IO_ERROR;
+    struct io_socket *made =
+        set_options(descriptor) ? socket_create((struct uring *)io, descriptor) : NULL;
+    if (made == NULL) {
+        close(descriptor);
+        return STATUS_NO_MEMORY;
+    }
+    memcpy(&remote, &address.as, address.size);
+    made->peer = address_text(&remote);
+    made->remote = address;
+    start_sending(made, op, URING_KIND_CONNECT, NULL, 0);
+    *connecting = made;
+    return STATUS_OK;
+}
+
+void io_socket_keep_short(struct io_socket *socket, uint32_t unacknowledged_max_ms,
+                          uint32_t unsent_size)
+{
+    ASSERT(!socket->closed);
+    /* Both are refused only to a socket whose connection is gone, which its receive tells. */
+    (void)setsockopt(socket->descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_max_ms,
+                     sizeof unacknowledged_max_ms);
+    (void)setsockopt(socket->descriptor, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_size,
+                     sizeof unsent_size);
+}
+
+/* ---- Listening ---- */
+
 static enum status explain_listen(const char *host, uint16_t port, int error_number,
                                   struct error *error)
 {
@@ -430,12 +530,12 @@ static enum status explain_listen(const char *host, uint16_t port, int error_num
 }
 
 /* A listening descriptor, or minus an errno. */
-static int open_listening(const struct addrinfo *address)
+static int open_listening(const struct address *address)
 {
-    int descriptor = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+    int descriptor = socket(address->as.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
     if (descriptor < 0)
         return -errno;
-    if (!set_options(descriptor) || bind(descriptor, address->ai_addr, address->ai_addrlen) < 0 ||
+    if (!set_options(descriptor) || bind(descriptor, &address->as.any, address->size) < 0 ||
         listen(descriptor, connections_waiting_max) < 0) {
         int error_number = errno;
         close(descriptor);
@@ -479,21 +579,14 @@ enum status io_listen(struct io *io, const char *host, uint16_t port, io_accepte
                       void *context, struct io_listener **listener, struct error *error)
 {
     struct uring *uring = (struct uring *)io;
+    struct address address;
     *listener = NULL;
-    const struct addrinfo hints = {
-        .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-        .ai_socktype = SOCK_STREAM,
-    };
-    char service[8];
-    struct addrinfo *address = NULL;
-    snprintf(service, sizeof service, "%u", port);
-    if (host[0] == '\0' || getaddrinfo(host, service, &hints, &address) != 0)
+    if (!read_address(host, port, &address))
         return error_set(error, STATUS_INVALID_ARGUMENT,
                          "Cannot listen on \"%s\": not an IPv4 or IPv6 address. Write it in "
                          "numbers, as 127.0.0.1 or ::1.",
                          host);
-    int descriptor = open_listening(address);
-    freeaddrinfo(address);
+    int descriptor = open_listening(&address);
     if (descriptor < 0)
         return explain_listen(host, port, -descriptor, error);
     return listener_open(uring, descriptor, accepted, context, listener, error);
@@ -541,6 +634,9 @@ void uring_socket_complete(struct uring *uring, struct io_op *op, int result, ui
 {
     struct io_listener *listener = op->context;
     switch (op->kind) {
+    case URING_KIND_CONNECT:
+        connect_complete(op->private_pointer, op, result);
+        return;
     case URING_KIND_SEND:
         send_complete(op->private_pointer, op, result);
         return;

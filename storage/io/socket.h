@@ -40,6 +40,20 @@ MUST_CHECK enum status io_listen_beside(struct io *io, const struct io_listener 
 uint16_t io_listener_port(const struct io_listener *listener);
 void io_listener_close(struct io *io, struct io_listener *listener);
 
+/* Connects to `host`, a numeric address. `*socket` is the caller's at once; `op` is done with OK
+ * when it is connected (NODELAY set), with UNREACHABLE and the errno where it cannot be. It has no
+ * time limit but the system's, minutes: the caller's timer closes the socket, which ends `op` with
+ * DISCONNECTED. Until it is done nothing is sent or received. INVALID_ARGUMENT (no such address),
+ * IO_ERROR (out of descriptors), NO_MEMORY: there is no socket, and `op` was not started. */
+MUST_CHECK enum status io_connect(struct io *io, const char *host, uint16_t port, struct io_op *op,
+                                  struct io_socket **socket);
+
+/* For connections whose peer has to answer soon: the connection breaks where bytes that were sent
+ * stay unacknowledged for so long; and a send takes no more than `unsent_size` bytes past what the
+ * network has taken, so that what is sent next does not wait behind what is only buffered. */
+void io_socket_keep_short(struct io_socket *socket, uint32_t unacknowledged_max_ms,
+                          uint32_t unsent_size);
+
 void io_socket_receive_start(struct io_socket *socket, io_received_fn *received, void *context);
 
 /* Stops and goes on: for a connection whose peer does not take its replies. Bytes that the kernel
@@ -51,8 +65,8 @@ void io_socket_receive_resume(struct io_socket *socket);
  * the connection broke. */
 void io_socket_send(struct io_socket *socket, struct io_op *op, const void *data, size_t size);
 
-/* Cancels what is under way (a send under way is done, DISCONNECTED, before this frees), closes,
- * and frees. No callback of `receive` comes after this call. */
+/* Cancels what is under way (a send or connect under way is done, DISCONNECTED, before this frees),
+ * closes, and frees. No callback of `receive` comes after this call. */
 void io_socket_close(struct io_socket *socket);
 
 struct io_address io_socket_peer(const struct io_socket *socket);

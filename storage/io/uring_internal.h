@@ -25,6 +25,7 @@ struct io_file {
 
 enum uring_kind {
     URING_KIND_BELL = IO_KIND_END,
+    URING_KIND_CONNECT,
     URING_KIND_SEND,
     URING_KIND_RECEIVE,
     URING_KIND_ACCEPT,

@@ -369,6 +369,113 @@ START_TEST(test_addresses_are_numbers)
 }
 END_TEST
 
+/* ---- Connecting ---- */
+
+static void done_once(struct io_op *op)
+{
+    unsigned *count = op->context;
+    ++*count;
+}
+
+START_TEST(test_both_ends_of_a_connection_made_here)
+{
+    struct server *server = server_open();
+    struct io *io = server->io;
+    struct io_socket *socket = NULL;
+    struct io_op sent = {0};
+    struct end own = {0};
+    unsigned done_count = 0;
+    struct io_op op = {.done = done_once, .context = &done_count};
+    ck_assert_int_eq(io_connect(io, "127.0.0.1", io_listener_port(server->listener), &op, &socket),
+                     STATUS_OK);
+    ck_assert_uint_eq(done_count, 0);
+    ck_assert_int_eq(io_wait(io, &op), STATUS_OK);
+    ck_assert_uint_eq(done_count, 1);
+    ck_assert_int_eq(strncmp(io_socket_peer(socket).text, "127.0.0.1:", 10), 0);
+    io_socket_keep_short(socket, 5000, 64 * 1024);
+    own.socket = socket;
+    io_socket_receive_start(socket, received, &own);
+    accept_count(server, 1);
+    io_socket_send(socket, &sent, "ping", 4);
+    ck_assert_int_eq(io_wait(io, &sent), STATUS_OK);
+    while (server->ends[0].received_size < 4)
+        io_turn(io, true);
+    io_socket_send(server->ends[0].socket, &sent, "pong!", 5);
+    ck_assert_int_eq(io_wait(io, &sent), STATUS_OK);
+    while (own.received_size < 5)
+        io_turn(io, true);
+    io_socket_close(server->ends[0].socket);
+    server->ends[0].socket = NULL;
+    while (own.ends_count == 0)
+        io_turn(io, true);
+    io_socket_close(socket);
+    server_close(server);
+}
+END_TEST
+
+START_TEST(test_connecting_to_nobody_is_told)
+{
+    struct server *server = server_open();
+    struct io_socket *socket = NULL;
+    struct io_op op = {0};
+    uint16_t port = io_listener_port(server->listener);
+    io_listener_close(server->io, server->listener);
+    server->listener = NULL;
+    turn_a_while(server);
+    ck_assert_int_eq(io_connect(server->io, "127.0.0.1", port, &op, &socket), STATUS_OK);
+    ck_assert_int_eq(io_wait(server->io, &op), STATUS_UNREACHABLE);
+    ck_assert_int_eq(op.error_number, ECONNREFUSED);
+    io_socket_close(socket);
+
+    ck_assert_int_eq(io_connect(server->io, "localhost", port, &op, &socket),
+                     STATUS_INVALID_ARGUMENT);
+    ck_assert_ptr_null(socket);
+    ck_assert_int_eq(io_connect(server->io, "", port, &op, &socket), STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(io_connect(server->io, "127.0.0.1", 0, &op, &socket), STATUS_INVALID_ARGUMENT);
+    ck_assert(!op.pending);
+    server_close(server);
+}
+END_TEST
+
+/* A listener that takes nothing and whose queue is full: a connect to it hangs, until it is closed.
+ */
+START_TEST(test_a_connect_that_hangs_ends_with_close)
+{
+    enum { fill_count = 8 };
+    struct server *server = server_open();
+    struct io *io = server->io;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq(listen(listener, 0), 0);
+    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    struct io_socket *sockets[fill_count];
+    struct io_op ops[fill_count] = {0};
+    for (unsigned i = 0; i < fill_count; i++)
+        ck_assert_int_eq(io_connect(io, "127.0.0.1", ntohs(address.sin_port), &ops[i], &sockets[i]),
+                         STATUS_OK);
+    turn_a_while(server);
+    unsigned hanging_count = 0;
+    for (unsigned i = 0; i < fill_count; i++) {
+        bool hangs = ops[i].pending;
+        io_socket_close(sockets[i]);
+        ck_assert_int_eq(io_wait(io, &ops[i]), hangs ? STATUS_DISCONNECTED : STATUS_OK);
+        hanging_count += hangs;
+    }
+    ck_assert_uint_ge(hanging_count, 1);
+    close(listener);
+    /* And one that was never handed to the kernel before it is closed. */
+    struct io_op op = {0};
+    struct io_socket *socket = NULL;
+    ck_assert_int_eq(io_connect(io, "127.0.0.1", io_listener_port(server->listener), &op, &socket),
+                     STATUS_OK);
+    io_socket_close(socket);
+    ck_assert_int_eq(io_wait(io, &op), STATUS_DISCONNECTED);
+    server_close(server);
+}
+END_TEST
+
 /* One random connection of the test below, both ends. */
 struct pair {
     int client; /* -1: closed */
@@ -486,4 +593,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_accepting_survives_the_want_of_descriptors);
     tcase_add_test(tests, test_a_listener_can_be_closed_and_its_port_taken_again);
     tcase_add_test(tests, test_addresses_are_numbers);
+    tcase_add_test(tests, test_both_ends_of_a_connection_made_here);
+    tcase_add_test(tests, test_connecting_to_nobody_is_told);
+    tcase_add_test(tests, test_a_connect_that_hangs_ends_with_close);
 }

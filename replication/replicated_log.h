@@ -2,17 +2,30 @@
 /* The region's one ordered log: entries are proposed, become durable on a quorum, are committed,
  * and are taken in order by apply.
  *
- * A region of one is its own quorum: an entry is committed once the write-ahead log has it on
- * stable storage. It leads from its start: each start begins a new term, durable before its first
- * entry, and that term's first entry is a no-op.
+ * Drives Raft (replication/raft/) over the write-ahead log and the bus. An entry is encoded once,
+ * by the leader that proposes it; its bytes then go to the write-ahead log, to the peers and to
+ * apply as they are. A region of one is its own quorum: it elects itself while it is opened, and an
+ * entry is committed as soon as its own disk has it.
  *
- * Belongs to one thread: that of its io. Memory is bounded: entries that are not yet applied take
- * at most `inflight_size_max`, past which proposing answers BUSY. */
+ * Conventions
+ * 1. Belongs to one thread: that of its io.
+ * 2. Callbacks come from turns of the io, or from within replicated_log_turn() and
+ *    replicated_log_close(); never from within another call. They may ask anything, and change
+ *    nothing: what is to be done follows after they have returned.
+ * 3. What is proposed, changed or held takes its course with the next replicated_log_turn(), which
+ *    the owner calls after each turn of the io.
+ * 4. Memory is bounded: entries kept for peers and for apply take about `cache_size_max` at most;
+ *    those proposed here and neither applied nor dropped `inflight_size_max`, past which proposing
+ *    answers BUSY. Committed entries that are not in memory are read from the write-ahead log.
+ * 5. A proposal ends in one of two ways, exactly once: it is taken and applied, or it is dropped.
+ */
 #ifndef REPLICATION_REPLICATED_LOG_H
 #define REPLICATION_REPLICATED_LOG_H
 
 #include "proto/entry.h"
-#include "replication/log_clock.h"
+#include "proto/membership.h"
+#include "replication/bus.h"
+#include "replication/raft/raft.h"
 #include "storage/wal/wal.h"
 
 struct replicated_log;
@@ -22,7 +35,7 @@ struct log_proposal {
     enum entry_kind kind;
     struct bytes identity;
     struct bytes body;
-    void *context; /* comes back with the committed entry */
+    void *context; /* comes back with the committed entry, or with `dropped`; may be NULL */
 };
 
 /* A committed entry. `entry` refers to memory of the log until replicated_log_applied(). */
@@ -30,59 +43,161 @@ struct log_committed {
     uint64_t index;
     uint64_t term;
     struct entry entry;
-    void *context; /* of the proposal; NULL for the log's own no-op */
+    void *context; /* of a proposal made here in this term; else NULL */
 };
 
-/* Gets each entry that was in the log already, at open, in order; it is applied before this
- * returns. Another status than OK ends the opening with it. */
-typedef enum status log_replay_fn(void *context, uint64_t index, uint64_t term,
-                                  const struct entry *entry);
+enum log_role {
+    LOG_MENDING, /* entries of its own log are corrupt: it asks others for them, and neither votes
+                    nor acknowledges until it has them */
+    LOG_FOLLOWER,
+    LOG_CANDIDATE,
+    LOG_LEADER,
+};
 
 struct replicated_log_options {
     struct io *io;
     struct keyring *keyring;
-    const char *directory;
+    const char *directory;    /* of the write-ahead log; exists */
     uint64_t segment_size;    /* of the write-ahead log; 0: its default */
     uint64_t space_kept_size; /* wal_options has it */
-    size_t inflight_size_max; /* 0: 64 MiB */
+    size_t inflight_size_max; /* bytes; 0: 64 MiB */
+    size_t cache_size_max;    /* bytes; 0: 64 MiB */
 
     struct wal_mark base;  /* up to where the state is durable */
     uint64_t log_time_ns;  /* of the state at `base` */
     uint64_t epoch_number; /* what entries are stamped with */
     uint32_t epoch_region;
+    struct bytes membership; /* as of `base` (proto/membership.h); empty: a new store */
 
-    log_replay_fn *replay;
-    /* There are entries to take. Called from a turn of the io. */
-    void (*committed)(void *context);
+    /* Of a new store. `bootstrap`: it is a region of one, and leads; else it waits to be added. */
+    bool bootstrap;
+    struct member self; /* its name and addresses; the id is made with the store, and kept */
+    struct bus *bus;    /* NULL: a region of one for good */
+    uint64_t seed;      /* of election timeouts, and of a new member's id: drawn at random */
+    uint64_t election_timeout_ms; /* 0: 300 */
+    bool lease_off;               /* raft_options has it */
+
+    /* Each may be NULL but `failed`. */
+    void (*committed)(void *context); /* there may be entries to take */
+    /* Leadership was lost before it was committed: it may be committed yet, by another leader. */
+    void (*dropped)(void *context, void *proposal);
+    void (*changed)(void *context);                   /* the role, term, leader or membership */
+    void (*confirmed)(void *context, uint64_t round); /* reads up to this round may be answered */
+    void (*unconfirmed)(void *context); /* none of the reads that wait will be: NOT_LEADER */
+    /* A member needs what this leader's log does not hold any more. */
+    void (*snapshot_needed)(void *context, uint64_t member);
+    /* A message that is not the log's own, from a member; `message` is valid during the call. */
+    void (*received)(void *context, uint64_t from, uint8_t kind, struct bytes message);
     /* The log cannot be written any more: the process ends. */
     void (*failed)(void *context, enum status status, const char *text);
     void *context;
 };
 
-/* Recovers, replays, begins a new term, and proposes its no-op. Blocking. Errors are wal_open()'s.
- */
+/* Recovers, and where this is a region of one, elects itself: what it had logged beyond `base` is
+ * committed then, and can be taken. Blocking. Errors are wal_open()'s; MALFORMED or UNSUPPORTED for
+ * `membership`. */
 MUST_CHECK enum status replicated_log_open(const struct replicated_log_options *options,
                                            struct replicated_log **log, struct wal_report *report,
                                            struct error *error);
 
-/* Waits until what was proposed is durable, and closes. Proposals that were not taken are dropped.
+/* Waits until what was proposed is durable, drops the proposals that were not applied, and closes.
  * Blocking. */
 MUST_CHECK enum status replicated_log_close(struct replicated_log *log);
 
-/* Stamps and queues one entry. BUSY, DISK_FULL: nothing was taken. It is written with
- * replicated_log_flush(), once a turn. */
+/* Stamps and takes one entry. NOT_LEADER, BUSY, DISK_FULL, NO_MEMORY: nothing was taken. */
 MUST_CHECK enum status replicated_log_propose(struct replicated_log *log,
                                               const struct log_proposal *proposal);
-void replicated_log_flush(struct replicated_log *log);
 
-/* The next committed entry that was not taken yet; false where there is none. */
+/* After each turn of the io, and again where proposals were made after it: sends entries to peers,
+ * starts the flush, sends messages, tells what has changed. */
+void replicated_log_turn(struct replicated_log *log);
+
+/* The next committed entry that was not taken yet; false where there is none, or while it is being
+ * read: `committed` tells of it. */
 bool replicated_log_take(struct replicated_log *log, struct log_committed *committed);
 
-/* The entry that was taken last is applied, and its memory is given back. */
+/* The oldest entry that was taken and not applied is applied: its memory is given back. */
 void replicated_log_applied(struct replicated_log *log, uint64_t index);
 
-/* The state is durable up to `index`: the write-ahead log may recycle what lies below. */
+/* The state is durable up to `index`, which is applied: the log may forget what lies below, once no
+ * other member is to get it from here. */
 void replicated_log_release(struct replicated_log *log, uint64_t index);
+
+/* ---- Linearizable reads ----
+ *
+ * Once replicated_log_may_read(), a read runs on the applied state; then, last of all, it asks
+ * replicated_log_lease_holds(). Where that says no, replicated_log_confirm() gives a round, and the
+ * read is answered when confirmed() tells of that round or a later one, or refused with
+ * unconfirmed(). A region of one always holds its lease. */
+bool replicated_log_may_read(const struct replicated_log *log);
+bool replicated_log_lease_holds(const struct replicated_log *log);
+MUST_CHECK enum status replicated_log_confirm(struct replicated_log *log, uint64_t *round);
+
+/* ---- Members ---- */
+
+/* Proposes `target` as the region's membership: its kinds are VOTER or LEARNER, and Raft goes
+ * through a joint one where voters change. NOT_LEADER; BUSY while a change is under way or the
+ * term has just begun; UNSUPPORTED in a region that is of one for good; INVALID_ARGUMENT. */
+MUST_CHECK enum status replicated_log_change(struct replicated_log *log,
+                                             const struct membership *target);
+
+/* Hands leadership to a voter. NOT_LEADER, INVALID_ARGUMENT. */
+MUST_CHECK enum status replicated_log_transfer(struct replicated_log *log, uint64_t to);
+
+/* The newest in the log, committed or not. Valid until the next call or turn. */
+const struct membership *replicated_log_membership(const struct replicated_log *log);
+
+/* This store's id. */
+uint64_t replicated_log_self(const struct replicated_log *log);
+enum log_role replicated_log_role(const struct replicated_log *log);
+
+/* NULL: not known. Valid as the membership is. */
+const struct member *replicated_log_leader(const struct replicated_log *log);
+
+struct log_member_facts {
+    uint64_t id;
+    uint64_t match_index; /* known to be durable there */
+    uint64_t lag_entries; /* of this leader's log, not known to be durable there */
+    uint64_t answered_ago_ms;
+    bool answered;  /* ever, in this term */
+    bool connected; /* now */
+    bool snapshot;  /* it needs one */
+};
+
+/* As this leader sees a member other than itself; false where it does not lead or knows of none. */
+bool replicated_log_member_facts(const struct replicated_log *log, uint64_t id,
+                                 struct log_member_facts *facts);
+
+/* ---- Snapshots and other messages of the owner's ---- */
+
+/* A snapshot took the state's place: the log begins after `mark`, and keeps what follows it with
+ * the same term. `membership` is as of `mark`. `done` is called when that is durable, from a turn
+ * of the io; INVALID_ARGUMENT for a mark that is committed here already: nothing has changed. One
+ * at a time, and under replicated_log_hold(). */
+void replicated_log_snapshot_installed(struct replicated_log *log, struct wal_mark mark,
+                                       struct bytes membership, uint64_t log_time_ns,
+                                       void (*done)(void *context, enum status status));
+
+/* The member that snapshot_needed() named has one up to `mark`, or could not be given one. */
+void replicated_log_snapshot_sent(struct replicated_log *log, uint64_t member, struct wal_mark mark,
+                                  bool ok);
+
+/* While held, this member neither votes nor stands for election: a snapshot is being installed. */
+void replicated_log_hold(struct replicated_log *log, bool held);
+
+/* A message of the owner's to another member (proto/peer.h has the kinds). False: not connected, or
+ * no room: nothing was sent. */
+MUST_CHECK bool replicated_log_send(struct replicated_log *log, uint64_t to, uint8_t kind,
+                                    enum bus_lane lane, struct bytes message);
+
+/* ---- How it stands ---- */
+
+uint64_t replicated_log_term(const struct replicated_log *log);
+uint64_t replicated_log_commit_index(const struct replicated_log *log);
+uint64_t replicated_log_durable_index(const struct replicated_log *log); /* on this disk */
+
+/* Proposals made here that are neither applied nor dropped. */
+uint64_t replicated_log_inflight_count(const struct replicated_log *log);
 
 /* The log's clock now: what the next entry would be stamped with, at least. */
 uint64_t replicated_log_time_ns(struct replicated_log *log);
@@ -90,10 +205,7 @@ uint64_t replicated_log_time_ns(struct replicated_log *log);
 /* Whether the wall clock has jumped away from the log's clock, and by how much (signed). */
 bool replicated_log_clock_jumped(const struct replicated_log *log, int64_t *offset_ns);
 
-/* Entries proposed and not applied. */
-uint64_t replicated_log_inflight_count(const struct replicated_log *log);
-uint64_t replicated_log_term(const struct replicated_log *log);
-uint64_t replicated_log_durable_index(const struct replicated_log *log);
 struct wal_statistics replicated_log_statistics(const struct replicated_log *log);
+struct raft_statistics replicated_log_raft_statistics(const struct replicated_log *log);
 
 #endif

@@ -91,12 +91,12 @@ void core_take(struct core *core, struct request *request)
 bool core_turn(struct core *core)
 {
     /* The disk first: it works while the rest of the turn does. */
-    replicated_log_flush(core->log);
+    replicated_log_turn(core->log);
     core_admit_delayed(core);
     core_apply(core);
     core_reads_run(core);
     core_jobs_run(core);
-    replicated_log_flush(core->log);
+    replicated_log_turn(core->log);
     return (core->apply_ready && !core->apply_waits_room && state_apply_is_active(core->state)) ||
            !list_is_empty(&core->reads_ready);
 }
@@ -146,12 +146,6 @@ static void on_log_failed(void *context, enum status status, const char *text)
     struct core *core = context;
     core_fail(core, status, "The write-ahead log in %s cannot be written any more: %s",
               core->path_wal, text);
-}
-
-static enum status on_replay(void *context, uint64_t index, uint64_t term,
-                             const struct entry *entry)
-{
-    return core_apply_now(context, index, term, entry);
 }
 
 /* ---- Opening ---- */
@@ -242,7 +236,6 @@ static enum status open_log(struct core *core, const struct lsm_mark *mark, stru
         .log_time_ns = facts.position.log_time_ns,
         .epoch_number = facts.position.epoch_number,
         .epoch_region = facts.position.epoch_region,
-        .replay = on_replay,
         .committed = on_committed,
         .failed = on_log_failed,
         .context = core,
@@ -251,7 +244,7 @@ static enum status open_log(struct core *core, const struct lsm_mark *mark, stru
     enum status status = replicated_log_open(&log_options, &core->log, &report, error);
     if (status != STATUS_OK)
         return status;
-    log_info("log_recovered", LOG_U64("entries_replayed", report.entries_count),
+    log_info("log_recovered", LOG_U64("entries", report.entries_count),
              LOG_U64("last_index", report.last.index), LOG_U64("segments", report.segments_count),
              LOG_U64("took_ms", (io_boot_ns(core->options.io) - begun_ns) / NS_PER_MS));
     if (report.torn)
@@ -263,7 +256,30 @@ static enum status open_log(struct core *core, const struct lsm_mark *mark, stru
     return STATUS_OK;
 }
 
-/* The term begins once its no-op is applied, and a tick where one is due: a new state, and one that
+/* What the log held beyond the state is committed, and applied, before the term's own no-op. */
+static enum status catch_up(struct core *core, struct error *error)
+{
+    struct log_committed committed;
+    while (!replicated_log_may_read(core->log)) {
+        replicated_log_turn(core->log);
+        if (!replicated_log_take(core->log, &committed)) {
+            io_turn(core->options.io, true);
+            if (core->failed)
+                return error_set(error, STATUS_IO_ERROR, "The log could not be written.");
+            continue;
+        }
+        enum status status =
+            core_apply_now(core, committed.index, committed.term, &committed.entry);
+        if (status != STATUS_OK)
+            return error_set(error, status,
+                             "Entry %" PRIu64 " of the log could not be applied: %s.",
+                             committed.index, status_text(status));
+        replicated_log_applied(core->log, committed.index);
+    }
+    return STATUS_OK;
+}
+
+/* The term begins with its no-op, and a tick where one is due: a new state, and one that
  * was idle for long, has no log time that clients could issue by before that. */
 static void begin_term(struct core *core)
 {
@@ -337,6 +353,8 @@ enum status core_open(const struct core_options *options, struct core **core_out
     if (status != STATUS_OK)
         goto err;
     status = open_log(core, &mark, error);
+    if (status == STATUS_OK)
+        status = catch_up(core, error);
     if (status != STATUS_OK)
         goto err;
     /* Each start begins a segment of the log: written as tables, what the earlier ones hold is

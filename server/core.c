@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "proto/base/generator.h"
 #include "proto/base/log.h"
 #include "server/core_internal.h"
 #include "server/net/request.h"
@@ -97,6 +98,8 @@ bool core_turn(struct core *core)
     core_reads_run(core);
     core_jobs_run(core);
     replicated_log_turn(core->log);
+    if (core->work_wanted && workers_are_inline(core->workers) && !core->failed && !core->closing)
+        return true;
     return (core->apply_ready && !core->apply_waits_room && state_apply_is_active(core->state)) ||
            !list_is_empty(&core->reads_ready);
 }
@@ -322,11 +325,78 @@ static enum status write_memtables(struct core *core, struct error *error)
     return status;
 }
 
+static enum status open_workers(struct core *core, struct error *error)
+{
+    if (core->options.workers_inline)
+        return workers_open_inline(core->options.io, &core->workers, error);
+    return workers_open(core->options.io, core->options.workers_count, &core->workers, error);
+}
+
+static enum status open_all(struct core *core, struct error *error)
+{
+    const struct core_options *options = &core->options;
+    struct generator generator;
+    struct lsm_mark mark;
+
+    /* Ids of snapshots are drawn from a range so wide that one of another server, or of an earlier
+     * start, is none of ours. */
+    generator_init(&generator, options->seed);
+    enum status status = snapshots_init(&core->snapshots, options->snapshot_age_ms * NS_PER_MS,
+                                        generator_draw(&generator) >> snapshots_first_shift);
+    if (status != STATUS_OK)
+        return error_set(error, status, "Out of memory for %d snapshots.", limit_snapshots_count);
+    ballast_open(&core->ballast, options->io, options->directory, options->disk_reserve_size);
+    status = open_storage(core, &mark, error);
+    if (status == STATUS_OK)
+        status = open_log(core, &mark, error);
+    if (status == STATUS_OK)
+        status = catch_up(core, error);
+    if (status != STATUS_OK)
+        return status;
+    /* Each start begins a segment of the log: written as tables, what the earlier ones hold is
+     * needed no more, and they can be used again where there is no space for new ones. Done before
+     * anybody is served, so that starts which follow each other quickly do not use up what is left.
+     */
+    core_space_look(core);
+    if (core->disk_low)
+        status = write_memtables(core, error);
+    if (status == STATUS_OK)
+        status = open_workers(core, error);
+    if (status != STATUS_OK)
+        return status;
+    replicated_log_release(core->log, lsm_installed_index(core->lsm));
+    core->work_wanted = true;
+    begin_term(core);
+    core->ticks_follow = true;
+    if (core->failed)
+        return error_set(error, STATUS_IO_ERROR, "Stopped by the failure above.");
+    return STATUS_OK;
+}
+
+/* Frees all that was opened, in reverse order. Nothing is under way that a worker has. */
+static void dismantle(struct core *core)
+{
+    struct io *io = core->options.io;
+
+    io_timer_stop(io, &core->tick_timer);
+    io_timer_stop(io, &core->admit_timer);
+    if (core->workers != NULL)
+        workers_close(core->workers);
+    if (core->log != NULL && replicated_log_close(core->log) != STATUS_OK)
+        log_error("log_close_failed", LOG_TEXT("directory", core->path_wal));
+    if (core->state != NULL)
+        state_close(core->state);
+    if (core->lsm != NULL)
+        lsm_close(core->lsm);
+    ballast_close(&core->ballast);
+    snapshots_free(&core->snapshots);
+    free(core);
+}
+
 enum status core_open(const struct core_options *options, struct core **core_out,
                       struct error *error)
 {
     struct core *core = calloc(1, sizeof *core);
-    struct lsm_mark mark;
 
     *core_out = NULL;
     if (core == NULL)
@@ -337,56 +407,19 @@ enum status core_open(const struct core_options *options, struct core **core_out
     list_init(&core->reads_ready);
     list_init(&core->reads_parked);
     list_init(&core->delayed);
+    list_init(&core->logged);
     core->tick_timer = (struct io_timer){.fired = on_tick, .context = core};
     core->admit_timer = (struct io_timer){.fired = on_admit, .context = core};
     snprintf(core->path_wal, sizeof core->path_wal, "%s/wal", options->directory);
     snprintf(core->path_lsm, sizeof core->path_lsm, "%s/lsm", options->directory);
 
-    enum status status = snapshots_init(&core->snapshots, core->options.snapshot_age_ms * NS_PER_MS,
-                                        io_wall_ns(options->io) >> 20);
+    enum status status = open_all(core, error);
     if (status != STATUS_OK) {
-        error_set(error, status, "Out of memory for %d snapshots.", limit_snapshots_count);
-        goto err;
+        dismantle(core);
+        return status;
     }
-    ballast_open(&core->ballast, options->io, options->directory, core->options.disk_reserve_size);
-    status = open_storage(core, &mark, error);
-    if (status != STATUS_OK)
-        goto err;
-    status = open_log(core, &mark, error);
-    if (status == STATUS_OK)
-        status = catch_up(core, error);
-    if (status != STATUS_OK)
-        goto err;
-    /* Each start begins a segment of the log: written as tables, what the earlier ones hold is
-     * needed no more, and they can be used again where there is no space for new ones. Done before
-     * anybody is served, so that starts which follow each other quickly do not use up what is left.
-     */
-    core_space_look(core);
-    if (core->disk_low)
-        status = write_memtables(core, error);
-    if (status != STATUS_OK)
-        goto err;
-    status = workers_open(options->io, core->options.workers_count, &core->workers, error);
-    if (status != STATUS_OK)
-        goto err;
-    replicated_log_release(core->log, lsm_installed_index(core->lsm));
-    core->work_wanted = true;
-    begin_term(core);
-    core->ticks_follow = true;
     *core_out = core;
     return STATUS_OK;
-
-err:
-    if (core->log != NULL && replicated_log_close(core->log) != STATUS_OK)
-        log_error("log_close_failed", LOG_TEXT("directory", core->path_wal));
-    if (core->state != NULL)
-        state_close(core->state);
-    if (core->lsm != NULL)
-        lsm_close(core->lsm);
-    ballast_close(&core->ballast);
-    snapshots_free(&core->snapshots);
-    free(core);
-    return status;
 }
 
 /* ---- Closing ---- */
@@ -407,17 +440,23 @@ enum status core_close(struct core *core, struct error *error)
     }
     if (core->failed)
         return error_set(error, STATUS_IO_ERROR, "Stopped by the failure above.");
-    workers_close(core->workers);
     enum status status = write_memtables(core, error);
     replicated_log_release(core->log, lsm_installed_index(core->lsm));
     enum status closed = replicated_log_close(core->log);
+    core->log = NULL;
     if (status == STATUS_OK && closed != STATUS_OK)
         status = error_set(error, closed, "The log in %s was not closed cleanly: %s.",
                            core->path_wal, status_text(closed));
-    state_close(core->state);
-    lsm_close(core->lsm);
-    ballast_close(&core->ballast);
-    snapshots_free(&core->snapshots);
-    free(core);
+    dismantle(core);
     return status;
+}
+
+void core_abandon(struct core *core)
+{
+    ASSERT(core->options.workers_inline);
+    core->failed = true;
+    core_reads_refuse(core);
+    core_commits_refuse(core);
+    ASSERT(core->requests_count == 0);
+    dismantle(core);
 }

@@ -6,12 +6,17 @@
  * memory they are parked and run again when it is there. Nothing here blocks but core_open() and
  * core_close().
  *
+ * All that it does goes by its io, its bus and its seed: with simulated ones and workers inline it
+ * is one thread whose run can be repeated.
+ *
  * A turn: io_turn() runs callbacks, which only take note; core_take() takes requests; core_turn()
  * does what is ready, and starts the flush of what was proposed. */
 #ifndef SERVER_CORE_H
 #define SERVER_CORE_H
 
 #include "proto/base/error.h"
+#include "proto/membership.h"
+#include "replication/bus.h"
 #include "server/net/mailbox.h"
 #include "storage/io/io.h"
 #include "storage/seal/registry.h"
@@ -28,19 +33,33 @@ struct core_options {
     uint64_t segment_size;
     uint64_t table_size;
     unsigned workers_count; /* 0: 1 */
+    bool workers_inline;    /* no threads: jobs are stepped by core_turn(), on `io` */
     bool uncompressed;
     uint64_t outcome_retention_ms; /* 0: one hour */
     uint64_t outcomes_size_max;    /* 0: 1 GiB */
     uint32_t snapshot_age_ms;      /* 0: limit_snapshot_age_ms */
     uint64_t disk_reserve_size;    /* 0: 256 MiB; below it only deletes are taken */
 
-    /* The core cannot go on: the process ends, with this reason. */
+    /* The region. */
+    struct bus *bus;    /* NULL: a region of one for good */
+    struct member self; /* name and addresses; the id is made with the store */
+    bool bootstrap;     /* of a new store: it is a region of one, and leads; else it waits */
+    uint64_t seed;      /* drawn anew for each opening: election timeouts, a new store's id,
+                           numbers of snapshots */
+    uint64_t election_timeout_ms; /* 0: the log's default */
+    bool lease_off;               /* each linearizable read asks a quorum */
+
+    /* Processor time of the process, for the status; NULL: not told. */
+    uint64_t (*processor_us)(void *context);
+
+    /* The core cannot go on: the process ends, with this reason. Told once. Where the callee does
+     * not end the process (a simulation), nothing but core_abandon() follows. */
     void (*failed)(void *context, const struct error *error);
     void *context;
 };
 
-/* Opens the storage, replays the log, starts the workers, and begins its term. Errors name the file
- * and what to do. Blocking. */
+/* Opens the storage, starts the workers, and, in a region of one, replays the log and begins its
+ * term. Errors name the file and what to do. Blocking. */
 MUST_CHECK enum status core_open(const struct core_options *options, struct core **core,
                                  struct error *error);
 
@@ -54,6 +73,10 @@ bool core_turn(struct core *core);
 /* Graceful stop: parked reads and proposals are answered, the memtables are written as tables, so
  * that the next start has nothing to replay. No request comes any more. Blocking. */
 MUST_CHECK enum status core_close(struct core *core, struct error *error);
+
+/* The end as by a loss of power: requests are refused, memory is freed, and nothing more is written
+ * by intention. For simulation, where the disk is gone or the core has failed. */
+void core_abandon(struct core *core);
 
 /* Requests that are not answered yet. */
 uint64_t core_requests_count(const struct core *core);

@@ -2,7 +2,6 @@
 /* What administrators ask: status, check, who pins what. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
@@ -75,15 +74,6 @@ static void add_alarms(struct core *core, struct report *report)
     }
 }
 
-/* Processor time of all of this process's threads. */
-static uint64_t process_cpu_us(void)
-{
-    struct timespec used = {0};
-    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) != 0)
-        return 0;
-    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
-}
-
 static void add_core_metrics(struct core *core, struct report *report)
 {
     struct state_facts facts = state_facts(core->state);
@@ -102,7 +92,8 @@ static void add_core_metrics(struct core *core, struct report *report)
     metric(report, "disk_total_bytes", core->space.total_size);
     metric(report, "disk_reserve_bytes", core->options.disk_reserve_size);
     metric(report, "disk_ballast_bytes", core->ballast.held ? core->ballast.size : 0);
-    metric(report, "process_cpu_us", process_cpu_us());
+    if (core->options.processor_us != NULL)
+        metric(report, "process_cpu_us", core->options.processor_us(core->options.context));
 }
 
 static void add_storage_metrics(struct core *core, struct report *report)

@@ -36,6 +36,8 @@ static void propose(struct core *core, struct request *request)
     switch (status) {
     case STATUS_OK:
         core->commits_count++;
+        list_init(&request->link);
+        list_push_last(&core->logged, &request->link);
         break;
     case STATUS_BUSY:
         core_refuse(core, request, status, retry_inflight_ms,
@@ -195,8 +197,10 @@ static void applied(struct core *core, const struct state_result *result)
     bool was_tick = core->applying.entry.kind == ENTRY_TICK;
     replicated_log_applied(core->log, core->applying.index);
     core->applying = (struct log_committed){0};
-    if (request != NULL)
+    if (request != NULL) {
+        list_remove(&request->link);
         answer(core, request, result);
+    }
     if (was_tick) {
         core->ticking = false;
         follow_tick(core);
@@ -263,6 +267,20 @@ enum status core_apply_now(struct core *core, uint64_t index, uint64_t term,
         }
     }
     return STATUS_OK;
+}
+
+static void refuse_unknown(struct core *core, struct list_link *list)
+{
+    struct list_link *link;
+    while ((link = list_pop_first(list)) != NULL)
+        core_refuse(core, LIST_ENTRY(link, struct request, link), STATUS_OUTCOME_UNKNOWN, 0,
+                    "This server stopped before the outcome was known.");
+}
+
+void core_commits_refuse(struct core *core)
+{
+    refuse_unknown(core, &core->delayed);
+    refuse_unknown(core, &core->logged);
 }
 
 /* ---- Ticks ---- */

@@ -72,8 +72,9 @@ struct core {
     struct list_link reads_ready;
     struct list_link reads_parked;
 
-    /* Commits that are held back under pressure, oldest first. */
+    /* Commits that are held back under pressure, oldest first; and those that are in the log. */
     struct list_link delayed;
+    struct list_link logged;
     uint64_t admit_ns; /* when the next one may go */
 
     /* Jobs. */
@@ -114,6 +115,7 @@ void core_commit(struct core *core, struct request *request);
 void core_admit_delayed(struct core *core);
 void core_apply(struct core *core);
 void core_tick(struct core *core);
+void core_commits_refuse(struct core *core); /* all: their outcomes are not known */
 
 /* For replay at open: applies one entry and returns when it is done. */
 MUST_CHECK enum status core_apply_now(struct core *core, uint64_t index, uint64_t term,
@@ -123,6 +125,7 @@ MUST_CHECK enum status core_apply_now(struct core *core, uint64_t index, uint64_
 
 void core_read(struct core *core, struct request *request);
 void core_reads_run(struct core *core);
+void core_reads_refuse(struct core *core); /* all that are under way */
 
 /* ---- core_jobs.c: the LSM's jobs and checks ---- */
 

@@ -58,6 +58,7 @@ void core_jobs_run(struct core *core)
 {
     if (!core->work_wanted || core->failed || core->closing)
         return;
+    workers_turn(core->workers);
     while (workers_has_idle(core->workers)) {
         struct lsm_job *job = lsm_job_take(core->lsm);
         if (job == NULL) {

@@ -2,6 +2,7 @@
 /* Reads: answered from a view of the applied state; parked while a block is being read. Snapshots.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/base/assert.h"
@@ -110,6 +111,22 @@ void core_reads_run(struct core *core)
         struct list_link *link = list_pop_first(&ready);
         read_run(LIST_ENTRY(link, struct read, link));
     }
+}
+
+static void refuse_all(struct list_link *list)
+{
+    struct list_link *link;
+    while ((link = list_first(list)) != NULL) {
+        struct read *read = LIST_ENTRY(link, struct read, link);
+        snprintf(read->refusal.text, sizeof read->refusal.text, "This server stopped.");
+        read_finish(read, STATUS_SHUTTING_DOWN);
+    }
+}
+
+void core_reads_refuse(struct core *core)
+{
+    refuse_all(&core->reads_ready);
+    refuse_all(&core->reads_parked);
 }
 
 /* The version to read at: UINT64_MAX for the newest. False: refused. */

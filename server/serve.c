@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/base/assert.h"
@@ -168,9 +169,23 @@ static void on_failed(void *context, const struct error *error)
     _exit(1);
 }
 
+/* Of all of this process's threads. */
+static uint64_t processor_us(void *context)
+{
+    struct timespec used = {0};
+    (void)context;
+    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) != 0)
+        return 0;
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
 static enum status open_core(struct server *server, struct error *error)
 {
     const struct config *config = server->config;
+    uint64_t seed;
+
+    if (RAND_bytes((unsigned char *)&seed, sizeof seed) != 1)
+        return error_set(error, STATUS_INTERNAL, "The system gave no random bytes.");
     const struct core_options options = {
         .io = server->io,
         .keyring = server->keyring,
@@ -182,6 +197,8 @@ static enum status open_core(struct server *server, struct error *error)
         .outcome_retention_ms = config->outcome_retention_ms,
         .outcomes_size_max = config->outcomes_size,
         .snapshot_age_ms = (uint32_t)config->snapshot_age_ms,
+        .seed = seed,
+        .processor_us = processor_us,
         .failed = on_failed,
         .context = server,
     };

@@ -13,7 +13,10 @@
 #include "proto/base/status.h"
 #include "proto/limits.h"
 
-enum { snapshot_client_size = 64 };
+enum {
+    snapshot_client_size = 64,
+    snapshots_first_shift = 16, /* leaves `first` room to count in */
+};
 
 struct snapshot {
     struct list_link link; /* by version, oldest first; or among the free ones */
@@ -34,7 +37,8 @@ struct snapshots {
     uint32_t count;
 };
 
-/* `first` makes ids differ from those of earlier starts. NO_MEMORY. */
+/* `first`, a random number below 2^(64 - snapshots_first_shift), makes ids differ from those of
+ * earlier starts and of other servers. NO_MEMORY. */
 MUST_CHECK enum status snapshots_init(struct snapshots *snapshots, uint64_t age_max_ns,
                                       uint64_t first);
 void snapshots_free(struct snapshots *snapshots);

@@ -30,6 +30,8 @@ struct workers {
     struct worker worker[workers_max];
     unsigned count;
     unsigned busy_count;
+    bool is_inline;
+    unsigned inline_left; /* steps that this turn may take yet */
     atomic_bool stopping;
     pthread_mutex_t start_lock; /* and the lock under which bells are rung to stop */
     pthread_cond_t started;
@@ -168,13 +170,52 @@ enum status workers_open(struct io *core_io, unsigned count, struct workers **wo
     return STATUS_OK;
 }
 
+enum status workers_open_inline(struct io *core_io, struct workers **workers_out,
+                                struct error *error)
+{
+    struct workers *workers = calloc(1, sizeof *workers);
+
+    *workers_out = workers;
+    if (workers == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "Out of memory for the workers.");
+    workers->core_io = core_io;
+    workers->is_inline = true;
+    return STATUS_OK;
+}
+
+void workers_turn(struct workers *workers)
+{
+    workers->inline_left = workers_inline_steps;
+}
+
+bool workers_are_inline(const struct workers *workers)
+{
+    return workers->is_inline;
+}
+
 bool workers_has_idle(const struct workers *workers)
 {
+    if (workers->is_inline)
+        return workers->inline_left > 0 && workers->busy_count == 0;
     return workers->busy_count < workers->count;
+}
+
+static void run_inline(struct workers *workers, struct work *work)
+{
+    ASSERT(workers->inline_left > 0 && workers->busy_count == 0);
+    workers->inline_left--;
+    workers->busy_count = 1; /* the step may turn the io: nothing is given meanwhile */
+    work->finished = work->step(work, workers->core_io);
+    workers->busy_count = 0;
+    work->returned(work, work->finished);
 }
 
 void workers_give(struct workers *workers, struct work *work)
 {
+    if (workers->is_inline) {
+        run_inline(workers, work);
+        return;
+    }
     for (unsigned i = 0; i < workers->count; i++) {
         struct worker *worker = &workers->worker[i];
         if (worker->current != NULL)
@@ -197,6 +238,10 @@ unsigned workers_busy_count(const struct workers *workers)
 void workers_close(struct workers *workers)
 {
     ASSERT(workers->busy_count == 0);
+    if (workers->is_inline) {
+        free(workers);
+        return;
+    }
     pthread_mutex_lock(&workers->start_lock);
     atomic_store(&workers->stopping, true);
     for (unsigned i = 0; i < workers->count; i++) {

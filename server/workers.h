@@ -24,6 +24,18 @@ struct work {
 
 struct workers;
 
+enum { workers_inline_steps = 1 }; /* a turn takes, so that other work gets its turn too */
+
+/* Workers without threads: workers_give() runs the step at once, on the core's io, and returns it
+ * before it comes back. Each turn takes workers_inline_steps of them, so that the core alone is one
+ * thread whose doings follow from its io and its seed: for simulation. NO_MEMORY. */
+MUST_CHECK enum status workers_open_inline(struct io *core_io, struct workers **workers,
+                                           struct error *error);
+
+/* A turn of the core begins: workers without threads are free again. */
+void workers_turn(struct workers *workers);
+bool workers_are_inline(const struct workers *workers);
+
 /* Starts `count` threads (1 to workers_max) and waits until each has its ring. FORBIDDEN and the
  * like as io_uring_open(). */
 MUST_CHECK enum status workers_open(struct io *core_io, unsigned count, struct workers **workers,

@@ -38,9 +38,10 @@ struct replicated_log {
     uint64_t inflight_count;
 };
 
-static void on_durable(void *context, uint64_t index)
+static void on_durable(void *context, struct wal_mark mark)
 {
     struct replicated_log *log = context;
+    const uint64_t index = mark.index;
     ASSERT(index >= log->durable_index && index <= log->last_index);
     log->durable_index = index;
     if (log->options.committed != NULL && index > log->taken_index)

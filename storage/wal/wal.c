@@ -7,7 +7,7 @@
 #include "proto/base/assert.h"
 #include "proto/base/hash.h"
 #include "proto/base/log.h"
-#include "storage/seal/twin.h"
+#include "storage/wal/hard_state.h"
 #include "storage/wal/pool.h"
 #include "storage/wal/queue.h"
 #include "storage/wal/recovery.h"
@@ -15,8 +15,6 @@
 #include "storage/wal/writer.h"
 
 enum {
-    hard_state_size = 40,
-    hard_state_format = 1,
     spare_segments_default = 2,
     spare_segments_max = 7,
     segment_size_default = 64 * 1024 * 1024,
@@ -64,72 +62,7 @@ static void wal_fail(void *context, enum status status, int error_number, const 
     wal->options.failed(wal->options.context, status, text);
 }
 
-/* ---- The hard state: 40 bytes in a twin file ----
- *
- *     0 format 4, zero 4, term 8, vote 8, epoch number 8, epoch region 4, zero 4 */
-
-static void hard_state_encode(const struct wal_hard_state *state, uint8_t to[hard_state_size])
-{
-    memset(to, 0, hard_state_size);
-    store_u32(to, hard_state_format);
-    store_u64(to + 8, state->term);
-    store_u64(to + 16, state->vote);
-    store_u64(to + 24, state->epoch_number);
-    store_u32(to + 32, state->epoch_region);
-}
-
-static enum status hard_state_decode(struct bytes from, struct wal_hard_state *state,
-                                     const char *directory, struct error *error)
-{
-    *state = (struct wal_hard_state){0};
-    if (from.size >= 4 && load_u32(from.data) > hard_state_format)
-        return error_set(error, STATUS_NEWER_FORMAT,
-                         "%s/hard-state: a newer version of this program wrote it", directory);
-    if (from.size != hard_state_size || load_u32(from.data) != hard_state_format ||
-        load_u32(from.data + 4) != 0 || load_u32(from.data + 36) != 0)
-        return error_set(error, STATUS_CORRUPT, "%s/hard-state: it does not follow its format",
-                         directory);
-    state->term = load_u64(from.data + 8);
-    state->vote = load_u64(from.data + 16);
-    state->epoch_number = load_u64(from.data + 24);
-    state->epoch_region = load_u32(from.data + 32);
-    return STATUS_OK;
-}
-
-/* It is made before the first segment: segments without it mean that it was lost, and a vote with
- * it. */
-static enum status hard_state_open(struct wal *wal, bool has_segments, struct wal_report *report,
-                                   struct error *error)
-{
-    struct twin_report twin_report = {0};
-    uint8_t *contents = NULL;
-    uint8_t fresh[hard_state_size];
-    size_t size = 0;
-    enum status status =
-        twin_open(wal->options.io, wal->options.keyring, wal->directory.text, "hard-state",
-                  SEAL_FORMAT_HARD_STATE, &wal->twin, &contents, &size, &twin_report, error);
-    if (status == STATUS_OK) {
-        status = hard_state_decode(bytes_of(contents, size), &wal->hard_state, wal->directory.text,
-                                   error);
-    } else if (status == STATUS_NOT_FOUND) {
-        if (has_segments)
-            return error_set(error, STATUS_CORRUPT,
-                             "%s/hard-state: both copies are missing, although there is a log",
-                             wal->directory.text);
-        hard_state_encode(&wal->hard_state, fresh);
-        status = twin_write_wait(wal->twin, wal->options.io, bytes_of(fresh, sizeof fresh));
-        if (status != STATUS_OK)
-            error_set(error, status, "%s/hard-state: writing: %s", wal->directory.text,
-                      status_text(status));
-        else if (error != NULL)
-            *error = (struct error){0};
-    }
-    report->hard_state.repaired = twin_report.repaired;
-    snprintf(report->hard_state.path, sizeof report->hard_state.path, "%s",
-             twin_report.repaired_path);
-    free(contents);
-    return status;
-}
+/* ---- The hard state ---- */
 
 static void hard_state_written(void *context, enum status status)
 {
@@ -144,13 +77,14 @@ static void hard_state_written(void *context, enum status status)
 void wal_hard_state_write(struct wal *wal, const struct wal_hard_state *state,
                           void (*done)(void *context, enum status status), void *context)
 {
-    uint8_t encoded[hard_state_size];
+    uint8_t encoded[wal_hard_state_size];
     ASSERT(wal->hard_state_done == NULL);
     ASSERT(state->term >= wal->hard_state.term);
+    ASSERT(wal->hard_state.member == 0 || state->member == wal->hard_state.member);
     wal->hard_state_next = *state;
     wal->hard_state_done = done;
     wal->hard_state_context = context;
-    hard_state_encode(state, encoded);
+    wal_hard_state_encode(state, encoded);
     twin_write(wal->twin, wal->options.io, bytes_of(encoded, sizeof encoded), hard_state_written,
                wal);
 }
@@ -169,8 +103,11 @@ static void batch_durable(void *context, const struct wal_batch *batch)
     wal->payload_size += batch->payload_size;
     if (batch->durable <= wal->durable_index || wal->failed)
         return;
-    wal->durable_index = batch->durable;
-    wal->options.durable(wal->options.context, wal->durable_index);
+    struct wal_mark mark = {.index = batch->durable};
+    bool found = wal_terms_find(&wal->terms, mark.index, &mark.term);
+    ASSERT(found); /* what was dropped from the log was taken from what the batch announces */
+    wal->durable_index = mark.index;
+    wal->options.durable(wal->options.context, mark);
 }
 
 static void spare_ready(void *context)
@@ -356,7 +293,9 @@ enum status wal_open(const struct wal_options *options, struct wal_mark base, wa
         error_set(error, status, "%s: listing: %s", wal->directory.text, status_text(status));
         goto err;
     }
-    status = hard_state_open(wal, listing.of[WAL_FILE_SEGMENT].count > 0, report, error);
+    status = wal_hard_state_open(wal->options.io, wal->options.keyring, wal->directory.text,
+                                 listing.of[WAL_FILE_SEGMENT].count > 0, &wal->twin,
+                                 &wal->hard_state, report, error);
     if (status == STATUS_OK)
         status = wal_recover(wal, base, &listing, replay, context, report, error);
     if (status == STATUS_OK)
@@ -509,6 +448,12 @@ struct wal_mark wal_last(const struct wal *wal)
 uint64_t wal_durable_index(const struct wal *wal)
 {
     return wal->durable_index;
+}
+
+bool wal_term_at(const struct wal *wal, uint64_t index, uint64_t *term)
+{
+    return wal_terms_find(&wal->terms, index, term) &&
+           (*term != 0 || index == 0 || index > wal->terms.begin.index);
 }
 
 uint64_t wal_first_index(const struct wal *wal)

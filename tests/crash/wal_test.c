@@ -100,16 +100,16 @@ struct run {
 
 static struct keyring *the_keyring;
 
-static void on_durable(void *context, uint64_t index)
+static void on_durable(void *context, struct wal_mark mark)
 {
     struct run *run = context;
     ck_assert(!run->failed);
-    run->durable = index;
+    run->durable = mark.index;
     if (run->model == NULL)
         return;
-    ck_assert_uint_le(index, run->model->last);
-    if (index > 0 && run->model->owner[index] + 1 > run->model->acknowledged)
-        run->model->acknowledged = run->model->owner[index] + 1;
+    ck_assert_uint_le(mark.index, run->model->last);
+    if (mark.index > 0 && run->model->owner[mark.index] + 1 > run->model->acknowledged)
+        run->model->acknowledged = run->model->owner[mark.index] + 1;
 }
 
 static void on_failed(void *context, enum status status, const char *text)

@@ -19,10 +19,10 @@ struct fixture {
     unsigned spares;
 };
 
-static void on_durable(void *context, uint64_t index)
+static void on_durable(void *context, struct wal_mark mark)
 {
     struct fixture *fixture = context;
-    fixture->durable = index;
+    fixture->durable = mark.index;
 }
 
 static void on_failed(void *context, enum status status, const char *text)

@@ -68,10 +68,10 @@ struct fixture {
     uint64_t bad_offset;
 };
 
-static void on_durable(void *context, uint64_t index)
+static void on_durable(void *context, struct wal_mark mark)
 {
     (void)context;
-    (void)index;
+    (void)mark;
 }
 
 static void on_failed(void *context, enum status status, const char *text)

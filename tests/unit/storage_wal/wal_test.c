@@ -24,11 +24,11 @@ struct fixture {
     size_t queue_size;
 };
 
-static void on_durable(void *context, uint64_t index)
+static void on_durable(void *context, struct wal_mark mark)
 {
     struct fixture *fixture = context;
-    ck_assert_uint_gt(index, fixture->durable);
-    fixture->durable = index;
+    ck_assert_uint_gt(mark.index, fixture->durable);
+    fixture->durable = mark.index;
 }
 
 static void on_failed(void *context, enum status status, const char *text)

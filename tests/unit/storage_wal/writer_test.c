@@ -17,11 +17,11 @@ struct fixture {
     unsigned failures;
 };
 
-static void on_durable(void *context, uint64_t index)
+static void on_durable(void *context, struct wal_mark mark)
 {
     struct fixture *fixture = context;
     ck_assert_uint_eq(fixture->failures, 0);
-    fixture->durable = index;
+    fixture->durable = mark.index;
 }
 
 static void on_failed(void *context, enum status status, const char *text)

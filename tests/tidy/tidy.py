@@ -31,6 +31,7 @@ LAYERS = {
     "client": ["proto"],
     "client/cli": ["proto", "client"],
     "client/examples": ["client"],
+    "jepsen/check": ["proto/base"],
 }
 
 # folder -> (pattern, why); for code, comments and strings taken out.

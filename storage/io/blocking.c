@@ -50,6 +50,13 @@ enum status io_flush_wait(struct io *io, struct io_file *file)
     return io_wait(io, &op);
 }
 
+enum status io_write_back_wait(struct io *io, struct io_file *file, uint32_t size, uint64_t offset)
+{
+    struct io_op op = {0};
+    io_write_back(io, &op, file, size, offset);
+    return io_wait(io, &op);
+}
+
 enum status io_allocate_wait(struct io *io, struct io_file *file, uint64_t size)
 {
     struct io_op op = {0};

@@ -14,6 +14,8 @@ MUST_CHECK enum status io_read_wait(struct io *io, struct io_file *file, void *t
 MUST_CHECK enum status io_write_wait(struct io *io, struct io_file *file, const void *from,
                                      size_t size, uint64_t offset);
 MUST_CHECK enum status io_flush_wait(struct io *io, struct io_file *file);
+MUST_CHECK enum status io_write_back_wait(struct io *io, struct io_file *file, uint32_t size,
+                                          uint64_t offset);
 MUST_CHECK enum status io_allocate_wait(struct io *io, struct io_file *file, uint64_t size);
 MUST_CHECK enum status io_truncate_wait(struct io *io, struct io_file *file, uint64_t size);
 MUST_CHECK enum status io_file_size_wait(struct io *io, struct io_file *file, uint64_t *size);

@@ -77,6 +77,12 @@ void io_flush(struct io *io, struct io_op *op, struct io_file *file)
     submit_file(io, op, IO_KIND_FLUSH, file, NULL, 0, 0);
 }
 
+void io_write_back(struct io *io, struct io_op *op, struct io_file *file, uint32_t size,
+                   uint64_t offset)
+{
+    submit_file(io, op, IO_KIND_WRITE_BACK, file, NULL, size, offset);
+}
+
 void io_allocate(struct io *io, struct io_op *op, struct io_file *file, uint64_t size)
 {
     submit_file(io, op, IO_KIND_ALLOCATE, file, NULL, size, 0);

@@ -135,6 +135,7 @@ enum io_kind {
     IO_KIND_MAKE_DIRECTORY,
     IO_KIND_REMOVE_DIRECTORY,
     IO_KIND_FLUSH_DIRECTORY,
+    IO_KIND_WRITE_BACK,
     IO_KIND_END, /* an implementation may number kinds of its own from here */
 };
 
@@ -157,6 +158,12 @@ void io_write_flush(struct io *io, struct io_op *op, struct io_file *file, const
 
 /* fdatasync: contents, and the size needed to read them. */
 void io_flush(struct io *io, struct io_op *op, struct io_file *file);
+
+/* Waits until the device has taken what was being written back of the range, and begins to write
+ * back the rest of it that is in the page cache. Nothing is durable by it: it spreads what a later
+ * flush would else hand to the device at once. One that failed counts as a failed flush. */
+void io_write_back(struct io *io, struct io_op *op, struct io_file *file, uint32_t size,
+                   uint64_t offset);
 
 /* Reserves blocks for [0, size) and makes the file that long. */
 void io_allocate(struct io *io, struct io_op *op, struct io_file *file, uint64_t size);

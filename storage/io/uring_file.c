@@ -165,6 +165,10 @@ static void prepare_one(struct io_uring_sqe *entry, struct io_op *op)
     case IO_KIND_FLUSH:
         io_uring_prep_fsync(entry, descriptor, IORING_FSYNC_DATASYNC);
         return;
+    case IO_KIND_WRITE_BACK:
+        io_uring_prep_sync_file_range(entry, descriptor, (unsigned)op->wanted, op->offset,
+                                      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE);
+        return;
     case IO_KIND_ALLOCATE:
         io_uring_prep_fallocate(entry, descriptor, 0, 0, (off_t)op->wanted);
         return;
@@ -374,6 +378,8 @@ void uring_file_complete(struct uring *uring, struct io_op *op, bool second, int
         complete_write_flush(uring, op, second, result);
         return;
     case IO_KIND_FLUSH:
+    case IO_KIND_WRITE_BACK:
+        /* The kernel tells of pages that it could not write once: the flush would not. */
         finish_flush(uring, op, result);
         return;
     case IO_KIND_FLUSH_DIRECTORY:

@@ -12,7 +12,7 @@
 #include "storage/lsm/table_format.h"
 #include "storage/lsm/table_index.h"
 
-enum { write_size = 256 * 1024 };
+enum { write_size = 256 * 1024, write_back_size = 1024 * 1024 };
 
 struct table_writer {
     const struct lsm_tree_options *tree;
@@ -30,6 +30,10 @@ struct table_writer {
     size_t output_capacity;
     uint64_t output_offset;
     uint64_t number_next; /* of blocks */
+
+    /* What was handed to the device: up to the second, and up to the first it is there. */
+    uint64_t arrived_offset;
+    uint64_t handed_offset;
 
     struct table_block_builder block;
     struct table_index_builder index; /* of this partition */
@@ -103,6 +107,20 @@ err:
 
 /* ---- Output ---- */
 
+/* The device gets the table in parts, each once it has taken the one before, so that the log's
+ * flushes never wait behind a whole table. */
+static enum status hand_over(struct table_writer *writer, struct io *io)
+{
+    uint64_t size = writer->output_offset - writer->arrived_offset;
+    if (writer->output_offset - writer->handed_offset < write_back_size)
+        return STATUS_OK;
+    enum status status =
+        io_write_back_wait(io, writer->file, (uint32_t)size, writer->arrived_offset);
+    writer->arrived_offset = writer->handed_offset;
+    writer->handed_offset = writer->output_offset;
+    return status;
+}
+
 static enum status write_out(struct table_writer *writer, struct io *io)
 {
     if (writer->file == NULL) {
@@ -117,7 +135,7 @@ static enum status write_out(struct table_writer *writer, struct io *io)
         return status;
     writer->output_offset += writer->output_size;
     writer->output_size = 0;
-    return STATUS_OK;
+    return hand_over(writer, io);
 }
 
 static enum status output_room(struct table_writer *writer, size_t size)

@@ -44,6 +44,8 @@ START_TEST(test_files_keep_what_was_written)
     OK(io_open_wait(io, path, IO_READ | IO_WRITE | IO_CREATE, &file));
     OK(io_write_wait(io, file, "twelve lamps", 12, 0));
     OK(io_write_wait(io, file, "!", 1, 12));
+    OK(io_write_back_wait(io, file, 13, 0));
+    OK(io_write_back_wait(io, file, 4096, 4096)); /* where there is nothing */
     OK(io_flush_wait(io, file));
     OK(io_file_size_wait(io, file, &size));
     ck_assert_uint_eq(size, 13);

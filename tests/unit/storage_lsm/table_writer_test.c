@@ -20,7 +20,7 @@ static void setup(struct fixture *fixture)
     struct generator generator;
     generator_init(&generator, 21);
     fixture->entries = unit_entries_draw(&generator, &unit_tree_bytes,
-                                         &(struct unit_shape){1200, 2, 1500, 0, NULL});
+                                         &(struct unit_shape){2400, 2, 1500, 0, NULL});
     fixture->disk = sim_disk_create(1);
     fixture->io = sim_disk_io(fixture->disk);
     ck_assert_int_eq(keyring_create_in_memory(unit_cluster_id, false, &fixture->keyring),
@@ -84,7 +84,8 @@ END_TEST
 /* The n-th call of each kind fails: the status comes through, and nothing is left behind. */
 START_TEST(test_every_failure)
 {
-    static const enum io_kind kinds[] = {IO_KIND_OPEN, IO_KIND_WRITE, IO_KIND_FLUSH};
+    static const enum io_kind kinds[] = {IO_KIND_OPEN, IO_KIND_WRITE, IO_KIND_WRITE_BACK,
+                                         IO_KIND_FLUSH};
     struct fixture fixture;
     setup(&fixture);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {

@@ -9,6 +9,8 @@
 #include "server/core_internal.h"
 #include "server/net/request.h"
 
+#define NS_PER_US 1000ULL
+
 enum { retry_pressure_ms = 100, retry_inflight_ms = 20, retry_quota_ms = 5000, tick_body_size = 8 };
 
 /* ---- Admission ---- */
@@ -54,11 +56,19 @@ static void propose(struct core *core, struct request *request)
     }
 }
 
-/* Between two commits. By the square: hardly felt where the tables begin to lag, half a millisecond
- * where they are about to stop the writers. */
-static uint64_t delay_ns(unsigned pressure)
+/* After a commit of `size` bytes. By the square: hardly felt where the tables begin to lag, and
+ * what a slow device takes where they are about to stop the writers. By the size: it is bytes that
+ * the tables lag behind by, and many small commits bring no more of these than a few large ones. */
+static uint64_t delay_ns(unsigned pressure, size_t size)
 {
-    return (uint64_t)pressure * pressure * core_delay_ns_per_square;
+    return (uint64_t)pressure * pressure * (size + core_delay_overhead_size) / core_delay_bytes;
+}
+
+static void await_admission(struct core *core, uint64_t now)
+{
+    uint64_t soonest = now + core_delay_step_us * NS_PER_US;
+    io_timer_start(core->options.io, &core->admit_timer,
+                   core->admit_ns > soonest ? core->admit_ns : soonest);
 }
 
 /* Gradual write delay: under pressure commits go one after the other, the farther apart the more
@@ -66,7 +76,6 @@ static uint64_t delay_ns(unsigned pressure)
 static void admit(struct core *core, struct request *request)
 {
     unsigned pressure = lsm_pressure(core->lsm);
-    uint64_t now = io_boot_ns(core->options.io);
 
     if (pressure >= 100) {
         core_refuse(core, request, STATUS_BUSY, retry_pressure_ms,
@@ -77,25 +86,30 @@ static void admit(struct core *core, struct request *request)
         propose(core, request);
         return;
     }
+    /* core_admit_delayed() follows in this turn. */
     list_init(&request->link);
     list_push_last(&core->delayed, &request->link);
-    if (core->admit_ns < now)
-        core->admit_ns = now + delay_ns(pressure);
-    io_timer_start(core->options.io, &core->admit_timer, core->admit_ns);
 }
 
 void core_admit_delayed(struct core *core)
 {
+    if (list_is_empty(&core->delayed))
+        return;
     uint64_t now = io_boot_ns(core->options.io);
+    uint64_t burst_ns = core_delay_burst_us * NS_PER_US;
+    uint64_t earliest = now > burst_ns ? now - burst_ns : 0;
     unsigned pressure = lsm_pressure(core->lsm);
 
+    if (core->admit_ns < earliest)
+        core->admit_ns = earliest;
     while (!list_is_empty(&core->delayed) && (pressure == 0 || core->admit_ns <= now)) {
         struct list_link *link = list_pop_first(&core->delayed);
-        propose(core, LIST_ENTRY(link, struct request, link));
-        core->admit_ns += delay_ns(pressure);
+        struct request *request = LIST_ENTRY(link, struct request, link);
+        core->admit_ns += delay_ns(pressure, request->body.size);
+        propose(core, request);
     }
     if (!list_is_empty(&core->delayed))
-        io_timer_start(core->options.io, &core->admit_timer, core->admit_ns);
+        await_admission(core, now);
 }
 
 static void refuse_checked(struct core *core, struct request *request, enum status status,
@@ -179,7 +193,7 @@ static void answer(struct core *core, struct request *request, const struct stat
  * at once, or under pressure as far apart as commits are. */
 static void follow_tick(struct core *core)
 {
-    uint64_t pause_ns = delay_ns(lsm_pressure(core->lsm));
+    uint64_t pause_ns = delay_ns(lsm_pressure(core->lsm), core_delay_tick_size);
 
     if (!core->ticks_follow || !state_tick_due(core->state, replicated_log_time_ns(core->log)))
         return;

@@ -12,8 +12,8 @@
  * on stable storage. After each turn it takes out what is to be done, in this order:
  *
  *     raft_take_hard_state()   write it; then raft_hard_state_persisted()
- *     raft_take_own_entry()    the leader's own entries (no-op, end of a joint configuration):
- *                              write them like proposals
+ *     raft_take_own_entry()    the leader's own entries (no-op, configurations): write them like
+ *                              proposals, and before those that are proposed later
  *     raft_take_message()      send: whatever durable thing it depends on is durable already
  *     raft_take_append()       send, for each member, as long as there is room on its way
  *     raft_take_snapshot()     a member that needs a snapshot
@@ -21,18 +21,22 @@
  *     raft_commit_index()      entries up to here may be applied
  *
  * Conventions
- * 1. Entries' bytes are the owner's. Raft knows of each its index, term, size, and, where it
+ * 1. Entries' bytes are the owner's. Raft knows of each its index, its term and, where it
  * changes the membership, the configuration.
  * 2. Times are nanoseconds of one clock that counts suspended time too (CLOCK_BOOTTIME), given with
  *    each call; they never go back.
  * 3. Nothing that depends on a write leaves before that write is persisted: votes wait for the hard
  *    state, a follower's answer for its entries. Raft holds such messages back by itself.
  * 4. Memory is bounded by raft_members_max, by the messages that wait to be taken (at most a few
- * for each member: a newer one of a kind takes an older one's place), and by 16 bytes for each run
- * of entries of one term.
- * 5. A message from a stranger, of an impossible term or with impossible marks is dropped, and
- *    counted in raft_statistics(): peers are authenticated, yet may be of another version, or
- *    broken. */
+ *    for each member: a newer one of a kind takes an older one's place), by 16 bytes for each run
+ *    of entries of one term, and by one configuration for each entry above the commit index that
+ *    holds one.
+ * 5. A message of an impossible term or with impossible marks is dropped, and counted in
+ *    raft_statistics(): peers are authenticated, yet may be of another version, or broken. One
+ *    from a member that the configuration here does not know is answered: that configuration may
+ *    be the older one (4.2.2). So whoever is asked for a vote judges the candidate's term and log
+ *    alone, and who may decide is judged by the candidate.
+ * 6. The owner's writes are done, and reported, in the order in which they were begun. */
 #ifndef REPLICATION_RAFT_RAFT_H
 #define REPLICATION_RAFT_RAFT_H
 
@@ -78,7 +82,6 @@ struct raft_configuration {
 /* One entry, as far as Raft knows it. */
 struct raft_entry {
     uint64_t term;
-    uint32_t size;                                  /* bytes, for flow control */
     const struct raft_configuration *configuration; /* NULL: an ordinary entry */
 };
 
@@ -105,13 +108,15 @@ struct raft_message {
     uint64_t term;          /* the sender's; of a pre-vote: the one it would stand in */
     struct raft_mark mark;  /* votes: the last entry; append: the one before the first; append
                                reply: the last that is the same and durable, or, where `reject`, a
-                               place to try next */
+                               place to try next; heartbeat reply: the last that is the same,
+                               durable or not */
     uint64_t commit;        /* append, heartbeat: the leader's, no farther than the member is known
                                to hold */
-    uint64_t round;         /* append, heartbeat and their replies: repeated as it came */
+    uint64_t round;         /* append, heartbeat and their replies: repeated as it came; 0 in an
+                               append that brings only a commit index: it needs no answer */
     bool reject;            /* replies: no */
     bool transfer;          /* vote: the leader asked for it; leases do not hold it up */
-    unsigned entries_count; /* append */
+    unsigned entries_count; /* append; refer to the owner's memory, for the call */
     const struct raft_entry *entries;
 };
 
@@ -141,8 +146,8 @@ struct raft_options {
 MUST_CHECK enum status raft_create(const struct raft_options *options, struct raft **raft);
 void raft_destroy(struct raft *raft);
 
-/* Before the first tick: the recovered log's entries after the base, in order; all are durable.
- * NO_MEMORY. */
+/* Before the first tick: the recovered log's entries after the base, in order, in one call or
+ * several; all are durable. NO_MEMORY. */
 MUST_CHECK enum status raft_restore(struct raft *raft, const struct raft_entry *entries,
                                     size_t count);
 
@@ -150,13 +155,14 @@ MUST_CHECK enum status raft_restore(struct raft *raft, const struct raft_entry *
 
 /* Of a RAFT_APPEND, `*accepted_from` is how many of its entries at the front are in the log
  * already: the owner writes those from there on, as successors of the one before, which drops what
- * the log held at and above that index. entries_count: nothing is to be written. */
+ * the log held at and above that index. entries_count: nothing is to be written. NO_MEMORY: nothing
+ * was accepted; it will be sent again. */
 MUST_CHECK enum status raft_step(struct raft *raft, uint64_t now_ns,
                                  const struct raft_message *message, unsigned *accepted_from);
 
 void raft_tick(struct raft *raft, uint64_t now_ns);
 
-/* When the next tick is due; changes with every call. */
+/* When the next tick is due; changes with every call. UINT64_MAX: none is. */
 uint64_t raft_deadline_ns(const struct raft *raft);
 
 /* Entries up to `mark` are on stable storage here. A mark that is no longer in the log (it was
@@ -165,38 +171,42 @@ void raft_persisted(struct raft *raft, uint64_t now_ns, struct raft_mark mark);
 void raft_hard_state_persisted(struct raft *raft, uint64_t now_ns,
                                const struct raft_hard_state *state);
 
-/* A leader takes new entries, whose terms are its own (`term` is filled in). `*first_index`: of the
- * first one. NOT_LEADER; BUSY while leadership is being handed over. */
+/* A leader takes new entries, whose terms are its own (`term` is filled in); none holds a
+ * configuration. `*first_index`: of the first one. All own entries were taken before: those made
+ * earlier have lower indexes. NOT_LEADER; BUSY while leadership is being handed over; NO_MEMORY. */
 MUST_CHECK enum status raft_propose(struct raft *raft, uint64_t now_ns, struct raft_entry *entries,
                                     size_t count, uint64_t *first_index);
 
 /* A leader changes the membership to `target`, which is not joint: by one entry where no voter
  * changes, else through a joint configuration, which it leaves by an entry of its own once the
  * joint one is committed (4.3). The entry to write comes with raft_take_own_entry(). NOT_LEADER;
- * BUSY where a change is under way, or the leader's own no-op is not committed yet (a change before
- * that can elect two leaders); INVALID_ARGUMENT. */
+ * BUSY where a change or a transfer is under way, or the leader's own no-op is not committed yet (a
+ * change before that can elect two leaders); INVALID_ARGUMENT; NO_MEMORY. */
 MUST_CHECK enum status raft_change(struct raft *raft, uint64_t now_ns,
                                    const struct raft_configuration *target);
 
 /* Hands leadership to a voter that is nearly up to date: proposals answer BUSY until it took over,
  * or an election timeout passed. The lease is dropped for the rest of the term. NOT_LEADER,
- * INVALID_ARGUMENT. */
+ * INVALID_ARGUMENT; BUSY while it is being handed to another. */
 MUST_CHECK enum status raft_transfer(struct raft *raft, uint64_t now_ns, uint64_t to);
 
 /* The state up to `index` is applied. */
 void raft_applied(struct raft *raft, uint64_t index);
 
-/* The log keeps nothing at or below `index`, which is applied. */
+/* The log keeps nothing at or below `index`, which is applied and durable. */
 void raft_release(struct raft *raft, uint64_t index);
 
-/* A snapshot took the place of the state: the log begins after `mark`; entries that follow it with
- * the same term are kept. INVALID_ARGUMENT for one at or below the commit index: nothing changes.
+/* A snapshot took the place of the state, durably: the log begins after `mark`. Where the log held
+ * `mark`, what follows it is kept; else nothing is (raft_last() says which: the owner's log is to
+ * be the same). INVALID_ARGUMENT for one at or below the commit index, or on a leader: nothing
+ * changes.
  */
 MUST_CHECK enum status raft_snapshot_installed(struct raft *raft, struct raft_mark mark,
                                                const struct raft_configuration *configuration);
 
 /* While a snapshot is being installed, or the log is not whole, this member neither stands for
- * election nor votes. */
+ * election nor votes, nor says that it holds entries. It takes them, and answers heartbeats. A
+ * leader that is held steps down. */
 void raft_hold(struct raft *raft, bool held);
 
 /* ---- What is to be done ---- */
@@ -215,8 +225,8 @@ bool raft_take_message(struct raft *raft, struct raft_message *message);
 
 /* An append to `member` may go now: `message` lacks its entries. The owner looks up the bytes of
  * entries after message->mark, up to `last_index` and `size_max`, and says with raft_append_sent()
- * how many it sent (0: none could be had now, ask again later; or there are none and the message
- * alone went out). */
+ * how many it sent (0 although there are some: they could not be had now, nothing was sent, ask
+ * again later; 0 where there are none: the message alone went out). */
 struct raft_append {
     struct raft_message message;
     uint64_t last_index; /* send at most up to here; == message.mark.index: an empty append */
@@ -228,11 +238,12 @@ void raft_append_sent(struct raft *raft, uint64_t now_ns, uint64_t member,
                       const struct raft_append *append, unsigned entries_count, size_t size);
 
 /* The way to a member was cut, or its message was dropped: what is in flight may be lost, so that
- * the member is probed again. */
+ * the member is probed again, at the next heartbeat. */
 void raft_unreachable(struct raft *raft, uint64_t member);
 
-/* A member needs what the log does not hold any more. Returned once; again after
- * raft_snapshot_sent() with `ok` false, or when it falls behind again. */
+/* A member needs what the log does not hold any more. Returned once; again a heartbeat after
+ * raft_snapshot_sent() with `ok` false, or when it falls behind again. Appends to it rest until
+ * raft_snapshot_sent(), or until it is seen to hold enough. */
 bool raft_take_snapshot(struct raft *raft, uint64_t *member);
 void raft_snapshot_sent(struct raft *raft, uint64_t now_ns, uint64_t member, struct raft_mark mark,
                         bool ok);
@@ -241,9 +252,10 @@ void raft_snapshot_sent(struct raft *raft, uint64_t now_ns, uint64_t member, str
  *
  * A linearizable read: the owner reads its applied state, once raft_may_read() says that the
  * leader's own no-op is applied; then, last of all, asks raft_lease_holds(). Where it does not
- * hold, raft_confirm() asks for a round that begins now: the read is answered when its number comes
- * out of raft_take_confirmed(), and must be answered otherwise (NOT_LEADER) where the role or term
- * changes first: all that wait are dropped then. */
+ * hold, raft_confirm() asks for a round that begins now: the read is answered when its number, or a
+ * higher one, comes out of raft_take_confirmed(), and must be answered otherwise (NOT_LEADER) where
+ * the role or term changes first: all that wait are dropped then. The only voter needs neither time
+ * nor answers: its lease always holds. */
 bool raft_may_read(const struct raft *raft);
 bool raft_lease_holds(const struct raft *raft, uint64_t now_ns);
 

@@ -10,9 +10,10 @@
 
 #include "proto/base/assert.h"
 #include "storage/io/blocking.h"
+#include "storage/lsm/directory.h"
 #include "storage/lsm/lsm_internal.h"
 
-enum { partial_path_size = table_path_size + 16, links_per_step = 64, name_size_max = 256 };
+enum { partial_path_size = table_path_size + 16, links_per_step = 64 };
 
 struct checkpoint_job {
     struct lsm_job job;
@@ -29,54 +30,16 @@ struct checkpoint_job {
 
 /* ---- The directory ---- */
 
-struct names {
-    char (*names)[name_size_max];
-    size_t count;
-    bool no_memory;
-};
-
-static void collect_name(void *context, const char *name, bool is_directory)
-{
-    struct names *names = context;
-    if (is_directory || strlen(name) >= name_size_max || names->no_memory)
-        return;
-    void *grown = realloc(names->names, (names->count + 1) * sizeof *names->names);
-    if (grown == NULL) {
-        names->no_memory = true;
-        return;
-    }
-    names->names = grown;
-    memcpy(names->names[names->count++], name, strlen(name) + 1);
-}
-
-/* Removes a directory with the files in it. OK where there is none. */
-static enum status clear_directory(struct io *io, const char *directory)
-{
-    struct names names = {0};
-    char path[partial_path_size + name_size_max];
-    enum status status = io_list(io, directory, collect_name, &names);
-    if (status == STATUS_NOT_FOUND)
-        return STATUS_OK;
-    if (status == STATUS_OK && names.no_memory)
-        status = STATUS_NO_MEMORY;
-    for (size_t i = 0; i < names.count && status == STATUS_OK; i++) {
-        snprintf(path, sizeof path, "%s/%s", directory, names.names[i]);
-        status = io_unlink_wait(io, path);
-    }
-    free(names.names);
-    return status == STATUS_OK ? io_remove_directory_wait(io, directory) : status;
-}
-
 static enum status begin_directory(struct checkpoint_job *checkpoint, struct io *io)
 {
-    struct names names = {0};
-    enum status status = io_list(io, checkpoint->request->directory, collect_name, &names);
-    free(names.names);
+    struct directory_names names;
+    enum status status = directory_list(io, checkpoint->request->directory, &names);
+    directory_names_free(&names);
     if (status == STATUS_OK)
         return STATUS_ALREADY_EXISTS;
     if (status != STATUS_NOT_FOUND)
         return status;
-    status = clear_directory(io, checkpoint->partial);
+    status = lsm_directory_remove(io, checkpoint->partial);
     return status == STATUS_OK ? io_make_directory_wait(io, checkpoint->partial) : status;
 }
 
@@ -173,7 +136,8 @@ static bool checkpoint_step(struct lsm_job *job, struct io *worker_io)
         status = write_manifest(checkpoint, worker_io);
     if (status == STATUS_OK)
         status = publish_directory(checkpoint, worker_io);
-    if (status != STATUS_OK && made && clear_directory(worker_io, checkpoint->partial) != STATUS_OK)
+    if (status != STATUS_OK && made &&
+        lsm_directory_remove(worker_io, checkpoint->partial) != STATUS_OK)
         error_set(&job->error, status, "Making the checkpoint %s: %s. %s is left behind.",
                   checkpoint->request->directory, status_text(status), checkpoint->partial);
     /* A failed flush ends the process; all else is the asker's to deal with. */

@@ -341,6 +341,8 @@ static void discard_level(struct lsm *lsm, struct lsm_job *job, unsigned tree, u
 
 void compaction_discard(struct lsm *lsm)
 {
+    if (lsm->replace.asked)
+        return; /* what goes is about to go with all else */
     struct lsm_job *job = calloc(1, sizeof *job);
     if (job == NULL)
         return; /* it is tried again with the next key or installation */

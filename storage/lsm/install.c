@@ -90,6 +90,51 @@ done:
     return status;
 }
 
+/* ---- All at once ---- */
+
+void install_content(struct lsm *lsm, struct version_set *set, const struct manifest_source *source,
+                     struct discard *discards[lsm_trees_max], uint64_t number_next)
+{
+    struct version_set *old = lsm->current;
+    struct list_link *link;
+    ASSERT(list_is_empty(&lsm->finished) && list_is_empty(&lsm->taken));
+    ASSERT(!lsm->flush_running && lsm->compactions_count == 0);
+    while ((link = list_pop_first(&lsm->sealed)) != NULL) {
+        lsm->sealed_count--;
+        memory_release(LIST_ENTRY(link, struct memory, link));
+    }
+    if (lsm->open != NULL)
+        memory_release(lsm->open);
+    lsm->open = NULL;
+    lsm->current = set;
+    lsm->installed = source->mark;
+    lsm->attachment_installed = source->attachment;
+    lsm->mark = source->mark;
+    lsm->attachment = source->attachment;
+    lsm->attachment_next = source->attachment;
+    lsm->index_sealed = source->mark.index;
+    lsm->horizon = source->horizon;
+    lsm->numbers_next = number_next;
+    lsm->numbers_end = source->numbers_end;
+    for (unsigned t = 0; t < lsm->trees_count; t++) {
+        free(lsm->discards[t]);
+        lsm->discards[t] = discards[t];
+        discards[t] = NULL;
+        for (unsigned l = 0; l < lsm_levels_count; l++) {
+            free((void *)(uintptr_t)lsm->compact_keys[t][l].data);
+            lsm->compact_keys[t][l] = (struct bytes){0};
+        }
+    }
+    /* Checkpoints that waited for a mark of the old content get the new one. */
+    LIST_EACH(request, &lsm->checkpoints)
+    {
+        struct checkpoint_request *waiting = LIST_ENTRY(request, struct checkpoint_request, link);
+        if (waiting->index > lsm->installed.index)
+            waiting->index = lsm->installed.index;
+    }
+    version_set_release(old, &lsm->obsolete);
+}
+
 /* ---- The job ---- */
 
 static bool install_step(struct lsm_job *job, struct io *worker_io)

@@ -75,11 +75,16 @@ static struct lsm_job *find_queued(const struct lsm *lsm, enum job_urgency urgen
 
 static bool begin(struct lsm *lsm, enum job_urgency urgency)
 {
+    /* What all content is to be replaced waits for takes no new work. */
+    if (lsm->replace.asked && urgency > JOB_REPLACE)
+        return false;
     switch (urgency) {
     case JOB_MANIFEST:
         return install_begin(lsm);
     case JOB_REMOVE:
         return remove_begin(lsm);
+    case JOB_REPLACE:
+        return replace_begin(lsm);
     case JOB_FLUSH:
         return flush_begin(lsm);
     case JOB_LEVEL0:
@@ -174,6 +179,6 @@ bool lsm_is_idle(const struct lsm *lsm)
 {
     return list_is_empty(&lsm->queue) && list_is_empty(&lsm->taken) &&
            list_is_empty(&lsm->finished) && lsm->sealed_count == 0 &&
-           list_is_empty(&lsm->obsolete) && lsm->checkpoints_count == 0 &&
+           list_is_empty(&lsm->obsolete) && lsm->checkpoints_count == 0 && !lsm->replace.asked &&
            !lsm->check.progress.running && !compaction_is_wanted(lsm);
 }

@@ -21,6 +21,7 @@
 enum job_urgency {
     JOB_MANIFEST,
     JOB_REMOVE, /* gives space back, and takes next to no time */
+    JOB_REPLACE,
     JOB_FLUSH,
     JOB_LEVEL0,
     JOB_LEVELS,
@@ -87,6 +88,7 @@ bool flush_begin(struct lsm *lsm);
 bool compaction_begin(struct lsm *lsm, bool level0);
 bool checkpoint_begin(struct lsm *lsm);
 bool check_begin(struct lsm *lsm);
+bool replace_begin(struct lsm *lsm);
 
 /* Begins the edits that need no work but a manifest write: whole tables below a discard key. */
 void compaction_discard(struct lsm *lsm);

@@ -531,3 +531,8 @@ uint64_t lsm_installed_index(const struct lsm *lsm)
 {
     return lsm->installed.index;
 }
+
+const struct lsm_mark *lsm_installed_mark(const struct lsm *lsm)
+{
+    return &lsm->installed;
+}

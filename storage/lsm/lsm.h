@@ -132,6 +132,9 @@ void lsm_seal(struct lsm *lsm);
  * the write-ahead log may let go of it. Moves within lsm_job_return(). */
 uint64_t lsm_installed_index(const struct lsm *lsm);
 
+/* The mark itself: what an lsm_open() now would give. */
+const struct lsm_mark *lsm_installed_mark(const struct lsm *lsm);
+
 /* Versions hidden below `version` may go. Only goes up. */
 void lsm_horizon_set(struct lsm *lsm, uint64_t version);
 
@@ -224,6 +227,39 @@ bool lsm_is_idle(const struct lsm *lsm);
 void lsm_checkpoint(struct lsm *lsm, const char *directory,
                     void (*done)(void *context, enum status status, const struct lsm_mark *mark),
                     void *context);
+
+/* Removes a checkpoint, or what was staged for lsm_install(), with the files in it; there may be
+ * none. Blocking, any thread's io. */
+MUST_CHECK enum status lsm_directory_remove(struct io *io, const char *directory);
+
+/* How content travels from a checkpoint of one LSM (export.h) to a directory that another one can
+ * install (import.h): table by table, each in chunks, both from 0. */
+enum { lsm_transfer_id_size = 16 };
+struct lsm_transfer_position {
+    uint32_t table;
+    uint32_t chunk;
+};
+
+/* Where the numbers of tables begin that are staged for lsm_install(): above all that this LSM
+ * gives out before the next installation. */
+uint64_t lsm_staging_number(const struct lsm *lsm);
+
+/* Replaces all content by that of `directory`, which an import made whole, by one swap of the
+ * manifest: whatever stops the process before it leaves the old content, after it the new. Then
+ * `directory` is removed.
+ *
+ * Waits for the jobs under way and begins no others. From here until `done` nothing may be
+ * published; what is in memory only is dropped. Mark, attachment, horizon and discard keys become
+ * those of the new content. Views that are open go on to see the old one, whose files go with them.
+ *
+ * `done` is called from lsm_job_return(), or, where it is refused, at once. Not OK: the old content
+ * is as it was, and writing may go on. BUSY: another installation is under way; DISK_FULL,
+ * NO_MEMORY: may be asked for again; CORRUPT, NEWER_FORMAT, INVALID_ARGUMENT (staged for the
+ * numbers of an earlier content): this directory will never do. IO_ERROR: lsm_job_return() says so
+ * too. */
+void lsm_install(struct lsm *lsm, const char *directory,
+                 void (*done)(void *context, enum status status, const struct lsm_mark *mark),
+                 void *context);
 
 struct lsm_check_progress {
     bool running;

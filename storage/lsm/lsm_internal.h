@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The LSM's own struct, and what its files ask of one another. lsm.c opens and closes it, write.c
  * fills the memtables, view.c, get.c, changed.c and iterator.c read, jobs.c hands out work,
- * install.c replaces the manifest, and flush.c, compaction.c, remove.c, checkpoint.c and check.c
- * are the jobs.
+ * install.c replaces the manifest, and flush.c, compaction.c, remove.c, checkpoint.c, replace.c and
+ * check.c are the jobs.
  *
  * All of it belongs to the core's thread. A job on a worker touches its own struct, the immutable
  * things that it holds (a version set, sealed memtables), and of the LSM only `options`, `trees`
@@ -49,6 +49,14 @@ struct checkpoint_request {
     struct list_link link;
     char directory[table_path_size];
     uint64_t index; /* installed marks from here on satisfy it */
+    void (*done)(void *context, enum status status, const struct lsm_mark *mark);
+    void *context;
+};
+
+/* The content that was asked for in place of all there is: replace.c. */
+struct lsm_replace {
+    bool asked;
+    char directory[table_path_size];
     void (*done)(void *context, enum status status, const struct lsm_mark *mark);
     void *context;
 };
@@ -111,6 +119,7 @@ struct lsm {
     struct list_link checkpoints;
     unsigned checkpoints_count;
     bool checkpoint_running;
+    struct lsm_replace replace;
     struct check_state check;
     bool check_running; /* its job is queued or taken */
 
@@ -136,6 +145,14 @@ static inline struct memory *memory_hold(struct memory *memory)
 }
 
 struct bytes lsm_discard_key(const struct lsm *lsm, unsigned tree); /* empty: nothing */
+
+/* ---- install.c ---- */
+
+/* Makes a set the only content, in place of all there was, memtables included: its manifest, of
+ * `source`, is durable, and no other job is under way. Takes `discards`. Table numbers go on from
+ * `number_next`. */
+void install_content(struct lsm *lsm, struct version_set *set, const struct manifest_source *source,
+                     struct discard *discards[lsm_trees_max], uint64_t number_next);
 
 /* ---- view.c ---- */
 

@@ -118,6 +118,7 @@ static void put_writes(struct lsm *lsm, const struct lsm_write *writes, size_t c
 void lsm_publish(struct lsm *lsm, const struct lsm_write *writes, size_t count,
                  const struct lsm_mark *mark)
 {
+    ASSERT(!lsm->replace.asked);
     ASSERT(mark->index >= lsm->mark.index && mark->version >= lsm->mark.version);
     ASSERT(mark->version <= lsm_entry_version_max);
     ASSERT(mark->state_size <= lsm_mark_state_size_max);

@@ -39,6 +39,7 @@ enum seal_format {
     SEAL_FORMAT_TABLE = 4,
     SEAL_FORMAT_MANIFEST = 5,
     SEAL_FORMAT_TEMPORARY = 6,
+    SEAL_FORMAT_STAGING = 7, /* how far the staging of a snapshot has come */
 };
 
 /* A file's name within its store: never used again for another life of a file. */

@@ -11,8 +11,9 @@
  * - a second crash, at a random step of this recovery, changes none of that;
  * - it goes on: publishes, flushes, and opens once more.
  *
- * And the randomised model test, longer than as a unit test. */
+ * The same for lsm_install(): it finds the old content or the new one, whole. */
 #include "tests/unit/storage_lsm/model.h"
+#include "tests/unit/storage_lsm/transfer_unit.h"
 
 #include "storage/io/blocking.h"
 #include "storage/lsm/table.h"
@@ -357,8 +358,148 @@ START_TEST(test_stopped_while_being_made)
 }
 END_TEST
 
+/* ---- All content replaced ---- */
+
+struct replacement {
+    struct keyring *keyring;
+    uint64_t old_index;
+    uint64_t old_digest;
+    uint64_t new_index;
+    uint64_t new_digest;
+    struct generator draws;
+    uint64_t old_count; /* restarts that found it */
+    uint64_t new_count;
+    bool installed; /* it was reported */
+};
+
+static void on_installed(void *context, enum status status, const struct lsm_mark *mark)
+{
+    struct replacement *replacement = context;
+    ck_assert_int_eq(status, STATUS_OK);
+    ck_assert_uint_eq(mark->index, replacement->new_index);
+    replacement->installed = true;
+}
+
+/* A restart finds one of the two contents, whole, and no file of the other; from the old one, what
+ * was staged can be installed all the same. */
+static void expect_one_content(struct replacement *replacement, struct sim_disk *disk)
+{
+    struct fixture fixture;
+    struct files files = {0};
+    fixture_init(&fixture, sim_disk_io(disk), replacement->keyring, "lsm");
+    ck_assert_msg(fixture_open(&fixture) == STATUS_OK, "%s", fixture.error.text);
+    bool is_new = fixture.mark.index == replacement->new_index;
+    ck_assert(is_new || fixture.mark.index == replacement->old_index);
+    ck_assert(is_new || !replacement->installed);
+    ck_assert_uint_eq(transfer_digest(&fixture, UINT64_MAX),
+                      is_new ? replacement->new_digest : replacement->old_digest);
+    sim_disk_each_file(disk, count_file, &files);
+    ck_assert_uint_eq(files.tables_count, fixture.report.tables_count);
+    ck_assert_uint_eq(files.others_count, 0);
+    *(is_new ? &replacement->new_count : &replacement->old_count) += 1;
+    if (!is_new && generator_chance(&replacement->draws, 1, 8)) {
+        lsm_install(fixture.lsm, "staging", on_installed, replacement);
+        ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+        ck_assert(replacement->installed);
+        replacement->installed = false;
+        fixture.mark = *lsm_installed_mark(fixture.lsm);
+        ck_assert_uint_eq(transfer_digest(&fixture, UINT64_MAX), replacement->new_digest);
+    }
+    expect_use(&fixture);
+    fixture_close(&fixture);
+}
+
+static void replacement_stepped(void *context, struct sim_disk *disk, uint64_t step)
+{
+    struct replacement *replacement = context;
+    (void)step;
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t seed = generator_draw(&replacement->draws);
+        struct sim_disk *clone = sim_disk_clone(disk, seed);
+        sim_disk_restart(clone, seed, i < 2 ? (enum sim_restart_mode)i : SIM_RESTART_RANDOM);
+        restarts_count++;
+        struct image *image = find_image(sim_disk_hash(clone));
+        if (!image->opened)
+            expect_one_content(replacement, clone);
+        image->opened = true;
+        sim_disk_destroy(clone);
+    }
+}
+
+static void stage(struct fixture *other, struct fixture *fixture)
+{
+    struct lsm_import *import;
+    transfer_checkpoint(other, "checkpoint");
+    struct lsm_export *export = transfer_export(other->io, other->keyring, "checkpoint");
+    ck_assert_int_eq(transfer_import(fixture->io, fixture->keyring, "staging",
+                                     lsm_export_header(export), lsm_staging_number(fixture->lsm),
+                                     &import),
+                     STATUS_OK);
+    ck_assert_int_eq(transfer_run(export, other->io, import, fixture->io, UINT_MAX), STATUS_END);
+    lsm_import_close(import, fixture->io);
+    lsm_export_close(export, other->io);
+}
+
+static void run_replacement(uint64_t seed, struct replacement *replacement)
+{
+    static const uint8_t cluster[seal_id_size] = {9};
+    struct fixture fixture;
+    struct fixture other;
+    struct sim_disk *disk = sim_disk_create(seed);
+    struct io *io = sim_disk_io(disk);
+    generator_init(&replacement->draws, seed);
+    replacement->installed = false;
+    ck_assert_int_eq(keyring_create_in_memory(cluster, false, &replacement->keyring), STATUS_OK);
+    ck_assert_int_eq(io_make_directory_wait(io, "lsm"), STATUS_OK);
+    ck_assert_int_eq(io_make_directory_wait(io, "sender"), STATUS_OK);
+    ck_assert_int_eq(io_flush_directory_wait(io, "."), STATUS_OK);
+    fixture_init(&fixture, io, replacement->keyring, "lsm");
+    fixture_init(&other, io, replacement->keyring, "sender");
+    ck_assert_int_eq(fixture_open(&fixture), STATUS_OK);
+    ck_assert_int_eq(fixture_open(&other), STATUS_OK);
+    transfer_fill(&fixture, 500 + 100 * (unsigned)seed, 1);
+    transfer_fill(&other, 900 + 200 * (unsigned)seed, 2);
+    stage(&other, &fixture);
+    lsm_seal(fixture.lsm);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    replacement->old_index = fixture.mark.index;
+    replacement->old_digest = transfer_digest(&fixture, UINT64_MAX);
+    replacement->new_index = other.mark.index;
+    replacement->new_digest = transfer_digest(&other, UINT64_MAX);
+    sim_disk_on_step(disk, replacement_stepped, replacement);
+    lsm_install(fixture.lsm, "staging", on_installed, replacement);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    ck_assert(replacement->installed);
+    sim_disk_on_step(disk, NULL, NULL);
+    fixture_close(&fixture);
+    fixture_close(&other);
+    ck_assert_uint_eq(sim_disk_open_count(disk), 0);
+    keyring_close(replacement->keyring);
+    sim_disk_destroy(disk);
+}
+
+/* lsm_install() replaces all content at one moment, wherever it is stopped. */
+START_TEST(test_replacement_stopped_at_every_step)
+{
+    enum { seeds_count = 6, images_least = 150 };
+    static struct replacement replacement;
+    uint64_t images_before = images_count;
+    for (uint64_t seed = 1; seed <= seeds_count; seed++)
+        run_replacement(seed, &replacement);
+    uint64_t images_here = images_count - images_before;
+    printf("lsm_crash: replacement: %llu distinct disk images, %llu found the old content, %llu "
+           "the new one\n",
+           (unsigned long long)images_here, (unsigned long long)replacement.old_count,
+           (unsigned long long)replacement.new_count);
+    ck_assert_uint_gt(images_here, images_least);
+    ck_assert_uint_gt(replacement.old_count, images_least / 4);
+    ck_assert_uint_gt(replacement.new_count, images_least / 4);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
+    tcase_add_test(tests, test_replacement_stopped_at_every_step);
     tcase_add_test(tests, test_stopped_at_every_step);
     tcase_add_test(tests, test_stopped_while_being_made);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sending what a transaction gathered, and learning what became of it. */
-#include <openssl/rand.h>
 #include <stdlib.h>
 
 #include "client/error.h"
+#include "client/random.h"
 #include "client/result.h"
 #include "client/txn.h"
 #include "proto/base/assert.h"
@@ -57,7 +57,7 @@ enum strait_status txn_encode(strait_txn *txn, struct call *call, uint64_t deadl
     enum strait_status status = check(txn, error);
     if (status != STRAIT_OK)
         return status;
-    if (!txn->has_id && RAND_bytes(txn->id.bytes, txn_id_size) != 1)
+    if (!txn->has_id && random_txn_id(txn->id.bytes) != STATUS_OK)
         return client_error_set(error, STATUS_INTERNAL, "OpenSSL has no random bytes.");
     txn->has_id = true;
     Strait__Commit commit = message_of(txn);

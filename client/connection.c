@@ -93,7 +93,7 @@ enum status connection_flush(struct connection *connection, struct strait_error 
         size_t written = 0;
         if (size > output_record_size)
             size = output_record_size;
-        ERR_clear_error();
+        tls_forget_errors();
         errno = 0;
         int result = SSL_write_ex(connection->ssl, connection->output + connection->output_start,
                                   size, &written);
@@ -111,19 +111,43 @@ enum status connection_flush(struct connection *connection, struct strait_error 
     return STATUS_OK;
 }
 
+static enum status read_tls(struct connection *connection, uint8_t *to, size_t size, size_t *read,
+                            struct strait_error *error)
+{
+    /* Neither the socket nor TLS holds anything: no need to ask. */
+    if (connection->socket.drained && SSL_has_pending(connection->ssl) == 0)
+        return STATUS_AGAIN;
+    tls_forget_errors();
+    errno = 0;
+    int result = SSL_read_ex(connection->ssl, to, size, read);
+    return result == 1 ? STATUS_OK
+                       : interpret(connection, result, "reading from the server", error);
+}
+
+/* Small parts by way of the input, so that one call of TLS's brings many. */
 static enum status read_some(struct connection *connection, uint8_t *to, size_t size, size_t *used,
                              struct strait_error *error)
 {
-    while (*used < size) {
+    enum status status = STATUS_OK;
+
+    while (*used < size && status == STATUS_OK) {
+        size_t wanted = size - *used;
+        size_t held = connection->input_end - connection->input_start;
         size_t read = 0;
-        ERR_clear_error();
-        errno = 0;
-        int result = SSL_read_ex(connection->ssl, to + *used, size - *used, &read);
-        if (result != 1)
-            return interpret(connection, result, "reading from the server", error);
+        if (held != 0) {
+            read = held < wanted ? held : wanted;
+            memcpy(to + *used, connection->input + connection->input_start, read);
+            connection->input_start += read;
+        } else if (wanted >= sizeof connection->input) {
+            status = read_tls(connection, to + *used, wanted, &read, error);
+        } else {
+            connection->input_start = connection->input_end = 0;
+            status = read_tls(connection, connection->input, sizeof connection->input,
+                              &connection->input_end, error);
+        }
         *used += read;
     }
-    return STATUS_OK;
+    return status;
 }
 
 static enum status read_header(struct connection *connection, struct strait_error *error)

@@ -9,6 +9,8 @@
 #include "client/tls.h"
 #include "proto/frame.h"
 
+enum { connection_input_size = 4096 };
+
 struct connection {
     struct tls_socket socket; /* descriptor -1: stopped */
     SSL *ssl;
@@ -22,6 +24,10 @@ struct connection {
     struct frame_header header; /* of the reply that is coming in, once header_used is full */
     uint8_t *body;
     size_t body_used;
+    /* What TLS gave and no reply has taken: [input_start, input_end). */
+    size_t input_start;
+    size_t input_end;
+    uint8_t input[connection_input_size];
 };
 
 void connection_init(struct connection *connection);

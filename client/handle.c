@@ -12,20 +12,8 @@
 
 #include "client/async.h"
 #include "client/error.h"
+#include "client/fork.h"
 #include "proto/base/assert.h"
-
-static atomic_uint fork_generation;
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-
-static void count_fork(void)
-{
-    atomic_fetch_add(&fork_generation, 1);
-}
-
-static void watch_forks(void)
-{
-    pthread_atfork(NULL, NULL, count_fork);
-}
 
 uint64_t client_now_ns(void)
 {
@@ -45,7 +33,7 @@ enum strait_status handle_check(const strait *handle, struct strait_error *error
     client_error_clear(error);
     if (handle == NULL)
         return client_error_set(error, STATUS_INVALID_ARGUMENT, "There is no handle.");
-    if (handle->fork_generation != atomic_load(&fork_generation))
+    if (handle->fork_generation != fork_generation())
         return client_error_set(error, STATUS_UNSUPPORTED,
                                 "This handle was opened before fork(): it belongs to the parent. "
                                 "Open another one in the child.");
@@ -350,14 +338,13 @@ enum strait_status strait_open(const strait_options *options, strait **handle,
     enum strait_status status = check_options(options, error);
     if (status != STRAIT_OK)
         return status;
-    pthread_once(&fork_once, watch_forks);
     strait *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         return client_error_set(error, STATUS_NO_MEMORY, "Out of memory.");
     opened->options = *options;
     opened->completions = -1;
     loop_init(&opened->loop);
-    opened->fork_generation = atomic_load(&fork_generation);
+    opened->fork_generation = fork_generation();
     status = tls_context_open(options, &opened->context, error);
     if (status == STRAIT_OK && RAND_bytes((unsigned char *)&seed, sizeof seed) != 1)
         status = client_error_set(error, STATUS_INTERNAL, "OpenSSL has no random bytes.");

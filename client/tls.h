@@ -4,6 +4,7 @@
 #ifndef CLIENT_TLS_H
 #define CLIENT_TLS_H
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "client/options.h"
@@ -25,6 +26,14 @@ enum strait_status tls_context_open(const strait_options *options, SSL_CTX **con
  * is its owner's. NULL where memory ran out or the name is no name. */
 SSL *tls_start(SSL_CTX *context, struct tls_socket *socket, const char *name, SSL_SESSION *resumed,
                SSL_SESSION **tickets);
+
+/* Empties OpenSSL's queue of errors, as it must be before a call whose failure is to be understood.
+ * It mostly is, and looking costs less than emptying. */
+static inline void tls_forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
 
 /* Puts OpenSSL's last queued error into words, and empties its queue. `operation` failed with
  * SSL_get_error() `code`. UNAUTHENTICATED where one side did not take the other's certificate, else

@@ -294,13 +294,17 @@ static void connection_read(struct connection *connection)
         size_t got = 0;
         uint8_t *body = connection_body_space(connection, &space);
         uint8_t *to = body != NULL ? body : net->plain_in;
-        ERR_clear_error();
+        tls_forget_errors();
         if (SSL_read_ex(connection->ssl, to, body != NULL ? space : sizeof net->plain_in, &got) ==
             1) {
             if (body != NULL)
                 connection_body_filled(connection, got);
             else
                 connection_consume(connection, bytes_of(to, got));
+            /* Where all input was taken, TLS would only say that it wants more. */
+            if (connection->ssl == NULL ||
+                (connection->input.size == 0 && SSL_has_pending(connection->ssl) == 0))
+                return;
             continue;
         }
         switch (SSL_get_error(connection->ssl, 0)) {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "proto/base/assert.h"
+#include "server/net/tls.h"
 
 enum {
     record_plain_size = 16 * 1024,
@@ -114,7 +115,7 @@ static bool replies_seal(struct connection *connection)
     size_t filled = replies_gather(connection, net->plain_out, sizeof net->plain_out);
     size_t written = 0;
     size_t sealed_size = filled + (filled / record_plain_size + 1) * record_overhead_size;
-    ERR_clear_error();
+    tls_forget_errors();
     if (connection_output_reserve(connection, sealed_size) &&
         SSL_write_ex(connection->ssl, net->plain_out, filled, &written) == 1 && written == filled)
         return true;

@@ -7,6 +7,7 @@
 #ifndef SERVER_NET_TLS_H
 #define SERVER_NET_TLS_H
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "proto/base/error.h"
@@ -24,6 +25,14 @@ struct tls_options {
  * certificate that has expired, or soon will, gets a line in the log. Blocking. */
 MUST_CHECK enum status tls_context_open(const struct tls_options *options, SSL_CTX **context,
                                         struct error *error);
+
+/* Empties OpenSSL's queue of errors, as it must be before a call whose failure is to be understood.
+ * It mostly is, and looking costs less than emptying. */
+static inline void tls_forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
 
 /* Why OpenSSL's last call on this thread failed, in words; empties its queue. */
 void tls_error_text(char *text, size_t size);

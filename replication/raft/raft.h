@@ -139,7 +139,10 @@ struct raft_options {
     /* As recovered. The log's entries follow with raft_restore(). */
     struct raft_hard_state hard_state;
     struct raft_mark base; /* the log begins after it; applied and committed up to here */
-    struct raft_configuration configuration; /* as of `base`; no voters: not a member yet */
+    /* As of `base`; no voters: not a member yet. One who is filled from the log's beginning learns
+     * of members by entries alone: a founder's own configuration is best the log's first entry too.
+     */
+    struct raft_configuration configuration;
 };
 
 /* NO_MEMORY; INVALID_ARGUMENT for a configuration that cannot be. */

@@ -374,6 +374,23 @@ enum status lsm_import_open(struct io *io, const struct lsm_import_options *opti
     return STATUS_OK;
 }
 
+enum status lsm_import_look(struct bytes header, struct lsm_mark *mark, uint64_t *size)
+{
+    struct transfer_header *decoded = calloc(1, sizeof *decoded);
+    *mark = (struct lsm_mark){0};
+    *size = 0;
+    if (decoded == NULL)
+        return STATUS_NO_MEMORY;
+    enum status status = transfer_header_decode(header, decoded, NULL);
+    if (status == STATUS_OK) {
+        *mark = decoded->manifest.mark;
+        *size = decoded->size;
+        manifest_free(&decoded->manifest);
+    }
+    free(decoded);
+    return status;
+}
+
 void lsm_import_close(struct lsm_import *import, struct io *io)
 {
     if (import == NULL)

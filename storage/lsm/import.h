@@ -37,6 +37,10 @@ struct lsm_import_options {
     bool uncompressed;     /* no LZ4 */
 };
 
+/* What a stream's header says of its mark and of the size of the sender's files. MALFORMED,
+ * CORRUPT, NEWER_FORMAT, NO_MEMORY. Small, not blocking. */
+MUST_CHECK enum status lsm_import_look(struct bytes header, struct lsm_mark *mark, uint64_t *size);
+
 /* MALFORMED, CORRUPT, NEWER_FORMAT (also trees that this version does not know, or has in another
  * form), INVALID_ARGUMENT (of another cluster): the stream is refused. Else as lsm_open(). */
 MUST_CHECK enum status lsm_import_open(struct io *io, const struct lsm_import_options *options,

@@ -34,7 +34,11 @@ enum { frame_header_size = 16, frame_protocol_version = 1 };
     X(TXN_CANCEL, 11, TxnCancel, TxnCancelReply, txn_cancel, txn_cancel_reply)                     \
     X(TABLE_LIST, 12, TableList, TableListReply, table_list, table_list_reply)                     \
     X(STATUS, 13, Status, StatusReply, status, status_reply)                                       \
-    X(CHECK, 14, Check, CheckReply, check, check_reply)
+    X(CHECK, 14, Check, CheckReply, check, check_reply)                                            \
+    X(MEMBER_LIST, 15, MemberList, MemberListReply, member_list, member_list_reply)                \
+    X(MEMBER_CHANGE, 16, MemberChange, MemberChangeReply, member_change, member_change_reply)      \
+    X(LEADER_TRANSFER, 17, LeaderTransfer, LeaderTransferReply, leader_transfer,                   \
+      leader_transfer_reply)
 
 enum { frame_reply = 0x8000 };
 

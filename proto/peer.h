@@ -73,6 +73,8 @@ enum peer_kind {
     PEER_SNAPSHOT_LAST = 47,
     PEER_DIGEST_FIRST = 48,
     PEER_DIGEST_LAST = 63,
+    PEER_FRESHNESS_FIRST = 64, /* how new a state is: server/core_fresh.c */
+    PEER_FRESHNESS_LAST = 67,
 };
 
 enum peer_flag { PEER_REJECT = 1, PEER_TRANSFER = 2 };

@@ -388,3 +388,45 @@ uint64_t replicated_log_commit_index(const struct replicated_log *log)
 {
     return log->durable_index;
 }
+
+/* ---- Others, of which a region of one has none ---- */
+
+bool replicated_log_send(struct replicated_log *log, uint64_t to, uint8_t kind, enum bus_lane lane,
+                         struct bytes message)
+{
+    (void)log;
+    (void)to;
+    (void)kind;
+    (void)lane;
+    (void)message;
+    return false;
+}
+
+bool replicated_log_member_facts(const struct replicated_log *log, uint64_t id,
+                                 struct log_member_facts *facts)
+{
+    (void)log;
+    (void)id;
+    *facts = (struct log_member_facts){0};
+    return false;
+}
+
+enum status replicated_log_change(struct replicated_log *log, const struct membership *target)
+{
+    (void)log;
+    (void)target;
+    return STATUS_UNSUPPORTED;
+}
+
+enum status replicated_log_transfer(struct replicated_log *log, uint64_t to)
+{
+    (void)log;
+    (void)to;
+    return STATUS_INVALID_ARGUMENT;
+}
+
+struct raft_statistics replicated_log_raft_statistics(const struct replicated_log *log)
+{
+    (void)log;
+    return (struct raft_statistics){0};
+}

@@ -57,6 +57,15 @@ void core_refuse(struct core *core, struct request *request, enum status status,
     request_refuse(request, status, retry_after_ms, "%s", text);
 }
 
+void core_refuse_with(struct core *core, struct request *request, enum status status,
+                      const Strait__Refusal *refusal)
+{
+    ASSERT(core->requests_count > 0);
+    core->requests_count--;
+    core->refused_count++;
+    request_refuse_with(request, status, refusal);
+}
+
 void core_take(struct core *core, struct request *request)
 {
     core->requests_count++;
@@ -81,6 +90,11 @@ void core_take(struct core *core, struct request *request)
     case FRAME_CHECK:
         core_admin(core, request);
         break;
+    case FRAME_MEMBER_LIST:
+    case FRAME_MEMBER_CHANGE:
+    case FRAME_LEADER_TRANSFER:
+        core_member(core, request);
+        break;
     default:
         core_refuse(core, request, STATUS_UNSUPPORTED, 0, "This server does not serve %s.",
                     frame_type_name(request->type));
@@ -89,19 +103,31 @@ void core_take(struct core *core, struct request *request)
 
 /* ---- Turns ---- */
 
+/* What may go on without waiting for anything. */
+static bool has_more(const struct core *core)
+{
+    if (core->failed)
+        return false;
+    if (core->work_wanted && workers_are_inline(core->workers) && !core->closing)
+        return true;
+    return (core->apply_ready && !core->apply_waits_room && state_apply_is_active(core->state)) ||
+           !list_is_empty(&core->reads_ready) || !list_is_empty(&core->reads_decided) ||
+           !list_is_empty(&core->validatable) || !list_is_empty(&core->dropped) ||
+           core->region_changed;
+}
+
 bool core_turn(struct core *core)
 {
-    /* The disk first: it works while the rest of the turn does. */
+    /* The disk and the peers first: they work while the rest of the turn does. */
     replicated_log_turn(core->log);
+    core_validate(core);
     core_admit_delayed(core);
     core_apply(core);
+    core_region_turn(core);
     core_reads_run(core);
     core_jobs_run(core);
     replicated_log_turn(core->log);
-    if (core->work_wanted && workers_are_inline(core->workers) && !core->failed && !core->closing)
-        return true;
-    return (core->apply_ready && !core->apply_waits_room && state_apply_is_active(core->state)) ||
-           !list_is_empty(&core->reads_ready);
+    return has_more(core);
 }
 
 uint64_t core_requests_count(const struct core *core)
@@ -112,6 +138,9 @@ uint64_t core_requests_count(const struct core *core)
 static void on_tick(struct io_timer *timer)
 {
     struct core *core = timer->context;
+    uint64_t blocked_count = lsm_statistics(core->lsm).blocked_count;
+    core->prefetches = blocked_count != core->blocked_count;
+    core->blocked_count = blocked_count;
     core->apply_waits_room = false; /* where it was memory that lacked, no job tells of it */
     core_space_look(core);
     core_tick(core);
@@ -239,7 +268,19 @@ static enum status open_log(struct core *core, const struct lsm_mark *mark, stru
         .log_time_ns = facts.position.log_time_ns,
         .epoch_number = facts.position.epoch_number,
         .epoch_region = facts.position.epoch_region,
+        .membership = state_membership(core->state),
+        .bootstrap = core->options.bootstrap || core->options.bus == NULL,
+        .self = core->options.self,
+        .bus = core->options.bus,
+        .seed = core->options.seed,
+        .election_timeout_ms = core->options.election_timeout_ms,
+        .lease_off = core->options.lease_off,
         .committed = on_committed,
+        .dropped = core_on_dropped,
+        .changed = core_on_changed,
+        .confirmed = core_on_confirmed,
+        .unconfirmed = core_on_unconfirmed,
+        .received = core_on_received,
         .failed = on_log_failed,
         .context = core,
     };
@@ -259,7 +300,8 @@ static enum status open_log(struct core *core, const struct lsm_mark *mark, stru
     return STATUS_OK;
 }
 
-/* What the log held beyond the state is committed, and applied, before the term's own no-op. */
+/* A region of one: what the log held beyond the state is committed, and applied, before the term's
+ * own no-op. */
 static enum status catch_up(struct core *core, struct error *error)
 {
     struct log_committed committed;
@@ -349,10 +391,12 @@ static enum status open_all(struct core *core, struct error *error)
     status = open_storage(core, &mark, error);
     if (status == STATUS_OK)
         status = open_log(core, &mark, error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && core_leads(core))
         status = catch_up(core, error);
     if (status != STATUS_OK)
         return status;
+    core_membership_applied(core);
+    core->region_changed = true;
     /* Each start begins a segment of the log: written as tables, what the earlier ones hold is
      * needed no more, and they can be used again where there is no space for new ones. Done before
      * anybody is served, so that starts which follow each other quickly do not use up what is left.
@@ -366,7 +410,10 @@ static enum status open_all(struct core *core, struct error *error)
         return status;
     replicated_log_release(core->log, lsm_installed_index(core->lsm));
     core->work_wanted = true;
-    begin_term(core);
+    if (core_leads(core))
+        begin_term(core);
+    else
+        on_tick(&core->tick_timer);
     core->ticks_follow = true;
     if (core->failed)
         return error_set(error, STATUS_IO_ERROR, "Stopped by the failure above.");
@@ -380,6 +427,7 @@ static void dismantle(struct core *core)
 
     io_timer_stop(io, &core->tick_timer);
     io_timer_stop(io, &core->admit_timer);
+    io_timer_stop(io, &core->fresh.timer);
     if (core->workers != NULL)
         workers_close(core->workers);
     if (core->log != NULL && replicated_log_close(core->log) != STATUS_OK)
@@ -406,6 +454,12 @@ enum status core_open(const struct core_options *options, struct core **core_out
     core->started_ns = io_boot_ns(options->io);
     list_init(&core->reads_ready);
     list_init(&core->reads_parked);
+    list_init(&core->reads_unconfirmed);
+    list_init(&core->reads_decided);
+    list_init(&core->validating);
+    list_init(&core->validatable);
+    list_init(&core->dropped);
+    core_fresh_open(core);
     list_init(&core->delayed);
     list_init(&core->logged);
     core->tick_timer = (struct io_timer){.fired = on_tick, .context = core};
@@ -424,17 +478,30 @@ enum status core_open(const struct core_options *options, struct core **core_out
 
 /* ---- Closing ---- */
 
+void core_refuse_rest(struct core *core)
+{
+    core_reads_refuse(core);
+    core_commits_refuse(core);
+    core_member_refuse(core);
+    core->answers_none = true;
+}
+
 enum status core_close(struct core *core, struct error *error)
 {
     struct io *io = core->options.io;
 
+    core_refuse_rest(core);
     ASSERT(core->requests_count == 0);
     core->ticks_follow = false;
     io_timer_stop(io, &core->tick_timer);
     io_timer_stop(io, &core->admit_timer);
     core->closing = true;
-    while (!core->failed && (replicated_log_inflight_count(core->log) != 0 ||
-                             workers_busy_count(core->workers) != 0)) {
+    /* In a region of one, what it proposed itself is committed yet; in a larger one that is the
+     * next leader's. What is being applied is finished in both. */
+    bool alone = core->membership.count <= 1 && core_leads(core);
+    while (!core->failed &&
+           ((alone && replicated_log_inflight_count(core->log) != 0) ||
+            state_apply_is_active(core->state) || workers_busy_count(core->workers) != 0)) {
         bool more = core_turn(core);
         io_turn(io, !more);
     }
@@ -455,8 +522,7 @@ void core_abandon(struct core *core)
 {
     ASSERT(core->options.workers_inline);
     core->failed = true;
-    core_reads_refuse(core);
-    core_commits_refuse(core);
+    core_refuse_rest(core);
     ASSERT(core->requests_count == 0);
     dismantle(core);
 }

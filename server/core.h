@@ -23,6 +23,11 @@
 
 struct core;
 
+/* What asking a server who it is has come to: OK with its id, name and addresses, or why not, with
+ * a sentence. */
+typedef void core_probed_fn(void *context, enum status status, const struct member *member,
+                            const char *text);
+
 struct core_options {
     struct io *io;
     struct keyring *keyring;
@@ -49,6 +54,13 @@ struct core_options {
     uint64_t election_timeout_ms; /* 0: the log's default */
     bool lease_off;               /* each linearizable read asks a quorum */
 
+    /* Asks the server at a peers' address (hostile text: HOST:PORT is to be checked) who it is, and
+     * makes sure that its certificate says `name` and its store is of this cluster. Calls `probed`
+     * once, from a turn of the io, within a bounded time; `address` and `name` are valid during the
+     * call. NULL: no members can be added. */
+    void (*probe)(void *context, const char *address, const char *name, core_probed_fn *probed,
+                  void *probed_context);
+
     /* Processor time of the process, for the status; NULL: not told. */
     uint64_t (*processor_us)(void *context);
 
@@ -69,6 +81,13 @@ void core_take(struct core *core, struct request *request);
 /* Does what is ready. Returns whether there is more to do at once: then the caller does not wait.
  */
 bool core_turn(struct core *core);
+
+/* The server is about to stop: where it leads and another voter answers, that one is asked to take
+ * over. Does not wait. */
+void core_stop(struct core *core);
+
+/* Refuses all requests that are not answered: for those that a stop cannot wait for. */
+void core_refuse_rest(struct core *core);
 
 /* Graceful stop: parked reads and proposals are answered, the memtables are written as tables, so
  * that the next start has nothing to replay. No request comes any more. Blocking. */

@@ -11,7 +11,7 @@
 
 #define NS_PER_MS 1000000ULL
 
-enum { metrics_max = 64, alarms_max = 4, alarm_size = 320 };
+enum { metrics_max = 64, alarms_max = 6, alarm_size = 320 };
 
 /* A status reply being made. */
 struct report {
@@ -65,6 +65,12 @@ static void add_alarms(struct core *core, struct report *report)
                  offset_ns / (int64_t)NS_PER_MS);
         alarm_text(report, text);
     }
+    if (replicated_log_role(core->log) == LOG_MENDING)
+        alarm_text(report, "Entries of this server's log are corrupt: it asks the others for them, "
+                           "and takes no part until it has them.");
+    else if (replicated_log_leader(core->log) == NULL)
+        alarm_text(report, "This server knows of no leader: fewer than a majority of the voters "
+                           "answer, or an election is under way.");
     if (core->check.findings_count != 0) {
         snprintf(text, sizeof text,
                  "The last check found %" PRIu64 " places that are damaged: `strait check` lists "
@@ -122,6 +128,33 @@ static void add_storage_metrics(struct core *core, struct report *report)
     metric(report, "workers_busy_count", workers_busy_count(core->workers));
 }
 
+/* Whose lease it is, the leader's view of the others, and the place in the log. */
+static void add_region(struct core *core, struct request *request, struct report *report)
+{
+    const struct membership *membership = replicated_log_membership(core->log);
+    const struct member *self = membership_find(membership, replicated_log_self(core->log));
+    const struct member *leader = replicated_log_leader(core->log);
+    Strait__StatusReply *reply = &report->reply;
+
+    reply->member = (char *)(uintptr_t)(self != NULL ? self->name : core->options.self.name);
+    if (leader != NULL)
+        reply->leader = (char *)(uintptr_t)leader->name;
+    reply->commit_index = replicated_log_commit_index(core->log);
+    reply->lease = replicated_log_may_read(core->log) && replicated_log_lease_holds(core->log);
+    reply->members = core_member_messages(core, &request->arena, &reply->n_members);
+}
+
+static void add_region_metrics(struct core *core, struct report *report)
+{
+    struct raft_statistics raft = replicated_log_raft_statistics(core->log);
+    metric(report, "elections_count", raft.elections_count);
+    metric(report, "elections_won_count", raft.won_count);
+    metric(report, "stepped_down_count", raft.stepped_down_count);
+    metric(report, "commits_dropped_count", core->commits_dropped_count);
+    metric(report, "reads_confirmed_count", core->reads_confirmed_count);
+    metric(report, "reads_stale_count", core->reads_stale_count);
+}
+
 static void status(struct core *core, struct request *request)
 {
     struct state_facts facts = state_facts(core->state);
@@ -137,15 +170,17 @@ static void status(struct core *core, struct request *request)
     report->reply.server_version = (char *)(uintptr_t) "0.1.0";
     report->reply.cluster_id =
         field_of_bytes(bytes_of(keyring_cluster_id(core->options.keyring), seal_id_size));
-    report->reply.role = (char *)(uintptr_t) "leader";
+    report->reply.role = (char *)(uintptr_t)core_role_text(core);
+    add_region(core, request, report);
     report->reply.position = state_position_message(&facts.position, &request->arena);
     report->reply.log_index = facts.applied_index;
     report->reply.log_term = replicated_log_term(core->log);
     report->reply.uptime_ms = (io_boot_ns(core->options.io) - core->started_ns) / NS_PER_MS;
     report->reply.encrypted = keyring_is_encrypted(core->options.keyring);
-    report->reply.writable = !core->disk_low && lsm_pressure(core->lsm) < 100;
+    report->reply.writable = core_leads(core) && !core->disk_low && lsm_pressure(core->lsm) < 100;
     add_alarms(core, report);
     add_core_metrics(core, report);
+    add_region_metrics(core, report);
     add_storage_metrics(core, report);
     core_reply(core, request, &report->reply.base);
 }

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commits: admission, the log, apply, and the reply; and the ticks that the core itself proposes.
- */
+/* Commits until they are in the log: admission, validation of what was read, and the gradual delay
+ * under pressure.
+ *
+ *     taken -> validating <-> validatable -> delayed -> logged -> applied    (core_apply.c)
+ *                                                              -> dropped    (core_region.c)
+ *
+ * Each state is a list of the core's, and may be passed over. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -11,7 +16,7 @@
 
 #define NS_PER_US 1000ULL
 
-enum { retry_pressure_ms = 100, retry_inflight_ms = 20, retry_quota_ms = 5000, tick_body_size = 8 };
+enum { retry_pressure_ms = 100, retry_inflight_ms = 20, retry_quota_ms = 5000 };
 
 /* ---- Admission ---- */
 
@@ -24,6 +29,14 @@ static bool only_deletes(const Strait__Commit *commit)
             return false;
     }
     return true;
+}
+
+/* Where blocks had to be read lately, those of this commit are asked for while it is replicated. */
+static void prefetch(struct core *core, const struct request *request)
+{
+    const struct entry entry = {.kind = ENTRY_COMMIT, .body = request->body};
+    if (core->prefetches)
+        state_prefetch(core->state, &entry);
 }
 
 static void propose(struct core *core, struct request *request)
@@ -40,6 +53,10 @@ static void propose(struct core *core, struct request *request)
         core->commits_count++;
         list_init(&request->link);
         list_push_last(&core->logged, &request->link);
+        prefetch(core, request);
+        break;
+    case STATUS_NOT_LEADER:
+        core_refuse_not_leader(core, request, NULL);
         break;
     case STATUS_BUSY:
         core_refuse(core, request, status, retry_inflight_ms,
@@ -59,7 +76,7 @@ static void propose(struct core *core, struct request *request)
 /* After a commit of `size` bytes. By the square: hardly felt where the tables begin to lag, and
  * what a slow device takes where they are about to stop the writers. By the size: it is bytes that
  * the tables lag behind by, and many small commits bring no more of these than a few large ones. */
-static uint64_t delay_ns(unsigned pressure, size_t size)
+uint64_t core_delay_ns(unsigned pressure, size_t size)
 {
     return (uint64_t)pressure * pressure * (size + core_delay_overhead_size) / core_delay_bytes;
 }
@@ -105,7 +122,7 @@ void core_admit_delayed(struct core *core)
     while (!list_is_empty(&core->delayed) && (pressure == 0 || core->admit_ns <= now)) {
         struct list_link *link = list_pop_first(&core->delayed);
         struct request *request = LIST_ENTRY(link, struct request, link);
-        core->admit_ns += delay_ns(pressure, request->body.size);
+        core->admit_ns += core_delay_ns(pressure, request->body.size);
         propose(core, request);
     }
     if (!list_is_empty(&core->delayed))
@@ -119,9 +136,106 @@ static void refuse_checked(struct core *core, struct request *request, enum stat
     message.text = (char *)(uintptr_t)refusal->text;
     message.item = refusal->item;
     message.item_is_condition = refusal->item_is_condition;
-    core->requests_count--;
-    core->refused_count++;
-    request_refuse_with(request, status, &message);
+    core_refuse_with(core, request, status, &message);
+}
+
+/* ---- Validation ---- */
+
+/* A commit whose reads are looked at; lives in its request's arena. */
+struct validating {
+    struct list_link link;
+    struct core *core;
+    struct request *request;
+    struct lsm_wait wait;
+    struct state_view *view;
+    struct state_refusal refusal;
+};
+
+static void on_blocks(struct lsm_wait *wait)
+{
+    struct validating *validating = wait->context;
+    list_remove(&validating->link);
+    list_push_last(&validating->core->validatable, &validating->link);
+}
+
+static void validating_end(struct validating *validating)
+{
+    lsm_wait_cancel(&validating->wait);
+    list_remove(&validating->link);
+    state_view_close(validating->view);
+}
+
+/* What has been applied is committed, so a conflict with it stays one, whoever leads: the only
+ * refusals that may be given without the log. All else is apply's to say. */
+static void validate(struct validating *validating)
+{
+    struct core *core = validating->core;
+    struct request *request = validating->request;
+    enum status status = state_validate(validating->view, &validating->wait,
+                                        REQUEST_MESSAGE(request, Commit), &validating->refusal);
+    if (status == STATUS_AGAIN) {
+        list_remove(&validating->link);
+        list_push_last(validating->wait.pending_count != 0 ? &core->validating : &core->validatable,
+                       &validating->link);
+        return;
+    }
+    validating_end(validating);
+    if (status == STATUS_CONFLICT || status == STATUS_SNAPSHOT_TOO_OLD)
+        refuse_checked(core, request, status, &validating->refusal);
+    else
+        admit(core, request);
+}
+
+static void begin_validation(struct core *core, struct request *request)
+{
+    struct validating *validating = arena_alloc_zeroed(&request->arena, 1, sizeof *validating);
+
+    if (validating == NULL || state_view_open(core->state, UINT64_MAX, &validating->view) != 0) {
+        core_refuse(core, request, STATUS_NO_MEMORY, 0, "No memory for this commit.");
+        return;
+    }
+    validating->core = core;
+    validating->request = request;
+    list_init(&validating->link);
+    lsm_wait_init(&validating->wait, on_blocks, validating);
+    validate(validating);
+}
+
+void core_validate(struct core *core)
+{
+    struct list_link ready;
+    struct list_link *link;
+
+    list_init(&ready);
+    while ((link = list_pop_first(&core->validatable)) != NULL)
+        list_push_last(&ready, link);
+    while ((link = list_pop_first(&ready)) != NULL)
+        validate(LIST_ENTRY(link, struct validating, link));
+}
+
+/* ---- Taking ---- */
+
+/* False: refused, before anything of it was logged. */
+static bool has_room(struct core *core, struct request *request)
+{
+    const Strait__Commit *commit = REQUEST_MESSAGE(request, Commit);
+
+    if (core->disk_low && !only_deletes(commit)) {
+        core_refuse(core, request, STATUS_DISK_FULL, retry_quota_ms,
+                    "The disk that holds %s has %" PRIu64 " MiB left, below its reserve of %" PRIu64
+                    " MiB: only deletes are taken. Free space there, or delete records.",
+                    core->options.directory, core->space.free_size >> 20,
+                    core->options.disk_reserve_size >> 20);
+        return false;
+    }
+    if (state_outcomes_size(core->state) > core->options.outcomes_size_max) {
+        core_refuse(core, request, STATUS_BUSY, retry_quota_ms,
+                    "The outcomes of recent transactions fill their quota of %" PRIu64
+                    " MiB: raise it (limits.outcomes_size), or wait until the oldest are let go.",
+                    core->options.outcomes_size_max >> 20);
+        return false;
+    }
+    return true;
 }
 
 void core_commit(struct core *core, struct request *request)
@@ -142,146 +256,19 @@ void core_commit(struct core *core, struct request *request)
                     "this region.");
         return;
     }
-    if (core->disk_low && !only_deletes(commit)) {
-        core_refuse(core, request, STATUS_DISK_FULL, retry_quota_ms,
-                    "The disk that holds %s has %" PRIu64 " MiB left, below its reserve of %" PRIu64
-                    " MiB: only deletes are taken. Free space there, or delete records.",
-                    core->options.directory, core->space.free_size >> 20,
-                    core->options.disk_reserve_size >> 20);
+    if (!core_leads(core)) {
+        core_refuse_not_leader(core, request, NULL);
         return;
     }
-    if (state_outcomes_size(core->state) > core->options.outcomes_size_max) {
-        core_refuse(core, request, STATUS_BUSY, retry_quota_ms,
-                    "The outcomes of recent transactions fill their quota of %" PRIu64
-                    " MiB: raise it (limits.outcomes_size), or wait until the oldest are let go.",
-                    core->options.outcomes_size_max >> 20);
+    if (!has_room(core, request))
         return;
-    }
-    admit(core, request);
-}
-
-/* ---- Apply ---- */
-
-static void answer(struct core *core, struct request *request, const struct state_result *result)
-{
-    Strait__Position position = STRAIT__POSITION__INIT;
-    struct state_facts facts = state_facts(core->state);
-
-    position.epoch_number = facts.position.epoch_number;
-    position.epoch_region = facts.position.epoch_region;
-    position.version = result->version;
-    position.log_time_ns = result->log_time_ns;
-    if (result->status == STATUS_OK) {
-        Strait__CommitReply reply = STRAIT__COMMIT_REPLY__INIT;
-        reply.position = &position;
-        reply.repeated_reply = result->repeated_reply;
-        core_reply(core, request, &reply.base);
-        return;
-    }
-    Strait__Refusal refusal = STRAIT__REFUSAL__INIT;
-    refusal.text = (char *)(uintptr_t)result->text;
-    refusal.item = result->item;
-    refusal.item_is_condition = result->item_is_condition;
-    if (result->versioned)
-        refusal.position = &position;
-    core->requests_count--;
-    core->refused_count++;
-    request_refuse_with(request, result->status, &refusal);
-}
-
-/* One tick removes a bounded number of records: where it left some that are due, the next follows
- * at once, or under pressure as far apart as commits are. */
-static void follow_tick(struct core *core)
-{
-    uint64_t pause_ns = delay_ns(lsm_pressure(core->lsm), core_delay_tick_size);
-
-    if (!core->ticks_follow || !state_tick_due(core->state, replicated_log_time_ns(core->log)))
-        return;
-    if (pause_ns == 0)
-        core_tick(core);
+    if (commit->n_reads != 0 || commit->n_ranges != 0)
+        begin_validation(core, request);
     else
-        io_timer_start(core->options.io, &core->tick_timer,
-                       io_boot_ns(core->options.io) + pause_ns);
+        admit(core, request);
 }
 
-static void applied(struct core *core, const struct state_result *result)
-{
-    struct request *request = core->applying.context;
-
-    bool was_tick = core->applying.entry.kind == ENTRY_TICK;
-    replicated_log_applied(core->log, core->applying.index);
-    core->applying = (struct log_committed){0};
-    if (request != NULL) {
-        list_remove(&request->link);
-        answer(core, request, result);
-    }
-    if (was_tick) {
-        core->ticking = false;
-        follow_tick(core);
-    }
-}
-
-void core_apply(struct core *core)
-{
-    struct state_result result;
-
-    while (!core->failed && !core->apply_waits_room) {
-        if (!state_apply_is_active(core->state)) {
-            if (!replicated_log_take(core->log, &core->applying))
-                return;
-            state_apply_start(core->state, core->applying.index, core->applying.term,
-                              &core->applying.entry);
-        } else if (!core->apply_ready) {
-            return;
-        }
-        core->apply_ready = false;
-        enum status status = state_apply_step(core->state, &result);
-        if (status == STATUS_OK) {
-            applied(core, &result);
-        } else if (status == STATUS_BUSY) {
-            core->apply_waits_room = true;
-            core->apply_ready = true; /* to be stepped once there is room */
-        } else if (status == STATUS_AGAIN) {
-            return;
-        } else {
-            core_fail(core, status, "Entry %" PRIu64 " of the log could not be applied: %s.",
-                      core->applying.index, status_text(status));
-        }
-    }
-}
-
-static bool has_room(struct core *core)
-{
-    return lsm_pressure(core->lsm) < 100;
-}
-
-enum status core_apply_now(struct core *core, uint64_t index, uint64_t term,
-                           const struct entry *entry)
-{
-    struct state_result result;
-    struct error error = {0};
-
-    state_apply_start(core->state, index, term, entry);
-    for (;;) {
-        core->apply_ready = false;
-        enum status status = state_apply_step(core->state, &result);
-        if (status == STATUS_OK)
-            break;
-        if (status == STATUS_BUSY) {
-            status = core_jobs_run_here(core, has_room, &error);
-            if (status != STATUS_OK) {
-                log_error("replay_stopped", LOG_TEXT("text", error.text));
-                return status;
-            }
-        } else if (status == STATUS_AGAIN) {
-            while (!core->apply_ready)
-                io_turn(core->options.io, true);
-        } else {
-            return status;
-        }
-    }
-    return STATUS_OK;
-}
+/* ---- The end ---- */
 
 static void refuse_unknown(struct core *core, struct list_link *list)
 {
@@ -291,34 +278,21 @@ static void refuse_unknown(struct core *core, struct list_link *list)
                     "This server stopped before the outcome was known.");
 }
 
-void core_commits_refuse(struct core *core)
+static void refuse_validating(struct core *core, struct list_link *list)
 {
-    refuse_unknown(core, &core->delayed);
-    refuse_unknown(core, &core->logged);
+    struct list_link *link;
+    while ((link = list_first(list)) != NULL) {
+        struct validating *validating = LIST_ENTRY(link, struct validating, link);
+        validating_end(validating);
+        core_refuse(core, validating->request, STATUS_SHUTTING_DOWN, 0, "This server stopped.");
+    }
 }
 
-/* ---- Ticks ---- */
-
-/* Proposes a tick where something is due, or where the horizon can hide more. One at a time. */
-void core_tick(struct core *core)
+void core_commits_refuse(struct core *core)
 {
-    uint8_t body[tick_body_size];
-    struct state_facts facts = state_facts(core->state);
-
-    if (core->ticking || core->failed)
-        return;
-    uint32_t expired = snapshots_expire(&core->snapshots, io_boot_ns(core->options.io));
-    if (expired != 0)
-        log_info("snapshots_expired", LOG_U64("count", expired));
-    uint64_t horizon = snapshots_oldest(&core->snapshots, facts.position.version);
-    bool hides_more = horizon > facts.horizon && facts.horizon < facts.written_version;
-    if (!hides_more && !state_tick_due(core->state, replicated_log_time_ns(core->log)))
-        return;
-    store_u64(body, horizon > facts.horizon ? horizon : facts.horizon);
-    const struct log_proposal proposal = {.kind = ENTRY_TICK, .body = bytes_of(body, sizeof body)};
-    enum status status = replicated_log_propose(core->log, &proposal);
-    if (status == STATUS_OK)
-        core->ticking = true;
-    else
-        log_warn("tick_not_logged", LOG_TEXT("reason", status_text(status)));
+    refuse_validating(core, &core->validating);
+    refuse_validating(core, &core->validatable);
+    refuse_unknown(core, &core->dropped);
+    refuse_unknown(core, &core->delayed);
+    refuse_unknown(core, &core->logged);
 }

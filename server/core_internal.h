@@ -4,6 +4,7 @@
 #define SERVER_CORE_INTERNAL_H
 
 #include "proto/base/list.h"
+#include "proto/membership.h"
 #include "replication/replicated_log.h"
 #include "server/ballast.h"
 #include "server/core.h"
@@ -54,6 +55,77 @@ struct core_check {
     struct core_finding rest_findings[core_findings_max];
 };
 
+/* A read under way; lives in its request's arena. core_read.c has its states. */
+struct core_read {
+    struct list_link link; /* of the list that its state names */
+    struct core *core;
+    struct request *request;
+    struct lsm_wait wait;
+    struct state_view *view; /* NULL: not begun */
+    struct state_scan *scan;
+    struct state_refusal refusal;
+    uint64_t version;     /* to read at; UINT64_MAX: the newest */
+    uint64_t snapshot_id; /* that it opened */
+
+    bool is_linearizable;
+    bool is_confirmed;  /* the leader was the leader when the read began */
+    uint64_t term;      /* in which it began */
+    uint64_t round;     /* that confirms it */
+    enum status status; /* its result, while it waits for that */
+
+    /* Of one that is not: how new the state must be for it. */
+    uint64_t fresh_ns;      /* moment of our clock up to which all must be there; 0: any */
+    uint64_t fresh_version; /* version that must be there; 0: any */
+    uint64_t deadline_ns;   /* of waiting for either */
+
+    union {
+        Strait__GetReply get;
+        Strait__ScanReply scan;
+        Strait__TxnStatusReply txn_status;
+        Strait__TableListReply tables;
+        Strait__SnapshotOpenReply snapshot;
+        ProtobufCMessage base;
+    } reply;
+};
+
+/* A member asks this leader how new its state is. */
+struct core_question {
+    uint64_t member;
+    uint64_t number; /* the member's, for the answer */
+    uint64_t index;  /* the answer: what was committed when it was asked */
+    uint64_t round;  /* that makes it true */
+    enum { QUESTION_NEW, QUESTION_CONFIRMING, QUESTION_TRUE } state;
+};
+
+/* How new this member's state is; core_fresh.c. */
+struct core_freshness {
+    uint64_t known_ns;     /* the state has all that was acknowledged before; 0: not known */
+    uint64_t number;       /* of the question asked last */
+    uint64_t asked_ns;     /* when; 0: none is under way */
+    uint64_t answer_ns;    /* of the question whose answer is not applied yet; 0: there is none */
+    uint64_t answer_index; /* what is to be applied for it */
+    uint64_t seen_index;   /* what was applied when reads were looked at last */
+    bool look;             /* something has changed since */
+    struct io_timer timer;
+    struct list_link waiting; /* reads, oldest first */
+    struct core_question questions[limit_members_count];
+    unsigned questions_count;
+};
+
+/* A change of the membership under way, one at a time; core_member.c. */
+struct core_change {
+    struct request *request; /* NULL: there is none */
+    struct membership target;
+    bool proposed; /* else the new member is being asked who it is */
+};
+
+/* A transfer of the leadership under way, one at a time. */
+struct core_transfer {
+    struct request *request; /* NULL: there is none, or the server hands over while it stops */
+    struct io_timer timer;
+    bool timed_out;
+};
+
 struct core {
     struct core_options options;
     char path_wal[512];
@@ -67,22 +139,43 @@ struct core {
     struct io_timer admit_timer;
     uint64_t started_ns;
     bool failed;
+    bool answers_none; /* requests were refused that the log has yet: their contexts are gone */
+
+    /* The region: what was seen last of it. */
+    bool region_changed; /* the log told so since */
+    enum log_role role;
+    uint64_t term;
+    uint64_t leader;
+    struct membership membership; /* as applied */
+    struct core_change change;
+    struct core_transfer transfer;
+    struct core_freshness fresh;
 
     /* Apply. */
     bool apply_ready;      /* the command under way may be stepped again */
     bool apply_waits_room; /* the LSM had no room for it */
     struct log_committed applying;
-    bool ticking;      /* a tick is in the log */
+    bool ticking;      /* a tick of ours is in the log */
     bool ticks_follow; /* one another, while records are due: not while opening and closing */
 
-    /* Reads that were parked and may run again, and all that are under way. */
+    /* Reads: those that may run, those that a block is read for, those that have run and wait until
+     * a quorum has confirmed the leader, and those for which that is decided. */
     struct list_link reads_ready;
     struct list_link reads_parked;
+    struct list_link reads_unconfirmed;
+    struct list_link reads_decided;
 
-    /* Commits that are held back under pressure, oldest first; and those that are in the log. */
+    /* Commits: those whose reads are being validated, those that may be validated further, those
+     * that are held back under pressure, those that are in the log, and those whose leader was lost
+     * before they were committed. Oldest first. */
+    struct list_link validating;
+    struct list_link validatable;
     struct list_link delayed;
     struct list_link logged;
-    uint64_t admit_ns; /* when the next one may go */
+    struct list_link dropped;
+    uint64_t admit_ns;      /* when the next one may go */
+    uint64_t blocked_count; /* reads of blocks, when it was looked at last... */
+    bool prefetches;        /* ... and whether there were any in the last second */
 
     /* Jobs. */
     bool work_wanted;
@@ -99,9 +192,12 @@ struct core {
 
     uint64_t requests_count; /* not answered */
     uint64_t commits_count;
+    uint64_t commits_dropped_count;
     uint64_t refused_count;
     uint64_t reads_count;
     uint64_t reads_parked_count;
+    uint64_t reads_confirmed_count; /* that asked a quorum */
+    uint64_t reads_stale_count;     /* that were not linearizable */
 };
 
 /* ---- core.c ---- */
@@ -116,23 +212,76 @@ void core_refuse(struct core *core, struct request *request, enum status status,
                  uint32_t retry_after_ms, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* ---- core_commit.c: admission, apply, ticks ---- */
+void core_refuse_with(struct core *core, struct request *request, enum status status,
+                      const Strait__Refusal *refusal);
+
+/* ---- core_region.c: who leads, and what follows from that ---- */
+
+/* What the log tells; each only takes note. */
+void core_on_changed(void *context);
+void core_on_dropped(void *context, void *proposal);
+void core_on_confirmed(void *context, uint64_t round);
+void core_on_unconfirmed(void *context);
+void core_on_received(void *context, uint64_t from, uint8_t kind, struct bytes message);
+
+void core_region_turn(struct core *core);
+bool core_leads(const struct core *core);
+
+/* The role, in a word. Static. */
+const char *core_role_text(const struct core *core);
+
+/* Refuses with NOT_LEADER, and says who does lead. `why` NULL: because this server does not. */
+void core_refuse_not_leader(struct core *core, struct request *request, const char *why);
+
+/* The same after the fact: with OUTCOME_UNKNOWN, upon which a client asks again under the id. */
+void core_refuse_dropped(struct core *core, struct request *request);
+
+/* An entry of kind ENTRY_MEMBERSHIP was applied, or the state has been opened. */
+void core_membership_applied(struct core *core);
+
+/* ---- core_commit.c: admission, validation ---- */
 
 void core_commit(struct core *core, struct request *request);
 void core_admit_delayed(struct core *core);
-void core_apply(struct core *core);
-void core_tick(struct core *core);
+void core_validate(struct core *core);
 void core_commits_refuse(struct core *core); /* all: their outcomes are not known */
 
-/* For replay at open: applies one entry and returns when it is done. */
+/* ---- core_apply.c: apply, ticks ---- */
+
+void core_apply(struct core *core);
+void core_tick(struct core *core);
+
+/* For what the log of a region of one held at open: applies one entry, and returns when it is done.
+ */
 MUST_CHECK enum status core_apply_now(struct core *core, uint64_t index, uint64_t term,
                                       const struct entry *entry);
+
+/* Between two commits or ticks, for the tables' lag. */
+uint64_t core_delay_ns(unsigned pressure, size_t size);
 
 /* ---- core_read.c: get, scan, outcomes, tables, snapshots ---- */
 
 void core_read(struct core *core, struct request *request);
+void core_read_begin(struct core_read *read); /* the state is new enough for it */
 void core_reads_run(struct core *core);
 void core_reads_refuse(struct core *core); /* all that are under way */
+
+/* ---- core_fresh.c: reads by any member ---- */
+
+void core_fresh_open(struct core *core);
+bool core_fresh_is_enough(const struct core *core, const struct core_read *read);
+void core_fresh_wait(struct core_read *read);
+void core_fresh_turn(struct core *core);
+void core_fresh_received(struct core *core, uint64_t from, uint8_t kind, struct bytes message);
+
+/* ---- core_member.c: members, their changes, transfers of the leadership ---- */
+
+void core_member(struct core *core, struct request *request);
+void core_member_turn(struct core *core);
+void core_member_refuse(struct core *core); /* what is under way: the core ends */
+
+/* The members as messages in the arena; NULL where there is no memory. */
+Strait__Member **core_member_messages(struct core *core, struct arena *arena, size_t *count);
 
 /* ---- core_jobs.c: the LSM's jobs and checks ---- */
 

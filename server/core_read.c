@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads: answered from a view of the applied state; parked while a block is being read. Snapshots.
- */
+/* Reads, each from a view of the applied state; and snapshots.
+ *
+ *     taken -> (waiting) -> ready <-> parked -> answered
+ *                                            -> unconfirmed -> decided -> answered
+ *
+ * A linearizable one is begun by the leader alone, once its term's first entry is applied. When it
+ * has run, the lease is looked at last of all; where that does not hold, the finished reply waits
+ * until a quorum has confirmed the leader after the read began. Others are begun by any member,
+ * when its state is new enough (core_fresh.c). A read of a snapshot is begun by the server that
+ * opened it, whether or not that leads still. Parked: a block is being read. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,51 +20,53 @@
 #include "server/net/request.h"
 
 #define SERVER_VERSION "0.1.0"
+#define NS_PER_MS      1000000ULL
 
-/* A read under way; lives in its request's arena. */
-struct read {
-    struct list_link link; /* of reads_ready or reads_parked */
-    struct core *core;
-    struct request *request;
-    struct lsm_wait wait;
-    struct state_view *view;
-    struct state_scan *scan;
-    struct state_refusal refusal;
-    union {
-        Strait__GetReply get;
-        Strait__ScanReply scan;
-        Strait__TxnStatusReply txn_status;
-        ProtobufCMessage base;
-    } reply;
-};
+enum { retry_term_ms = 20 };
 
 static void on_ready(struct lsm_wait *wait)
 {
-    struct read *read = wait->context;
+    struct core_read *read = wait->context;
     list_remove(&read->link);
     list_push_last(&read->core->reads_ready, &read->link);
 }
 
-static Strait__Position *position_of(struct read *read)
+/* ---- The end of a read ---- */
+
+/* What a refused read leaves behind. */
+static void close_snapshot(struct core_read *read)
 {
-    struct state_position position = state_view_position(read->view);
-    return state_position_message(&position, &read->request->arena);
+    struct snapshot *snapshot = snapshots_find(&read->core->snapshots, read->snapshot_id, NULL);
+    if (snapshot != NULL)
+        snapshots_close(&read->core->snapshots, snapshot);
 }
 
-/* Gives back what the read holds, and answers. The read's memory is gone after it. */
-static void read_finish(struct read *read, enum status status)
+static void refuse_unconfirmed(struct core *core, struct request *request)
+{
+    if (core_leads(core))
+        core_refuse(core, request, STATUS_BUSY, retry_term_ms,
+                    "The leadership changed while this was being read: try again.");
+    else
+        core_refuse_not_leader(core, request, "This server has ceased to lead its region");
+}
+
+/* Answers. The read's memory is gone after it. */
+static void read_end(struct core_read *read)
 {
     struct core *core = read->core;
     struct request *request = read->request;
     struct state_view *view = read->view;
+    enum status status = read->status;
 
-    lsm_wait_cancel(&read->wait);
     list_remove(&read->link);
-    if (read->scan != NULL)
-        state_scan_close(read->scan);
-    if (status == STATUS_OK) {
+    if (read->is_linearizable && !read->is_confirmed) {
+        close_snapshot(read);
+        refuse_unconfirmed(core, request);
+    } else if (status == STATUS_OK) {
         core->reads_count++;
         core_reply(core, request, &read->reply.base);
+    } else if (status == STATUS_BUSY) {
+        core_refuse(core, request, status, core->options.snapshot_age_ms, "%s", read->refusal.text);
     } else if (read->refusal.text[0] != 0) {
         core_refuse(core, request, status, 0, "%s", read->refusal.text);
     } else {
@@ -65,10 +75,36 @@ static void read_finish(struct read *read, enum status status)
         core_refuse(core, request, status, 0, "The read failed: %s. `strait check` tells more.",
                     status_text(status));
     }
-    state_view_close(view);
+    if (view != NULL)
+        state_view_close(view);
 }
 
-static enum status read_step(struct read *read)
+/* It has run. What it holds is given back, but the view, which the reply refers to. */
+static void read_finish(struct core_read *read, enum status status)
+{
+    struct core *core = read->core;
+
+    lsm_wait_cancel(&read->wait);
+    if (read->scan != NULL)
+        state_scan_close(read->scan);
+    read->scan = NULL;
+    read->status = status;
+    if (read->is_linearizable && replicated_log_term(core->log) == read->term) {
+        if (replicated_log_lease_holds(core->log)) {
+            read->is_confirmed = true;
+        } else if (replicated_log_confirm(core->log, &read->round) == STATUS_OK) {
+            core->reads_confirmed_count++;
+            list_remove(&read->link);
+            list_push_last(&core->reads_unconfirmed, &read->link);
+            return;
+        }
+    }
+    read_end(read);
+}
+
+/* ---- Running ---- */
+
+static enum status read_step(struct core_read *read)
 {
     struct request *request = read->request;
     switch (request->type) {
@@ -80,12 +116,16 @@ static enum status read_step(struct read *read)
     case FRAME_TXN_STATUS:
         return state_outcome(read->view, &read->wait, REQUEST_MESSAGE(request, TxnStatus),
                              &request->arena, &read->reply.txn_status, &read->refusal);
+    case FRAME_TABLE_LIST:
+        return state_tables(read->view, &request->arena, &read->reply.tables);
+    case FRAME_SNAPSHOT_OPEN:
+        return STATUS_OK;
     default:
         UNREACHABLE();
     }
 }
 
-static void read_run(struct read *read)
+static void read_run(struct core_read *read)
 {
     enum status status = read_step(read);
     if (status != STATUS_AGAIN) {
@@ -99,99 +139,121 @@ static void read_run(struct read *read)
                    &read->link);
 }
 
+static void take_all(struct list_link *to, struct list_link *from)
+{
+    list_init(to);
+    while (!list_is_empty(from))
+        list_push_last(to, list_pop_first(from));
+}
+
 void core_reads_run(struct core *core)
 {
     struct list_link ready;
+    struct list_link *link;
 
     /* Only those that are ready now: what becomes ready meanwhile runs in the next turn. */
-    list_init(&ready);
-    while (!list_is_empty(&core->reads_ready))
-        list_push_last(&ready, list_pop_first(&core->reads_ready));
-    while (!list_is_empty(&ready)) {
-        struct list_link *link = list_pop_first(&ready);
-        read_run(LIST_ENTRY(link, struct read, link));
-    }
+    take_all(&ready, &core->reads_decided);
+    while ((link = list_pop_first(&ready)) != NULL)
+        read_end(LIST_ENTRY(link, struct core_read, link));
+    take_all(&ready, &core->reads_ready);
+    while ((link = list_pop_first(&ready)) != NULL)
+        read_run(LIST_ENTRY(link, struct core_read, link));
 }
 
 static void refuse_all(struct list_link *list)
 {
     struct list_link *link;
     while ((link = list_first(list)) != NULL) {
-        struct read *read = LIST_ENTRY(link, struct read, link);
+        struct core_read *read = LIST_ENTRY(link, struct core_read, link);
+        lsm_wait_cancel(&read->wait);
+        if (read->scan != NULL)
+            state_scan_close(read->scan);
+        close_snapshot(read);
+        read->is_linearizable = false;
+        read->status = STATUS_SHUTTING_DOWN;
         snprintf(read->refusal.text, sizeof read->refusal.text, "This server stopped.");
-        read_finish(read, STATUS_SHUTTING_DOWN);
+        read_end(read);
     }
 }
 
 void core_reads_refuse(struct core *core)
 {
+    refuse_all(&core->fresh.waiting);
     refuse_all(&core->reads_ready);
     refuse_all(&core->reads_parked);
+    refuse_all(&core->reads_unconfirmed);
+    refuse_all(&core->reads_decided);
 }
 
-/* The version to read at: UINT64_MAX for the newest. False: refused. */
-static bool version_of(struct core *core, struct request *request, uint64_t snapshot_id,
-                       uint64_t *version)
+/* ---- Beginning ---- */
+
+static Strait__Position *position_of(struct core_read *read)
 {
-    *version = UINT64_MAX;
-    if (snapshot_id == 0)
-        return true;
-    struct snapshot *snapshot =
-        snapshots_find(&core->snapshots, snapshot_id, request->session->identity);
-    if (snapshot == NULL) {
-        core_refuse(core, request, STATUS_NO_SNAPSHOT, 0,
-                    "Snapshot %" PRIu64 " is not open: it was closed, was cancelled, or lived past "
-                    "its %" PRIu32 " ms. Begin again.",
-                    snapshot_id, core->options.snapshot_age_ms);
-        return false;
-    }
-    *version = snapshot->version;
-    return true;
+    struct state_position position = state_view_position(read->view);
+    return state_position_message(&position, &read->request->arena);
 }
 
-static enum status read_open(struct read *read)
+/* The snapshot is opened right away, so that its version stays; it ends with a refusal. */
+static enum status open_snapshot(struct core_read *read)
+{
+    struct core *core = read->core;
+    struct request *request = read->request;
+    Strait__SnapshotOpenReply *reply = &read->reply.snapshot;
+    struct snapshot *snapshot;
+
+    strait__snapshot_open_reply__init(reply);
+    enum status status = snapshots_open(
+        &core->snapshots, request->session->identity, request->session->client,
+        state_view_position(read->view).version, io_boot_ns(core->options.io), &snapshot);
+    if (status != STATUS_OK) {
+        snprintf(read->refusal.text, sizeof read->refusal.text,
+                 "%d snapshots are open, as many as may be: `strait txn list` shows whose.",
+                 limit_snapshots_count);
+        return status;
+    }
+    read->snapshot_id = snapshot->id;
+    reply->snapshot_id = snapshot->id;
+    reply->position = position_of(read);
+    reply->age_max_ms = core->options.snapshot_age_ms;
+    return STATUS_OK;
+}
+
+static enum status read_open(struct core_read *read)
 {
     struct request *request = read->request;
-    enum status status = STATUS_OK;
 
     switch (request->type) {
     case FRAME_GET:
         strait__get_reply__init(&read->reply.get);
         read->reply.get.position = position_of(read);
-        break;
+        return STATUS_OK;
     case FRAME_SCAN:
         strait__scan_reply__init(&read->reply.scan);
         read->reply.scan.position = position_of(read);
-        status = state_scan_open(read->view, REQUEST_MESSAGE(request, Scan), &request->arena,
-                                 &read->scan, &read->refusal);
-        break;
+        return state_scan_open(read->view, REQUEST_MESSAGE(request, Scan), &request->arena,
+                               &read->scan, &read->refusal);
     case FRAME_TXN_STATUS:
         strait__txn_status_reply__init(&read->reply.txn_status);
-        break;
+        return STATUS_OK;
+    case FRAME_TABLE_LIST:
+        strait__table_list_reply__init(&read->reply.tables);
+        return STATUS_OK;
+    case FRAME_SNAPSHOT_OPEN:
+        return open_snapshot(read);
     default:
         UNREACHABLE();
     }
-    return status;
 }
 
-static void start(struct core *core, struct request *request, uint64_t snapshot_id)
+void core_read_begin(struct core_read *read)
 {
-    uint64_t version;
-    if (!version_of(core, request, snapshot_id, &version))
-        return;
-    struct read *read = arena_alloc_zeroed(&request->arena, 1, sizeof *read);
-    if (read == NULL) {
-        core_refuse(core, request, STATUS_NO_MEMORY, 0, "No memory for this read.");
-        return;
-    }
-    read->core = core;
-    read->request = request;
-    list_init(&read->link);
-    lsm_wait_init(&read->wait, on_ready, read);
-    enum status status = state_view_open(core->state, version, &read->view);
+    struct core *core = read->core;
+
+    read->term = replicated_log_term(core->log);
+    enum status status = state_view_open(core->state, read->version, &read->view);
     if (status != STATUS_OK) {
-        core_refuse(core, request, status, 0, "Version %" PRIu64 " cannot be read: %s.", version,
-                    status_text(status));
+        core_refuse(core, read->request, status, 0, "Version %" PRIu64 " cannot be read: %s.",
+                    read->version, status_text(status));
         return;
     }
     status = read_open(read);
@@ -199,6 +261,114 @@ static void start(struct core *core, struct request *request, uint64_t snapshot_
         read_finish(read, status);
     else
         read_run(read);
+}
+
+/* ---- What a read may see ---- */
+
+/* The version to read at. False: refused. */
+static bool find_snapshot(struct core_read *read, uint64_t snapshot_id)
+{
+    struct core *core = read->core;
+    struct snapshot *snapshot =
+        snapshots_find(&core->snapshots, snapshot_id, read->request->session->identity);
+    if (snapshot == NULL) {
+        core_refuse(core, read->request, STATUS_NO_SNAPSHOT, 0,
+                    "Snapshot %" PRIu64
+                    " is not open here: it was closed, was cancelled, was opened by another "
+                    "server, or lived past its %" PRIu32 " ms. Begin again.",
+                    snapshot_id, core->options.snapshot_age_ms);
+        return false;
+    }
+    read->version = snapshot->version;
+    return true;
+}
+
+/* Linearizable: the leader's alone. False: refused. */
+static bool check_leads(struct core *core, struct request *request)
+{
+    if (replicated_log_may_read(core->log))
+        return true;
+    if (core_leads(core))
+        core_refuse(core, request, STATUS_BUSY, retry_term_ms,
+                    "This server has just begun to lead: try again in %d ms.", retry_term_ms);
+    else
+        core_refuse_not_leader(core, request, NULL);
+    return false;
+}
+
+static bool check_position(struct core_read *read, const Strait__Position *position)
+{
+    struct core *core = read->core;
+    struct state_position now = state_facts(core->state).position;
+
+    if (position == NULL) {
+        core_refuse(core, read->request, STATUS_INVALID_ARGUMENT, 0,
+                    "A read at least at a position names none.");
+        return false;
+    }
+    if (position->epoch_number != now.epoch_number || position->epoch_region != now.epoch_region) {
+        core_refuse(core, read->request, STATUS_HISTORY_LOST, 0,
+                    "The position is of epoch %" PRIu64 " of region %" PRIu32
+                    "; here that is %" PRIu64 " of region %" PRIu32 ".",
+                    position->epoch_number, position->epoch_region, now.epoch_number,
+                    now.epoch_region);
+        return false;
+    }
+    read->fresh_version = position->version;
+    return true;
+}
+
+/* False: refused. */
+static bool choose_state(struct core_read *read, uint64_t snapshot_id,
+                         const Strait__Consistency *consistency)
+{
+    struct core *core = read->core;
+    Strait__Consistency__Kind kind =
+        consistency == NULL ? STRAIT__CONSISTENCY__KIND__LINEARIZABLE : consistency->kind;
+    uint64_t now = read->request->received_ns;
+
+    if (snapshot_id != 0)
+        return find_snapshot(read, snapshot_id);
+    switch (kind) {
+    case STRAIT__CONSISTENCY__KIND__LINEARIZABLE:
+        read->is_linearizable = true;
+        return check_leads(core, read->request);
+    case STRAIT__CONSISTENCY__KIND__BOUNDED_STALE:
+        core->reads_stale_count++;
+        read->is_linearizable = replicated_log_may_read(core->log);
+        read->fresh_ns = consistency->max_staleness_ms < now / NS_PER_MS
+                             ? now - consistency->max_staleness_ms * NS_PER_MS
+                             : 0;
+        return true;
+    case STRAIT__CONSISTENCY__KIND__AT_LEAST:
+        core->reads_stale_count++;
+        return check_position(read, consistency->position);
+    default:
+        core_refuse(core, read->request, STATUS_UNSUPPORTED, 0,
+                    "This server knows no consistency of kind %d.", (int)kind);
+        return false;
+    }
+}
+
+static void start(struct core *core, struct request *request, uint64_t snapshot_id,
+                  const Strait__Consistency *consistency)
+{
+    struct core_read *read = arena_alloc_zeroed(&request->arena, 1, sizeof *read);
+    if (read == NULL) {
+        core_refuse(core, request, STATUS_NO_MEMORY, 0, "No memory for this read.");
+        return;
+    }
+    read->core = core;
+    read->request = request;
+    read->version = UINT64_MAX;
+    list_init(&read->link);
+    lsm_wait_init(&read->wait, on_ready, read);
+    if (!choose_state(read, snapshot_id, consistency))
+        return;
+    if (read->is_linearizable || core_fresh_is_enough(core, read))
+        core_read_begin(read);
+    else
+        core_fresh_wait(read);
 }
 
 /* ---- What is answered at once ---- */
@@ -226,44 +396,6 @@ static void ping(struct core *core, struct request *request)
 {
     Strait__PingReply reply = STRAIT__PING_REPLY__INIT;
     reply.position = newest(core, request);
-    core_reply(core, request, &reply.base);
-}
-
-static void tables(struct core *core, struct request *request)
-{
-    Strait__TableListReply reply = STRAIT__TABLE_LIST_REPLY__INIT;
-    struct state_view *view;
-
-    enum status status = state_view_open(core->state, UINT64_MAX, &view);
-    if (status == STATUS_OK) {
-        status = state_tables(view, &request->arena, &reply);
-        state_view_close(view);
-    }
-    if (status != STATUS_OK)
-        core_refuse(core, request, status, 0, "The tables could not be listed: %s.",
-                    status_text(status));
-    else
-        core_reply(core, request, &reply.base);
-}
-
-static void snapshot_open(struct core *core, struct request *request)
-{
-    Strait__SnapshotOpenReply reply = STRAIT__SNAPSHOT_OPEN_REPLY__INIT;
-    struct state_facts facts = state_facts(core->state);
-    struct snapshot *snapshot;
-
-    enum status status =
-        snapshots_open(&core->snapshots, request->session->identity, request->session->client,
-                       facts.position.version, io_boot_ns(core->options.io), &snapshot);
-    if (status != STATUS_OK) {
-        core_refuse(core, request, status, core->options.snapshot_age_ms,
-                    "%d snapshots are open, as many as may be: `strait txn list` shows whose.",
-                    limit_snapshots_count);
-        return;
-    }
-    reply.snapshot_id = snapshot->id;
-    reply.position = newest(core, request);
-    reply.age_max_ms = core->options.snapshot_age_ms;
     core_reply(core, request, &reply.base);
 }
 
@@ -302,19 +434,17 @@ void core_read(struct core *core, struct request *request)
         ping(core, request);
         break;
     case FRAME_GET:
-        start(core, request, REQUEST_MESSAGE(request, Get)->snapshot_id);
+        start(core, request, REQUEST_MESSAGE(request, Get)->snapshot_id,
+              REQUEST_MESSAGE(request, Get)->consistency);
         break;
     case FRAME_SCAN:
-        start(core, request, REQUEST_MESSAGE(request, Scan)->snapshot_id);
+        start(core, request, REQUEST_MESSAGE(request, Scan)->snapshot_id,
+              REQUEST_MESSAGE(request, Scan)->consistency);
         break;
     case FRAME_TXN_STATUS:
-        start(core, request, 0);
-        break;
     case FRAME_TABLE_LIST:
-        tables(core, request);
-        break;
     case FRAME_SNAPSHOT_OPEN:
-        snapshot_open(core, request);
+        start(core, request, 0, NULL);
         break;
     case FRAME_SNAPSHOT_RENEW:
         snapshot_renew(core, request);

@@ -300,6 +300,7 @@ static void on_drain_over(struct io_timer *timer)
 {
     struct server *server = timer->context;
     server->drain_over = true;
+    core_refuse_rest(server->core);
 }
 
 static void run(struct server *server)
@@ -314,6 +315,7 @@ static void run(struct server *server)
     log_info("stopping");
     if (sd_notify(0, "STOPPING=1") < 0)
         log_warn("sd_notify_failed");
+    core_stop(server->core);
     net_threads_drain(server->net);
     server->drain_timer = (struct io_timer){.fired = on_drain_over, .context = server};
     io_timer_start(server->io, &server->drain_timer, io_boot_ns(server->io) + drain_ms * NS_PER_MS);

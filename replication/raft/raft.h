@@ -139,10 +139,7 @@ struct raft_options {
     /* As recovered. The log's entries follow with raft_restore(). */
     struct raft_hard_state hard_state;
     struct raft_mark base; /* the log begins after it; applied and committed up to here */
-    /* As of `base`; no voters: not a member yet. One who is filled from the log's beginning learns
-     * of members by entries alone: a founder's own configuration is best the log's first entry too.
-     */
-    struct raft_configuration configuration;
+    struct raft_configuration configuration; /* as of `base`; no voters: not a member yet */
 };
 
 /* NO_MEMORY; INVALID_ARGUMENT for a configuration that cannot be. */

@@ -10,12 +10,7 @@
 
 #include "proto/base/error.h"
 
-enum certificate_purpose {
-    CERTIFICATE_AUTHORITY,
-    CERTIFICATE_SERVER,
-    CERTIFICATE_CLIENT,
-    CERTIFICATE_MEMBER, /* of a region: serves, and dials the other members */
-};
+enum certificate_purpose { CERTIFICATE_AUTHORITY, CERTIFICATE_SERVER, CERTIFICATE_CLIENT };
 
 struct certificate {
     X509 *x509;

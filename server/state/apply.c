@@ -3,6 +3,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/limits.h"
+#include "proto/membership.h"
 #include "server/state/command.h"
 #include "server/state/state_internal.h"
 
@@ -183,8 +184,23 @@ static void chain_add(struct apply *apply)
     apply->next.chain = chain;
 }
 
+/* The leader encoded it: bytes that are none mean that the log is not what it was. */
+static enum status check_membership(const struct apply *apply)
+{
+    struct membership membership;
+    if (membership_decode(apply->entry.body, &membership) != STATUS_OK)
+        return STATUS_CORRUPT;
+    ASSERT(apply->entry.body.size <= lsm_attachment_size_max);
+    return STATUS_OK;
+}
+
 static enum status apply_execute(struct apply *apply)
 {
+    if (apply->entry.kind == ENTRY_MEMBERSHIP) {
+        enum status status = check_membership(apply);
+        if (status != STATUS_OK)
+            return status;
+    }
     if (apply->result.versioned) {
         enum status status = apply->command->execute(apply);
         if (status == STATUS_OK)
@@ -260,6 +276,8 @@ static void apply_publish(struct apply *apply)
 {
     struct state *state = apply->state;
 
+    if (apply->entry.kind == ENTRY_MEMBERSHIP)
+        lsm_attachment_set(state->lsm, apply->entry.body);
     lsm_publish(state->lsm, apply->overlay.writes, apply->overlay.writes_count, &apply->mark);
     state->mark = apply->next;
     state->applied_index = apply->index;

@@ -3,7 +3,8 @@
 
 #include "proto/base/assert.h"
 
-/* The log's own: they move the mark on and change nothing else. */
+/* The log's own: they move the mark on, take no version, and are no part of the digest. A
+ * membership is kept beside the trees, with each mark from there on (apply_publish). */
 static const struct command command_noop = {.kind = ENTRY_NOOP, .name = "noop"};
 static const struct command command_membership = {.kind = ENTRY_MEMBERSHIP, .name = "membership"};
 

@@ -182,6 +182,11 @@ struct state_facts state_facts(const struct state *state)
                                 .drops_count = state->catalog->drops_count};
 }
 
+struct bytes state_membership(const struct state *state)
+{
+    return lsm_attachment(state->lsm);
+}
+
 uint64_t state_outcomes_size(const struct state *state)
 {
     return mark_outcomes_count(&state->mark) * (outcome_key_size + outcome_value_size);

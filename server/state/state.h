@@ -100,6 +100,10 @@ struct state_facts {
 /* By value; cheap. */
 struct state_facts state_facts(const struct state *state);
 
+/* The bytes of the region's membership (proto/membership.h) as it was applied last; empty where
+ * none was. Valid until the next one is applied. Regional: no part of the digest. */
+struct bytes state_membership(const struct state *state);
+
 /* Bytes that the outcomes take which are not evicted yet. The core answers BUSY before proposing
  * where this is past its quota. */
 uint64_t state_outcomes_size(const struct state *state);

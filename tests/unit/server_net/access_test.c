@@ -121,11 +121,6 @@ START_TEST(test_role_names)
     ck_assert_int_eq(role_of_name("none"), ROLE_NONE);
     ck_assert_int_eq(role_of_name("Admin"), ROLE_NONE);
     ck_assert_str_eq(role_name(ROLE_ADMIN), "admin");
-    ck_assert_int_eq(role_of_name("peer"), ROLE_PEER);
-    ck_assert_str_eq(role_name(ROLE_PEER), "peer");
-    ck_assert_str_eq(role_name(ROLE_NONE), "none");
-    /* A peer may do less than who may do nothing. */
-    ck_assert_int_lt(ROLE_PEER, ROLE_NONE);
 }
 END_TEST
 
@@ -150,6 +145,9 @@ START_TEST(test_role_of_each_request)
         {FRAME_TABLE_LIST, ROLE_READER},
         {FRAME_STATUS, ROLE_READER},
         {FRAME_CHECK, ROLE_ADMIN},
+        {FRAME_MEMBER_LIST, ROLE_ADMIN},
+        {FRAME_MEMBER_CHANGE, ROLE_ADMIN},
+        {FRAME_LEADER_TRANSFER, ROLE_ADMIN},
     };
     size_t requests = 0;
 #define COUNT(name, number, request, reply, request_lower, reply_lower) requests++;

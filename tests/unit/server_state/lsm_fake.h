@@ -27,6 +27,8 @@ struct lsm {
     size_t count;
     size_t capacity;
     struct lsm_mark mark;
+    uint8_t attachment[lsm_attachment_size_max];
+    size_t attachment_size;
     uint64_t horizon;
     uint8_t outcomes_floor[64];
     size_t outcomes_floor_size;
@@ -172,6 +174,18 @@ bool lsm_has_room(struct lsm *lsm, size_t size)
 {
     (void)size;
     return !generator_chance(&lsm->generator, lsm->full_percent, 100);
+}
+
+void lsm_attachment_set(struct lsm *lsm, struct bytes attachment)
+{
+    ASSERT(attachment.size <= sizeof lsm->attachment);
+    bytes_copy(lsm->attachment, attachment);
+    lsm->attachment_size = attachment.size;
+}
+
+struct bytes lsm_attachment(const struct lsm *lsm)
+{
+    return bytes_of(lsm->attachment, lsm->attachment_size);
 }
 
 void lsm_publish(struct lsm *lsm, const struct lsm_write *writes, size_t count,

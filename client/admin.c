@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "client/error.h"
+#include "client/member.h"
 #include "client/result.h"
 #include "proto/txn_id.h"
 
@@ -45,7 +46,7 @@ static bool fill_session(strait *handle, struct result *result, struct strait_se
 
     pthread_mutex_lock(&handle->lock);
     const struct session_info *info = &handle->session;
-    const struct endpoint *where = &handle->options.endpoints[info->endpoint];
+    const struct endpoint *where = &info->endpoint;
     bool bracketed = strchr(where->host, ':') != NULL;
     snprintf(endpoint, sizeof endpoint, "%s%s%s:%s", bracketed ? "[" : "", where->host,
              bracketed ? "]" : "", where->port);
@@ -146,13 +147,19 @@ static bool translate_status(struct result *result, const Strait__StatusReply *r
         .alarms_count = reply->n_alarms,
         .metrics = metrics,
         .metrics_count = reply->n_metrics,
+        .member = reply->member,
+        .leader = reply->leader,
+        .commit_index = reply->commit_index,
+        .lease = reply->lease != 0,
+        .members = members_translate(result, reply->members, reply->n_members),
+        .members_count = reply->n_members,
     };
     if (reply->position != NULL) {
         to->epoch_number = reply->position->epoch_number;
         to->epoch_region = reply->position->epoch_region;
         to->log_time_ns = reply->position->log_time_ns;
     }
-    return true;
+    return to->members != NULL;
 }
 
 enum strait_status strait_server_status(strait *handle, uint32_t timeout_ms,

@@ -109,8 +109,9 @@ enum strait_status strait_get_async(strait *handle, strait_snapshot *snapshot,
     if (async == NULL)
         return STRAIT_NO_MEMORY;
     async->keys_count = keys_count;
-    return submit(async, read_encode_get(&async->call, snapshot != NULL ? snapshot->id : 0, keys,
-                                         keys_count, handle_deadline_ns(handle, timeout_ms), NULL));
+    return submit(async,
+                  read_encode_get(&async->call, snapshot != NULL ? snapshot->id : 0, NULL, keys,
+                                  keys_count, handle_deadline_ns(handle, timeout_ms), NULL));
 }
 
 enum strait_status strait_page_async(strait *handle, const struct strait_range *range,
@@ -127,9 +128,10 @@ enum strait_status strait_page_async(strait *handle, const struct strait_range *
     struct async_call *async = async_new(handle, done, context);
     if (async == NULL)
         return STRAIT_NO_MEMORY;
-    return submit(async, read_encode_page(&async->call, snapshot != NULL ? snapshot->id : 0, range,
-                                          options, options != NULL ? options->page_records : 0,
-                                          resume, handle_deadline_ns(handle, timeout_ms), NULL));
+    return submit(async,
+                  read_encode_page(&async->call, snapshot != NULL ? snapshot->id : 0, NULL, range,
+                                   options, options != NULL ? options->page_records : 0, resume,
+                                   handle_deadline_ns(handle, timeout_ms), NULL));
 }
 
 enum strait_status strait_ping_async(strait *handle, uint32_t timeout_ms, strait_done done,

@@ -79,6 +79,7 @@ static bool settles_all_sends(enum status status)
     switch (status) {
     case STATUS_TXN_EXPIRED:
     case STATUS_NOT_PRIMARY:
+    case STATUS_NOT_LEADER:
     case STATUS_CANCELLED:
     case STATUS_UNAUTHENTICATED:
     case STATUS_PERMISSION_DENIED:
@@ -125,6 +126,19 @@ uint32_t call_retry_after_ms(const struct call *call, struct bytes body)
     uint32_t doublings = call->tries_count < 8 ? call->tries_count : 8;
     uint32_t pause_ms = (uint32_t)retry_min_ms << doublings;
     return pause_ms < retry_max_ms ? pause_ms : retry_max_ms;
+}
+
+void call_leader(struct bytes body, char leader[call_leader_size])
+{
+    struct arena arena;
+    const Strait__Refusal *refusal = decode_refusal(body, &arena);
+    size_t size = refusal != NULL ? strlen(refusal->leader) : 0;
+    if (size >= call_leader_size)
+        size = 0;
+    if (size != 0)
+        memcpy(leader, refusal->leader, size);
+    leader[size] = 0;
+    arena_free(&arena);
 }
 
 enum strait_status call_error(const struct call *call, struct strait_error *error)

@@ -21,7 +21,7 @@
 
 enum call_state { CALL_NEW, CALL_QUEUED, CALL_SENT, CALL_DELAYED, CALL_DONE };
 
-enum { call_text_size = 384 };
+enum { call_text_size = 384, call_leader_size = 272 };
 
 struct call {
     struct list_link link; /* in the handle's queue, or among the delayed, or the completed */
@@ -74,6 +74,9 @@ void call_stamp(struct call *call, uint64_t issued_ns);
 /* The status that a caller learns, when `status` is what an answer or the library says: that of a
  * commit is OUTCOME_UNKNOWN where an earlier send of it may yet run, or may have. */
 enum status call_outcome(const struct call *call, enum status status);
+
+/* Where a refusal says that the region's leader is; "" where it does not. */
+void call_leader(struct bytes body, char leader[call_leader_size]);
 
 /* How long a call that was answered "not now" waits: what the server asked for, or a pause that
  * doubles from try to try. */

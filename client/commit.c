@@ -94,6 +94,7 @@ enum strait_status txn_finish(strait *handle, strait_txn *txn, const struct call
     if (status == STRAIT_OK) {
         const Strait__CommitReply *reply = (const Strait__CommitReply *)message;
         note_position(handle, reply->position);
+        txn->position = position_token(reply->position);
         if (result != NULL) {
             result->version = position_version(reply->position);
             result->log_time_ns = reply->position != NULL ? reply->position->log_time_ns : 0;

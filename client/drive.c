@@ -2,6 +2,7 @@
 /* Leading: one turn reads what came, moves the link on, ends what is due, and writes all that is
  * queued; then the leader waits. See handle.h for who may do what. */
 #include <errno.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,12 +143,30 @@ static enum status read_replies(strait *handle, size_t *count)
     return status;
 }
 
-/* Whether the same request may find a server willing, later or elsewhere. */
-static bool is_not_now(const strait *handle, enum status status)
+/* Whether the same request may find a server willing, later or elsewhere. A commit whose leader was
+ * lost on the way is among them: sent again, it finds its outcome, or is done. */
+static bool is_not_now(const strait *handle, const struct call *call, enum status status)
 {
-    return status == STATUS_BUSY || status == STATUS_SHUTTING_DOWN ||
-           (status == STATUS_NOT_PRIMARY && handle->options.endpoints_count > 1);
+    switch (status) {
+    case STATUS_BUSY:
+    case STATUS_SHUTTING_DOWN:
+    case STATUS_NOT_LEADER:
+        return true;
+    case STATUS_OUTCOME_UNKNOWN:
+        return call_is_commit(call);
+    case STATUS_NOT_PRIMARY:
+        return handle->link.endpoints_count > 1;
+    default:
+        return false;
+    }
 }
+
+/* What the replies of one turn say of the server that gave them. */
+struct verdict {
+    bool turned_away; /* it serves nobody any more */
+    bool is_astray;   /* it does not lead, and knows of no leader that could be followed */
+    char leader[call_leader_size]; /* to be followed; else "" */
+};
 
 /* Puts a call off until the server may be willing; false where its deadline comes before that. */
 static bool delay(strait *handle, struct call *call, struct bytes body, uint64_t now_ns)
@@ -165,30 +184,70 @@ static bool delay(strait *handle, struct call *call, struct bytes body, uint64_t
     return true;
 }
 
+/* Puts a call to the front of the queue: it goes out on the next connection. */
+static void requeue(strait *handle, struct call *call)
+{
+    call->state = CALL_QUEUED;
+    list_push_first(&handle->queue, &call->link);
+}
+
+/* A server that may not serve this call now. True: the call is taken care of. */
+static bool try_again(strait *handle, struct call *call, enum status status, struct bytes body,
+                      uint64_t now_ns, struct verdict *verdict)
+{
+    char leader[call_leader_size];
+
+    if (!is_not_now(handle, call, status))
+        return false;
+    if (status == STATUS_SHUTTING_DOWN || status == STATUS_NOT_PRIMARY)
+        verdict->turned_away = true;
+    if (status == STATUS_NOT_LEADER || status == STATUS_OUTCOME_UNKNOWN) {
+        call_leader(body, leader);
+        if (now_ns < call->deadline_ns && link_may_follow(&handle->link, leader, now_ns)) {
+            memcpy(verdict->leader, leader, sizeof leader);
+            requeue(handle, call);
+            return true;
+        }
+        verdict->is_astray = true;
+    }
+    return delay(handle, call, body, now_ns);
+}
+
 /* False where the reply belongs to no request: the server has lost its way. */
-static bool take_reply(strait *handle, struct reply *reply, uint64_t now_ns, bool *turned_away)
+static bool take_reply(strait *handle, struct reply *reply, uint64_t now_ns,
+                       struct verdict *verdict)
 {
     uint16_t number = (uint16_t)(reply->header.request % slots_count);
     struct slot *slot = &handle->slots[number];
     struct call *call = slot->call;
     enum status status = reply->header.status;
+    struct bytes body = bytes_of(reply->body, reply->header.body_size);
 
     if (slot->number == 0 || slot->number != reply->header.request ||
         reply->header.type != (enum frame_type)(slot->type | frame_reply))
         return false;
     free_slot(handle, number);
-    *turned_away = *turned_away || status == STATUS_SHUTTING_DOWN ||
-                   (status == STATUS_NOT_PRIMARY && is_not_now(handle, status));
+    if (status == STATUS_SHUTTING_DOWN)
+        verdict->turned_away = true;
+    if (status != STATUS_NOT_LEADER && status != STATUS_OUTCOME_UNKNOWN) {
+        handle->astray_ns = 0;
+        link_found(&handle->link);
+    }
     if (call == NULL)
         return true;
-    call->unanswered_count--;
-    if (is_not_now(handle, status) &&
-        delay(handle, call, bytes_of(reply->body, reply->header.body_size), now_ns))
+    /* An outcome that is not known is no answer to that send. */
+    if (status != STATUS_OUTCOME_UNKNOWN)
+        call->unanswered_count--;
+    if (try_again(handle, call, status, body, now_ns, verdict))
         return true;
     call->body = reply->body;
     call->body_size = reply->header.body_size;
     reply->body = NULL;
-    handle_finish(handle, call, status, NULL);
+    if (status == STATUS_NOT_LEADER && call->unanswered_count == 0)
+        handle_finish(handle, call, STATUS_UNREACHABLE,
+                      "No leader of the region was found before the deadline.");
+    else
+        handle_finish(handle, call, status, NULL);
     return true;
 }
 
@@ -226,17 +285,42 @@ static void lose_link(strait *handle, uint64_t now_ns)
     keep_trouble(handle);
 }
 
+/* Leaves a server that cannot serve: for the leader that it names, or for the next endpoint where
+ * it is shutting down, or has known of no leader for longer than an election should take. */
+static void heed(strait *handle, const struct verdict *verdict, uint64_t now_ns)
+{
+    if (verdict->leader[0] != 0) {
+        requeue_sent(handle);
+        link_follow(&handle->link, verdict->leader);
+        snprintf(handle->trouble, sizeof handle->trouble, "The region's leader is said to be %s.",
+                 verdict->leader);
+        return;
+    }
+    if (verdict->is_astray && handle->astray_ns == 0)
+        handle->astray_ns = now_ns;
+    bool is_lost = verdict->is_astray && handle->link.endpoints_count > 1 &&
+                   now_ns >= handle->astray_ns + astray_max_ms * millisecond_ns;
+    if (!verdict->turned_away && !is_lost)
+        return;
+    requeue_sent(handle);
+    link_turn_away(&handle->link, now_ns);
+    handle->astray_ns = 0;
+    snprintf(handle->trouble, sizeof handle->trouble, "%s",
+             verdict->turned_away ? "The server is shutting down."
+                                  : "The server knows of no leader of its region.");
+}
+
 static void read_link(strait *handle, uint64_t now_ns)
 {
     size_t count;
-    bool turned_away = false;
+    struct verdict verdict = {0};
     bool sane = true;
 
     pthread_mutex_unlock(&handle->lock);
     enum status status = read_replies(handle, &count);
     pthread_mutex_lock(&handle->lock);
     for (size_t i = 0; i < count; i++) {
-        sane = sane && take_reply(handle, &handle->replies[i], now_ns, &turned_away);
+        sane = sane && take_reply(handle, &handle->replies[i], now_ns, &verdict);
         free(handle->replies[i].body);
     }
     handle->has_input = false;
@@ -253,10 +337,8 @@ static void read_link(strait *handle, uint64_t now_ns)
         lose_link(handle, now_ns);
     } else if (status != STATUS_OK && status != STATUS_AGAIN) {
         lose_link(handle, now_ns);
-    } else if (turned_away) {
-        requeue_sent(handle);
-        link_turn_away(&handle->link, now_ns);
-        snprintf(handle->trouble, sizeof handle->trouble, "The server is shutting down.");
+    } else {
+        heed(handle, &verdict, now_ns);
     }
 }
 
@@ -290,16 +372,31 @@ static void connect_link(strait *handle, uint64_t now_ns)
     }
 }
 
+/* Sooner where there is another server that may have taken over. */
+static uint64_t silence_ping_ns(const strait *handle)
+{
+    bool others = handle->link.endpoints_count > 1;
+    return (others ? silence_other_ping_ms : silence_ping_ms) * millisecond_ns;
+}
+
+static uint64_t silence_lost_ns(const strait *handle)
+{
+    bool others = handle->link.endpoints_count > 1;
+    return (others ? silence_other_lost_ms : silence_lost_ms) * millisecond_ns;
+}
+
 /* A server that owes answers and says nothing: ask, then give it up. A connection that a NAT box
  * or a sleeping laptop has lost is noticed here long before TCP gives up. */
 static void check_silence(strait *handle, uint64_t now_ns)
 {
-    if (owed_count(handle) == 0 || now_ns < handle->heard_ns + silence_ping_ms * millisecond_ns)
+    if (owed_count(handle) == 0 || now_ns < handle->heard_ns + silence_ping_ns(handle))
         return;
-    if (now_ns >= handle->heard_ns + silence_lost_ms * millisecond_ns) {
+    if (now_ns >= handle->heard_ns + silence_lost_ns(handle)) {
         client_error_set(&handle->link.error, STATUS_DISCONNECTED,
-                         "the server has said nothing for %d ms", silence_lost_ms);
+                         "the server has said nothing for %" PRIu64 " ms",
+                         silence_lost_ns(handle) / millisecond_ns);
         lose_link(handle, now_ns);
+        link_pass_over(&handle->link);
         return;
     }
     if (handle->ping_sent)
@@ -358,9 +455,9 @@ static uint64_t next_time_ns(const strait *handle, uint64_t until_ns)
     for (struct list_link *link = handle->delayed.next; link != &handle->delayed; link = link->next)
         wake_ns = earlier(wake_ns, LIST_ENTRY(link, struct call, link)->due_ns);
     if (handle->link_ready && owed_count(handle) != 0)
-        wake_ns = earlier(wake_ns, handle->heard_ns +
-                                       (handle->ping_sent ? silence_lost_ms : silence_ping_ms) *
-                                           millisecond_ns);
+        wake_ns =
+            earlier(wake_ns, handle->heard_ns + (handle->ping_sent ? silence_lost_ns(handle)
+                                                                   : silence_ping_ns(handle)));
     return wake_ns;
 }
 

@@ -31,8 +31,11 @@ enum {
     async_size_max = 16 * 1024 * 1024,
     output_size_max = 256 * 1024, /* no more calls are encoded into the output past this */
     replies_batch_max = 64,
-    silence_ping_ms = 2500, /* a server that owes answers is asked whether it is there... */
-    silence_lost_ms = 6000, /* ... and given up */
+    silence_ping_ms = 2500,      /* a server that owes answers is asked whether it is there... */
+    silence_lost_ms = 6000,      /* ... and given up */
+    silence_other_ping_ms = 600, /* the same where there are other servers to go to */
+    silence_other_lost_ms = 1800,
+    astray_max_ms = 300, /* a server may know of no leader for, before the next is asked */
     log_time_stale_ms = 60 * 1000
 };
 
@@ -80,6 +83,7 @@ struct strait {
     uint64_t poll_until_ns;       /* while polling: when the leader wakes by itself */
     uint64_t heard_ns;            /* the last reply, or the first request after none were owed */
     bool ping_sent;               /* since `heard_ns` */
+    uint64_t astray_ns;           /* since when this server has known of no leader; 0: not so */
     struct list_link queue;       /* calls that are QUEUED */
     struct list_link delayed;     /* calls that are DELAYED */
     struct list_link waiting;     /* synchronous callers that wait and do not lead */

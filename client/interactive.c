@@ -51,7 +51,8 @@ static enum strait_status read_base(strait_txn *txn, const struct write *write, 
         return STRAIT_OK;
     enum strait_status status = snapshot_keep(txn->snapshot, deadline_ns, error);
     if (status == STRAIT_OK)
-        status = read_keys(txn->handle, txn->snapshot->id, &asked, 1, deadline_ns, records, error);
+        status =
+            read_keys(txn->handle, txn->snapshot->id, NULL, &asked, 1, deadline_ns, records, error);
     if (status != STRAIT_OK)
         return status;
     status = txn_note_read(txn, table, bytes_of(key.data, key.size));

@@ -14,8 +14,10 @@ static const uint64_t millisecond_ns = 1000 * 1000;
 void link_init(struct link *link, const struct strait_options *options, SSL_CTX *context,
                uint64_t seed)
 {
-    *link = (struct link){.options = options, .context = context};
-    dial_init(&link->dial, options->endpoints, options->endpoints_count);
+    *link = (struct link){
+        .options = options, .context = context, .endpoints_count = options->endpoints_count};
+    memcpy(link->endpoints, options->endpoints, sizeof options->endpoints);
+    dial_init(&link->dial, link->endpoints, link->endpoints_count);
     connection_init(&link->connection);
     generator_init(&link->generator, seed);
 }
@@ -37,13 +39,13 @@ static void begin_waiting(struct link *link, uint64_t now_ns)
 static const char *server_name(const struct link *link)
 {
     return link->options->server_name[0] != 0 ? link->options->server_name
-                                              : link->options->endpoints[link->endpoint].host;
+                                              : link->endpoints[link->endpoint].host;
 }
 
 /* Puts the endpoint in front of the words there are. */
 static void name_endpoint(struct link *link)
 {
-    const struct endpoint *endpoint = &link->options->endpoints[link->endpoint];
+    const struct endpoint *endpoint = &link->endpoints[link->endpoint];
     struct strait_error error = link->error;
     client_error_set(&link->error, (enum status)error.status, "%s:%s: %.300s", endpoint->host,
                      endpoint->port, error.text);
@@ -96,7 +98,7 @@ static enum status take_hello(struct link *link, struct bytes body)
         status = STATUS_UNSUPPORTED;
     if (status == STATUS_OK) {
         struct session_info *session = &link->session;
-        *session = (struct session_info){.endpoint = link->endpoint};
+        *session = (struct session_info){.endpoint = link->endpoints[link->endpoint]};
         snprintf(session->server_version, sizeof session->server_version, "%s",
                  reply->server_version);
         snprintf(session->identity, sizeof session->identity, "%s", reply->identity);
@@ -146,8 +148,12 @@ static enum status step_dialing(struct link *link, uint64_t now_ns)
     enum status status = dial_step(&link->dial, now_ns, &descriptor, &endpoint, &link->error);
     if (status != STATUS_OK)
         return status;
+    if (endpoint != link->endpoint)
+        link->failed_ns[link->endpoint] = now_ns;
     link->endpoint = endpoint;
-    link->deadline_ns = now_ns + link_handshake_ms * millisecond_ns;
+    link->deadline_ns =
+        now_ns +
+        (link->endpoints_count > 1 ? link_handshake_other_ms : link_handshake_ms) * millisecond_ns;
     status = connection_start(&link->connection, link->context, descriptor, server_name(link),
                               link->tickets[endpoint], &link->tickets[endpoint]);
     if (status == STATUS_OK)
@@ -185,6 +191,7 @@ static enum status step_greeting(struct link *link, uint64_t now_ns)
             client_error_set(&link->error, status, "%s", status_text(status));
         name_endpoint(link);
         connection_stop(&link->connection, false);
+        link->failed_ns[link->endpoint] = now_ns;
         link->state = LINK_DIALING;
     }
     return status;
@@ -238,6 +245,7 @@ void link_lost(struct link *link, uint64_t now_ns)
 {
     ASSERT(link->state == LINK_READY);
     connection_stop(&link->connection, false);
+    link->failed_ns[link->endpoint] = now_ns;
     if (link->error.text[0] != 0)
         name_endpoint(link);
     link->state = LINK_IDLE;
@@ -251,8 +259,79 @@ void link_turn_away(struct link *link, uint64_t now_ns)
 {
     ASSERT(link->state == LINK_READY);
     connection_stop(&link->connection, false);
-    link->endpoint = (link->endpoint + 1) % link->options->endpoints_count;
+    link->endpoint = (link->endpoint + 1) % link->endpoints_count;
+    link->follows_count = 0;
+    if (link->pause_ms > link_pause_away_ms)
+        link->pause_ms = link_pause_away_ms;
     begin_waiting(link, now_ns);
+}
+
+void link_pass_over(struct link *link)
+{
+    ASSERT(link->state == LINK_IDLE || link->state == LINK_WAITING);
+    link->endpoint = (link->endpoint + 1) % link->endpoints_count;
+}
+
+/* ---- The leader, as servers name it ---- */
+
+/* link->endpoints_count where it is not known. */
+static unsigned find_endpoint(const struct link *link, const struct endpoint *endpoint)
+{
+    unsigned i = 0;
+    while (i < link->endpoints_count && (strcmp(link->endpoints[i].host, endpoint->host) != 0 ||
+                                         strcmp(link->endpoints[i].port, endpoint->port) != 0))
+        i++;
+    return i;
+}
+
+bool link_may_follow(const struct link *link, const char *leader, uint64_t now_ns)
+{
+    struct endpoint endpoint;
+
+    if (link->follows_count >= link_follows_max ||
+        !endpoint_parse(leader, strlen(leader), &endpoint))
+        return false;
+    unsigned found = find_endpoint(link, &endpoint);
+    if (found == link->endpoints_count)
+        return true;
+    return found != link->endpoint &&
+           (link->failed_ns[found] == 0 ||
+            now_ns >= link->failed_ns[found] + link_follow_again_ms * millisecond_ns);
+}
+
+/* A place for one more endpoint: a new one, or that of the one that was told longest ago. */
+static unsigned place_told(struct link *link)
+{
+    unsigned configured = link->options->endpoints_count;
+    if (link->endpoints_count < configured + endpoints_told_max)
+        return link->endpoints_count++;
+    unsigned place = configured + link->told_next;
+    if (place == link->endpoint)
+        place = configured + (link->told_next + 1) % endpoints_told_max;
+    link->told_next = (place - configured + 1) % endpoints_told_max;
+    SSL_SESSION_free(link->tickets[place]);
+    link->tickets[place] = NULL;
+    link->failed_ns[place] = 0;
+    return place;
+}
+
+void link_follow(struct link *link, const char *leader)
+{
+    struct endpoint endpoint;
+
+    ASSERT(link->state == LINK_READY);
+    bool parsed = endpoint_parse(leader, strlen(leader), &endpoint);
+    ASSERT(parsed);
+    connection_stop(&link->connection, false);
+    unsigned found = find_endpoint(link, &endpoint);
+    if (found == link->endpoints_count) {
+        found = place_told(link);
+        link->endpoints[found] = endpoint;
+        link->dial.endpoints_count = link->endpoints_count;
+    }
+    link->endpoint = found;
+    link->follows_count++;
+    link->state = LINK_IDLE;
 }
 
 unsigned link_poll(const struct link *link, struct pollfd *polled, uint64_t *wake_ns)
@@ -283,7 +362,7 @@ void link_free(struct link *link, bool quietly)
 {
     dial_stop(&link->dial);
     connection_stop(&link->connection, quietly);
-    for (unsigned i = 0; i < endpoints_max; i++) {
+    for (unsigned i = 0; i < link_endpoints_max; i++) {
         SSL_SESSION_free(link->tickets[i]);
         link->tickets[i] = NULL;
     }

@@ -8,6 +8,11 @@
  *     READY -> IDLE    lost, after it had served            link_lost()
  *     READY -> WAITING lost before it served anything       link_lost()
  *     WAITING -> DIALING   the pause is over                link_connect()
+ *     READY -> IDLE    the leader is elsewhere              link_follow()
+ *     READY -> WAITING it cannot serve                      link_turn_away()
+ *
+ * Besides the endpoints of the options, it knows those that servers have named as their region's
+ * leader; they are dialled like the others, and have to prove their names like the others.
  *
  * Owned by whoever drives the handle; no lock. */
 #ifndef CLIENT_LINK_H
@@ -19,11 +24,21 @@
 
 enum link_state { LINK_IDLE, LINK_DIALING, LINK_HANDSHAKE, LINK_HELLO, LINK_READY, LINK_WAITING };
 
-enum { link_handshake_ms = 5000, link_pause_min_ms = 20, link_pause_max_ms = 2000 };
+enum {
+    link_handshake_ms = 5000,
+    link_handshake_other_ms = 2000, /* where there are other endpoints to try */
+    link_pause_min_ms = 20,
+    link_pause_max_ms = 2000,
+    link_pause_away_ms = 100,    /* at most, where a server is there and does not lead: an election
+                                    takes some hundred milliseconds */
+    link_follow_again_ms = 1000, /* an endpoint that failed is not followed to before */
+    link_follows_max = 4,        /* from leader to leader, until one of them serves */
+    link_endpoints_max = endpoints_max + endpoints_told_max,
+};
 
 /* What the server's Hello said; texts are cut to fit. */
 struct session_info {
-    unsigned endpoint;
+    struct endpoint endpoint;
     char server_version[64];
     char identity[128];
     char role[16];
@@ -36,14 +51,19 @@ struct link {
     enum link_state state;
     struct dial dial;
     struct connection connection;
-    struct generator generator; /* jitter of pauses */
-    SSL_SESSION *tickets[endpoints_max];
-    unsigned endpoint;    /* that of the connection */
-    uint64_t deadline_ns; /* of handshake and hello together */
-    uint64_t resume_ns;   /* end of WAITING */
-    uint32_t pause_ms;    /* the next pause, before jitter; 0 after a connection that served */
-    bool served;          /* a request was answered on this connection */
-    bool refused;         /* the last round ended with a reason that time alone does not mend */
+    struct generator generator;                    /* jitter of pauses */
+    struct endpoint endpoints[link_endpoints_max]; /* those of the options, then those told */
+    unsigned endpoints_count;
+    unsigned told_next; /* the told one that is forgotten next, where all are taken */
+    uint64_t failed_ns[link_endpoints_max]; /* when it failed last; 0: never */
+    SSL_SESSION *tickets[link_endpoints_max];
+    unsigned endpoint;      /* that of the connection, or the one that a round begins with */
+    unsigned follows_count; /* since a server served */
+    uint64_t deadline_ns;   /* of handshake and hello together */
+    uint64_t resume_ns;     /* end of WAITING */
+    uint32_t pause_ms;      /* the next pause, before jitter; 0 after a connection that served */
+    bool served;            /* a request was answered on this connection */
+    bool refused;           /* the last round ended with a reason that time alone does not mend */
     struct strait_error error;   /* why the last endpoint failed */
     struct session_info session; /* of the last READY */
     uint64_t log_time_ns;
@@ -63,6 +83,23 @@ void link_lost(struct link *link, uint64_t now_ns);
 
 /* Leaves this server for the next endpoint: it said that it cannot serve. */
 void link_turn_away(struct link *link, uint64_t now_ns);
+
+/* After link_lost(): the next round begins with another endpoint, where there is one. For a server
+ * that takes connections, and then says nothing. */
+void link_pass_over(struct link *link);
+
+/* Whether link_follow() would go to the endpoint that a server named, "HOST:PORT": not where it is
+ * none, is this one, has failed just now, or where too many were followed in vain. */
+bool link_may_follow(const struct link *link, const char *leader, uint64_t now_ns);
+
+/* Leaves this server for that one, at once. link_may_follow() was true. */
+void link_follow(struct link *link, const char *leader);
+
+/* A server serves: what was followed led somewhere. */
+static inline void link_found(struct link *link)
+{
+    link->follows_count = 0;
+}
 
 /* At most dial_attempts_max descriptors. */
 unsigned link_poll(const struct link *link, struct pollfd *polled, uint64_t *wake_ns);

@@ -40,8 +40,7 @@ static bool port_is_valid(const char *port, size_t length)
     return number >= 1 && number <= 65535;
 }
 
-/* "HOST:PORT" or "[ADDRESS]:PORT". */
-static bool endpoint_parse(const char *text, size_t length, struct endpoint *endpoint)
+bool endpoint_parse(const char *text, size_t length, struct endpoint *endpoint)
 {
     const char *colon = memrchr(text, ':', length);
     const char *host = text;

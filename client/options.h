@@ -9,6 +9,7 @@
 
 enum {
     endpoints_max = 16,
+    endpoints_told_max = 8, /* members that a server named, besides those of the options */
     endpoint_host_size = 256,
     endpoint_port_size = 6,
     client_name_size = 129,
@@ -33,5 +34,8 @@ struct strait_options {
     uint32_t timeout_ms;
     bool loop;
 };
+
+/* "HOST:PORT" or "[ADDRESS]:PORT", of `length` bytes. False: it is neither. */
+bool endpoint_parse(const char *text, size_t length, struct endpoint *endpoint);
 
 #endif

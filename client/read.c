@@ -56,11 +56,45 @@ enum strait_status read_check_range(const struct strait_range *range, struct str
     return STRAIT_OK;
 }
 
+enum strait_status read_check_options(const struct strait_read_options *reads,
+                                      struct strait_error *error)
+{
+    if (reads == NULL || reads->consistency <= STRAIT_AT_LEAST)
+        return STRAIT_OK;
+    return client_error_set(error, STATUS_INVALID_ARGUMENT, "There is no consistency %d.",
+                            (int)reads->consistency);
+}
+
+/* NULL for a linearizable read: so is one that says nothing. */
+static Strait__Consistency *consistency_of(const struct strait_read_options *reads,
+                                           Strait__Consistency *consistency,
+                                           Strait__Position *position)
+{
+    if (reads == NULL || reads->consistency == STRAIT_LINEARIZABLE)
+        return NULL;
+    strait__consistency__init(consistency);
+    if (reads->consistency == STRAIT_BOUNDED_STALE) {
+        consistency->kind = STRAIT__CONSISTENCY__KIND__BOUNDED_STALE;
+        consistency->max_staleness_ms = reads->max_staleness_ms;
+    } else {
+        strait__position__init(position);
+        position->epoch_number = reads->token.epoch_number;
+        position->epoch_region = reads->token.epoch_region;
+        position->version = reads->token.version;
+        consistency->kind = STRAIT__CONSISTENCY__KIND__AT_LEAST;
+        consistency->position = position;
+    }
+    return consistency;
+}
+
 enum strait_status read_encode_get(struct call *call, uint64_t snapshot_id,
+                                   const struct strait_read_options *reads,
                                    const struct strait_key *keys, size_t keys_count,
                                    uint64_t deadline_ns, struct strait_error *error)
 {
     Strait__Get request = STRAIT__GET__INIT;
+    Strait__Consistency consistency;
+    Strait__Position position;
     Strait__Key *messages = calloc(keys_count, sizeof *messages);
     Strait__Key **pointers = calloc(keys_count, sizeof *pointers);
     enum status status = STATUS_NO_MEMORY;
@@ -74,6 +108,8 @@ enum strait_status read_encode_get(struct call *call, uint64_t snapshot_id,
             pointers[i] = &messages[i];
         }
         request.snapshot_id = snapshot_id;
+        if (snapshot_id == 0)
+            request.consistency = consistency_of(reads, &consistency, &position);
         request.keys = pointers;
         request.n_keys = keys_count;
         status = call_init(call, FRAME_GET, &request.base, deadline_ns, error);
@@ -86,12 +122,15 @@ enum strait_status read_encode_get(struct call *call, uint64_t snapshot_id,
 }
 
 enum strait_status read_encode_page(struct call *call, uint64_t snapshot_id,
+                                    const struct strait_read_options *reads,
                                     const struct strait_range *range,
                                     const struct strait_scan_options *options, uint32_t records_max,
                                     struct strait_bytes resume, uint64_t deadline_ns,
                                     struct strait_error *error)
 {
     Strait__Scan request = STRAIT__SCAN__INIT;
+    Strait__Consistency consistency;
+    Strait__Position position;
     Strait__Range message = STRAIT__RANGE__INIT;
 
     message.table = text_field(range->table);
@@ -100,6 +139,8 @@ enum strait_status read_encode_page(struct call *call, uint64_t snapshot_id,
     message.start = bytes_field(range->start);
     message.end = bytes_field(range->end);
     request.snapshot_id = snapshot_id;
+    if (snapshot_id == 0)
+        request.consistency = consistency_of(reads, &consistency, &position);
     request.range = &message;
     request.reverse = options != NULL && options->reverse;
     request.keys_only = options != NULL && options->keys_only;
@@ -147,6 +188,7 @@ enum strait_status read_decode(strait *handle, const struct call *call, size_t k
     struct strait_records *made = (struct strait_records *)(void *)result->public_part;
     note_position(handle, parts.position);
     made->version = position_version(parts.position);
+    made->token = position_token(parts.position);
     made->more = parts.more;
     made->resume = parts.resume;
     if (call->type == FRAME_GET && parts.count != keys_count)
@@ -165,7 +207,8 @@ enum strait_status read_decode(strait *handle, const struct call *call, size_t k
     return status;
 }
 
-enum strait_status read_keys(strait *handle, uint64_t snapshot_id, const struct strait_key *keys,
+enum strait_status read_keys(strait *handle, uint64_t snapshot_id,
+                             const struct strait_read_options *reads, const struct strait_key *keys,
                              size_t keys_count, uint64_t deadline_ns,
                              struct strait_records **records, struct strait_error *error)
 {
@@ -173,7 +216,7 @@ enum strait_status read_keys(strait *handle, uint64_t snapshot_id, const struct 
 
     *records = NULL;
     enum strait_status status =
-        read_encode_get(&call, snapshot_id, keys, keys_count, deadline_ns, error);
+        read_encode_get(&call, snapshot_id, reads, keys, keys_count, deadline_ns, error);
     if (status == STRAIT_OK) {
         handle_run(handle, &call);
         status = read_decode(handle, &call, keys_count, records, error);
@@ -182,7 +225,9 @@ enum strait_status read_keys(strait *handle, uint64_t snapshot_id, const struct 
     return status;
 }
 
-enum strait_status read_page(strait *handle, uint64_t snapshot_id, const struct strait_range *range,
+enum strait_status read_page(strait *handle, uint64_t snapshot_id,
+                             const struct strait_read_options *reads,
+                             const struct strait_range *range,
                              const struct strait_scan_options *options, uint32_t records_max,
                              struct strait_bytes resume, uint64_t deadline_ns,
                              struct strait_records **records, struct strait_error *error)
@@ -190,8 +235,8 @@ enum strait_status read_page(strait *handle, uint64_t snapshot_id, const struct 
     struct call call;
 
     *records = NULL;
-    enum strait_status status = read_encode_page(&call, snapshot_id, range, options, records_max,
-                                                 resume, deadline_ns, error);
+    enum strait_status status = read_encode_page(&call, snapshot_id, reads, range, options,
+                                                 records_max, resume, deadline_ns, error);
     if (status == STRAIT_OK) {
         handle_run(handle, &call);
         status = read_decode(handle, &call, 0, records, error);
@@ -216,7 +261,24 @@ enum strait_status strait_get_many(strait *handle, strait_snapshot *snapshot,
         status = snapshot_keep(snapshot, deadline_ns, error);
     if (status != STRAIT_OK)
         return status;
-    return read_keys(handle, snapshot != NULL ? snapshot->id : 0, keys, keys_count, deadline_ns,
+    return read_keys(handle, snapshot != NULL ? snapshot->id : 0, NULL, keys, keys_count,
+                     deadline_ns, records, error);
+}
+
+enum strait_status strait_get_with(strait *handle, const struct strait_read_options *options,
+                                   const struct strait_key *keys, size_t keys_count,
+                                   uint32_t timeout_ms, struct strait_records **records,
+                                   struct strait_error *error)
+{
+    *records = NULL;
+    enum strait_status status = handle_check(handle, error);
+    if (status == STRAIT_OK)
+        status = read_check_keys(keys, keys_count, error);
+    if (status == STRAIT_OK)
+        status = read_check_options(options, error);
+    if (status != STRAIT_OK)
+        return status;
+    return read_keys(handle, 0, options, keys, keys_count, handle_deadline_ns(handle, timeout_ms),
                      records, error);
 }
 
@@ -253,7 +315,29 @@ enum strait_status strait_page(strait *handle, const struct strait_range *range,
         status = snapshot_keep(snapshot, deadline_ns, error);
     if (status != STRAIT_OK)
         return status;
-    return read_page(handle, snapshot != NULL ? snapshot->id : 0, range, options,
+    return read_page(handle, snapshot != NULL ? snapshot->id : 0, NULL, range, options,
                      options != NULL ? options->page_records : 0, resume, deadline_ns, records,
                      error);
+}
+
+enum strait_status strait_page_with(strait *handle, const struct strait_read_options *reads,
+                                    const struct strait_range *range,
+                                    const struct strait_scan_options *options,
+                                    struct strait_bytes resume, uint32_t timeout_ms,
+                                    struct strait_records **records, struct strait_error *error)
+{
+    *records = NULL;
+    enum strait_status status = handle_check(handle, error);
+    if (status == STRAIT_OK)
+        status = read_check_range(range, error);
+    if (status == STRAIT_OK)
+        status = read_check_options(reads, error);
+    if (status == STRAIT_OK && options != NULL && options->snapshot != NULL)
+        status = client_error_set(error, STATUS_INVALID_ARGUMENT,
+                                  "A page is read at a snapshot, or at a state that the options of "
+                                  "the read permit; not both.");
+    if (status != STRAIT_OK)
+        return status;
+    return read_page(handle, 0, reads, range, options, options != NULL ? options->page_records : 0,
+                     resume, handle_deadline_ns(handle, timeout_ms), records, error);
 }

@@ -14,15 +14,21 @@ enum strait_status read_check_range(const struct strait_range *range, struct str
 enum strait_status read_check_key(const char *table, struct strait_bytes key,
                                   struct strait_error *error);
 
-/* Encodes a request into `call`; on failure too, call_free() it. */
+/* Encodes a request into `call`; on failure too, call_free() it. `reads` NULL: all zero; with a
+ * snapshot it is not looked at. */
 enum strait_status read_encode_get(struct call *call, uint64_t snapshot_id,
+                                   const struct strait_read_options *reads,
                                    const struct strait_key *keys, size_t keys_count,
                                    uint64_t deadline_ns, struct strait_error *error);
 enum strait_status read_encode_page(struct call *call, uint64_t snapshot_id,
+                                    const struct strait_read_options *reads,
                                     const struct strait_range *range,
                                     const struct strait_scan_options *options, uint32_t records_max,
                                     struct strait_bytes resume, uint64_t deadline_ns,
                                     struct strait_error *error);
+
+enum strait_status read_check_options(const struct strait_read_options *reads,
+                                      struct strait_error *error);
 
 /* The records of a GET or SCAN that is DONE. `keys_count` is what a GET asked for: another count is
  * MALFORMED. */
@@ -30,12 +36,15 @@ enum strait_status read_decode(strait *handle, const struct call *call, size_t k
                                struct strait_records **records, struct strait_error *error);
 
 /* One page, with a deadline instead of a timeout. */
-enum strait_status read_page(strait *handle, uint64_t snapshot_id, const struct strait_range *range,
+enum strait_status read_page(strait *handle, uint64_t snapshot_id,
+                             const struct strait_read_options *reads,
+                             const struct strait_range *range,
                              const struct strait_scan_options *options, uint32_t records_max,
                              struct strait_bytes resume, uint64_t deadline_ns,
                              struct strait_records **records, struct strait_error *error);
 
-enum strait_status read_keys(strait *handle, uint64_t snapshot_id, const struct strait_key *keys,
+enum strait_status read_keys(strait *handle, uint64_t snapshot_id,
+                             const struct strait_read_options *reads, const struct strait_key *keys,
                              size_t keys_count, uint64_t deadline_ns,
                              struct strait_records **records, struct strait_error *error);
 

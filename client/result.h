@@ -47,6 +47,17 @@ static inline uint64_t position_version(const Strait__Position *position)
     return position != NULL ? position->version : 0;
 }
 
+static inline struct strait_token position_token(const Strait__Position *position)
+{
+    struct strait_token token = {0};
+    if (position != NULL) {
+        token.epoch_number = position->epoch_number;
+        token.epoch_region = position->epoch_region;
+        token.version = position->version;
+    }
+    return token;
+}
+
 /* Translates records into the arena. False where memory ran out. */
 bool result_records(struct result *result, Strait__Record *const *records, size_t count,
                     struct strait_records *to);

@@ -66,8 +66,9 @@ static enum strait_status read_at(strait_scan *scan, uint64_t deadline_ns,
         if (status != STRAIT_OK)
             return status;
     }
-    return read_page(scan->handle, scan->snapshot != NULL ? scan->snapshot->id : 0, &scan->range,
-                     &scan->options, page_records(scan), resume, deadline_ns, page, error);
+    return read_page(scan->handle, scan->snapshot != NULL ? scan->snapshot->id : 0, NULL,
+                     &scan->range, &scan->options, page_records(scan), resume, deadline_ns, page,
+                     error);
 }
 
 static enum strait_status fetch(strait_scan *scan, struct strait_error *error)

@@ -105,7 +105,8 @@ enum strait_status {
     STRAIT_NOT_PRIMARY = 23,
     STRAIT_CANCELLED = 24,
     STRAIT_NO_SNAPSHOT = 25, /* it expired, was ended or cancelled */
-    STRAIT_NOT_LEADER = 26,  /* of its region: the library looks for the leader by itself */
+    STRAIT_NOT_LEADER = 26,  /* of its region: the library looks for the leader by itself, and
+                              * answers UNREACHABLE where there is none before the deadline */
 
     /* The request can never succeed as it is. */
     STRAIT_INVALID_ARGUMENT = 40,
@@ -198,7 +199,9 @@ STRAIT_API strait_options *strait_options_new(void);
 STRAIT_API void strait_options_free(strait_options *options);
 
 /* "HOST:PORT[,HOST:PORT...]"; an IPv6 address stands in brackets: "[::1]:7411". They are members of
- * one cluster, tried in this order, from the one that worked last. At most 16. */
+ * one cluster, tried in this order, from the one that worked last. At most 16. Where one names
+ * another as the leader of their region, the library goes there, also if it is not among these; its
+ * certificate has to hold that host's name. */
 STRAIT_API enum strait_status strait_options_set_endpoints(strait_options *options,
                                                            const char *endpoints);
 
@@ -297,6 +300,14 @@ struct strait_record {
     struct strait_bytes index_key; /* of a scan of an index: where it stands there */
 };
 
+/* A point of the history that all members share: of a commit or of a read. A read at least at it
+ * sees what that one saw or did, on any member, through any handle of any process. */
+struct strait_token {
+    uint64_t epoch_number;
+    uint64_t version;
+    uint32_t epoch_region;
+};
+
 /* One result of reads; freed with strait_free(). */
 struct strait_records {
     uint64_t version; /* the state they were read at */
@@ -304,6 +315,7 @@ struct strait_records {
     const struct strait_record *items;
     bool more;                  /* of a page: there is another one after it */
     struct strait_bytes resume; /* of a page with `more`: what asks for the next; opaque */
+    struct strait_token token;  /* the same state as `version` */
 };
 
 struct strait_key {
@@ -357,6 +369,30 @@ STRAIT_API enum strait_status strait_get_many(strait *handle, strait_snapshot *s
                                               uint32_t timeout_ms, struct strait_records **records,
                                               struct strait_error *error);
 
+/* How new the state must be that a read without a snapshot sees. */
+enum strait_consistency {
+    STRAIT_LINEARIZABLE = 0,  /* all that was done before the read; the region's leader answers */
+    STRAIT_BOUNDED_STALE = 1, /* all that was done `max_staleness_ms` before the read */
+    STRAIT_AT_LEAST = 2       /* all up to `token` */
+};
+
+/* Any member answers the latter two: a handle that is used for nothing else stays with the first
+ * endpoint that it reaches, so give it those of the members that are near. A member that is not so
+ * new, nor within about a second, says so, and the library goes to the leader. NULL stands for all
+ * zero. */
+struct strait_read_options {
+    enum strait_consistency consistency;
+    uint32_t max_staleness_ms;
+    struct strait_token token;
+};
+
+/* As strait_get_many() without a snapshot. */
+STRAIT_API enum strait_status strait_get_with(strait *handle,
+                                              const struct strait_read_options *options,
+                                              const struct strait_key *keys, size_t keys_count,
+                                              uint32_t timeout_ms, struct strait_records **records,
+                                              struct strait_error *error);
+
 /* NULL stands for all zero. */
 struct strait_scan_options {
     bool reverse;              /* from the end */
@@ -392,6 +428,13 @@ STRAIT_API enum strait_status strait_page(strait *handle, const struct strait_ra
                                           struct strait_bytes resume, uint32_t timeout_ms,
                                           struct strait_records **records,
                                           struct strait_error *error);
+
+/* The same at a state that `reads` permits, in place of a snapshot: options->snapshot is NULL. */
+STRAIT_API enum strait_status
+strait_page_with(strait *handle, const struct strait_read_options *reads,
+                 const struct strait_range *range, const struct strait_scan_options *options,
+                 struct strait_bytes resume, uint32_t timeout_ms, struct strait_records **records,
+                 struct strait_error *error);
 
 /* ---- Transactions ---- */
 
@@ -479,6 +522,9 @@ STRAIT_API enum strait_status strait_txn_set_token(strait_txn *txn, const char *
 
 /* The token of the last attempt to commit; "" before there was one. */
 STRAIT_API void strait_txn_token(const strait_txn *txn, char token[STRAIT_TXN_TOKEN_SIZE]);
+
+/* Where the commit of it stands in history, once it was done; else all zero. */
+STRAIT_API void strait_txn_position(const strait_txn *txn, struct strait_token *token);
 
 /* Operations gathered so far. */
 STRAIT_API size_t strait_txn_operations_count(const strait_txn *txn);
@@ -619,11 +665,80 @@ struct strait_server_status {
     size_t alarms_count;
     const struct strait_metric *metrics;
     size_t metrics_count;
+    const char *member; /* the server's own name in its region */
+    const char *leader; /* the leader's; "" where it is not known */
+    uint64_t commit_index;
+    bool lease; /* it leads, and reads without asking the others */
+    const struct strait_member *members;
+    size_t members_count;
+};
+
+/* A member of a region. What follows `self` is the leader's view of the others, and zero where
+ * another server tells it. */
+struct strait_member {
+    uint64_t id;
+    const char *name;
+    const char *peers;   /* HOST:PORT for other members */
+    const char *clients; /* HOST:PORT for clients */
+    const char *kind;    /* "voter", "learner"; "joining" or "leaving" while that changes */
+    bool leader;
+    bool self; /* the server that tells it */
+    bool connected;
+    bool answered; /* ever in this term */
+    uint64_t answered_ago_ms;
+    uint64_t match_index; /* up to here its log agrees with the leader's */
+    uint64_t lag_entries;
+    bool snapshot; /* it is being given one */
 };
 
 STRAIT_API enum strait_status strait_server_status(strait *handle, uint32_t timeout_ms,
                                                    struct strait_server_status **status,
                                                    struct strait_error *error);
+
+struct strait_members {
+    uint64_t log_term;
+    size_t count;
+    const struct strait_member *items;
+};
+
+/* The region's members, as its leader sees them; with `any`, as whichever server answers does. */
+STRAIT_API enum strait_status strait_member_list(strait *handle, bool any, uint32_t timeout_ms,
+                                                 struct strait_members **members,
+                                                 struct strait_error *error);
+
+/* Changes of the membership: each answers once it is committed, with the members as they are then
+ * (`members` may be NULL). BUSY while another is under way. OUTCOME_UNKNOWN: the leader changed
+ * meanwhile; the list tells.
+ *
+ * Adding: the leader asks the server at that peers' address who it is; its certificate has to say
+ * `name`. It becomes a learner, which gets the log and has no vote. Promoting gives it one: BUSY,
+ * after repeats until the deadline, while it is far behind. Removing: the last voter, the leader,
+ * and, unless `force`, one without which the others that answer are no majority, are refused with
+ * CONDITION_FAILED. A member that was removed never comes back: its server needs an empty store. */
+STRAIT_API enum strait_status strait_member_add(strait *handle, const char *name, const char *peers,
+                                                uint32_t timeout_ms,
+                                                struct strait_members **members,
+                                                struct strait_error *error);
+STRAIT_API enum strait_status strait_member_promote(strait *handle, const char *name,
+                                                    uint32_t timeout_ms,
+                                                    struct strait_members **members,
+                                                    struct strait_error *error);
+STRAIT_API enum strait_status strait_member_remove(strait *handle, const char *name, bool force,
+                                                   uint32_t timeout_ms,
+                                                   struct strait_members **members,
+                                                   struct strait_error *error);
+
+struct strait_leader {
+    const char *name;
+    const char *clients; /* HOST:PORT */
+};
+
+/* Hands the leadership to a voter; `name` NULL: to the one that has the most of the log. Answers
+ * once that one leads. `leader` may be NULL. */
+STRAIT_API enum strait_status strait_leader_transfer(strait *handle, const char *name,
+                                                     uint32_t timeout_ms,
+                                                     struct strait_leader **leader,
+                                                     struct strait_error *error);
 
 struct strait_finding {
     const char *file;

@@ -442,6 +442,11 @@ void strait_txn_token(const strait_txn *txn, char token[STRAIT_TXN_TOKEN_SIZE])
         txn_id_format(&txn->id, token);
 }
 
+void strait_txn_position(const strait_txn *txn, struct strait_token *token)
+{
+    *token = txn->position;
+}
+
 size_t strait_txn_operations_count(const strait_txn *txn)
 {
     return txn->operations.count;

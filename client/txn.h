@@ -29,8 +29,9 @@ struct strait_txn {
 
     struct txn_id id; /* issued_ns 0: never sent */
     bool has_id;
-    bool may_have_run;  /* an earlier attempt has no known outcome */
-    bool is_committing; /* asynchronously */
+    bool may_have_run;            /* an earlier attempt has no known outcome */
+    bool is_committing;           /* asynchronously */
+    struct strait_token position; /* of the commit, once it was done */
 
     /* Of strait_begin(). */
     strait *handle;

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who belongs to the region, changes of that, and who leads it. */
+#include "client/member.h"
+
+#include "client/error.h"
+#include "client/handle.h"
+
+const struct strait_member *members_translate(struct result *result, Strait__Member *const *members,
+                                              size_t count)
+{
+    struct strait_member *made = arena_alloc_zeroed(&result->arena, count + 1, sizeof *made);
+    if (made == NULL)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        const Strait__Member *from = members[i];
+        made[i] = (struct strait_member){
+            .id = from->id,
+            .name = from->name,
+            .peers = from->peers,
+            .clients = from->clients,
+            .kind = from->kind,
+            .leader = from->leader != 0,
+            .self = from->self != 0,
+            .connected = from->connected != 0,
+            .answered = from->answered != 0,
+            .answered_ago_ms = from->answered_ago_ms,
+            .match_index = from->match_index,
+            .lag_entries = from->lag_entries,
+            .snapshot = from->snapshot != 0,
+        };
+    }
+    return made;
+}
+
+static enum strait_status no_memory(struct result *result, struct strait_error *error)
+{
+    result_free(result);
+    return client_error_set(error, STATUS_NO_MEMORY, "Out of memory.");
+}
+
+static enum strait_status check(const strait *handle, const char *name, struct strait_error *error)
+{
+    enum strait_status status = handle_check(handle, error);
+    if (status == STRAIT_OK &&
+        (name == NULL || name[0] == 0 || strlen(name) > limit_member_name_size))
+        status = client_error_set(error, STATUS_INVALID_ARGUMENT,
+                                  "A member's name has 1 to %d bytes.", limit_member_name_size);
+    return status;
+}
+
+enum strait_status strait_member_list(strait *handle, bool any, uint32_t timeout_ms,
+                                      struct strait_members **members, struct strait_error *error)
+{
+    Strait__MemberList request = STRAIT__MEMBER_LIST__INIT;
+    const ProtobufCMessage *message;
+    struct result *result;
+
+    *members = NULL;
+    enum strait_status status = handle_check(handle, error);
+    if (status != STRAIT_OK)
+        return status;
+    request.any = any;
+    status = result_of_request(
+        handle, FRAME_MEMBER_LIST, &request.base, handle_deadline_ns(handle, timeout_ms),
+        result_descriptor(FRAME_MEMBER_LIST), sizeof **members, &result, &message, error);
+    if (status != STRAIT_OK)
+        return status;
+    const Strait__MemberListReply *reply = (const Strait__MemberListReply *)message;
+    struct strait_members *made = (struct strait_members *)(void *)result->public_part;
+    made->log_term = reply->log_term;
+    made->count = reply->n_members;
+    made->items = members_translate(result, reply->members, reply->n_members);
+    if (made->items == NULL)
+        return no_memory(result, error);
+    *members = made;
+    return STRAIT_OK;
+}
+
+/* ---- Changes ---- */
+
+static enum strait_status change(strait *handle, const Strait__MemberChange *request,
+                                 uint32_t timeout_ms, struct strait_members **members,
+                                 struct strait_error *error)
+{
+    const ProtobufCMessage *message;
+    struct result *result;
+
+    if (members != NULL)
+        *members = NULL;
+    enum strait_status status = check(handle, request->name, error);
+    if (status != STRAIT_OK)
+        return status;
+    status = result_of_request(
+        handle, FRAME_MEMBER_CHANGE, &request->base, handle_deadline_ns(handle, timeout_ms),
+        result_descriptor(FRAME_MEMBER_CHANGE), sizeof **members, &result, &message, error);
+    if (status != STRAIT_OK)
+        return status;
+    const Strait__MemberChangeReply *reply = (const Strait__MemberChangeReply *)message;
+    struct strait_members *made = (struct strait_members *)(void *)result->public_part;
+    made->count = reply->n_members;
+    made->items = members_translate(result, reply->members, reply->n_members);
+    if (members == NULL) {
+        result_free(result);
+    } else if (made->items == NULL) {
+        return no_memory(result, error);
+    } else {
+        *members = made;
+    }
+    return STRAIT_OK;
+}
+
+enum strait_status strait_member_add(strait *handle, const char *name, const char *peers,
+                                     uint32_t timeout_ms, struct strait_members **members,
+                                     struct strait_error *error)
+{
+    Strait__MemberChange request = STRAIT__MEMBER_CHANGE__INIT;
+    struct endpoint endpoint;
+
+    if (members != NULL)
+        *members = NULL;
+    if (peers == NULL || strlen(peers) > limit_member_address_size ||
+        !endpoint_parse(peers, strlen(peers), &endpoint))
+        return client_error_set(error, STATUS_INVALID_ARGUMENT,
+                                "'%.80s' is no address of a member: HOST:PORT, at most %d bytes.",
+                                peers != NULL ? peers : "", limit_member_address_size);
+    request.action = STRAIT__MEMBER_CHANGE__ACTION__ADD;
+    request.name = text_field(name);
+    request.peers = text_field(peers);
+    return change(handle, &request, timeout_ms, members, error);
+}
+
+enum strait_status strait_member_promote(strait *handle, const char *name, uint32_t timeout_ms,
+                                         struct strait_members **members,
+                                         struct strait_error *error)
+{
+    Strait__MemberChange request = STRAIT__MEMBER_CHANGE__INIT;
+    request.action = STRAIT__MEMBER_CHANGE__ACTION__PROMOTE;
+    request.name = text_field(name);
+    return change(handle, &request, timeout_ms, members, error);
+}
+
+enum strait_status strait_member_remove(strait *handle, const char *name, bool force,
+                                        uint32_t timeout_ms, struct strait_members **members,
+                                        struct strait_error *error)
+{
+    Strait__MemberChange request = STRAIT__MEMBER_CHANGE__INIT;
+    request.action = STRAIT__MEMBER_CHANGE__ACTION__REMOVE;
+    request.name = text_field(name);
+    request.force = force;
+    return change(handle, &request, timeout_ms, members, error);
+}
+
+/* ---- The leadership ---- */
+
+enum strait_status strait_leader_transfer(strait *handle, const char *name, uint32_t timeout_ms,
+                                          struct strait_leader **leader, struct strait_error *error)
+{
+    Strait__LeaderTransfer request = STRAIT__LEADER_TRANSFER__INIT;
+    const ProtobufCMessage *message;
+    struct result *result;
+
+    if (leader != NULL)
+        *leader = NULL;
+    enum strait_status status =
+        name != NULL ? check(handle, name, error) : handle_check(handle, error);
+    if (status != STRAIT_OK)
+        return status;
+    if (name != NULL)
+        request.name = text_field(name);
+    status = result_of_request(
+        handle, FRAME_LEADER_TRANSFER, &request.base, handle_deadline_ns(handle, timeout_ms),
+        result_descriptor(FRAME_LEADER_TRANSFER), sizeof **leader, &result, &message, error);
+    if (status != STRAIT_OK)
+        return status;
+    const Strait__LeaderTransferReply *reply = (const Strait__LeaderTransferReply *)message;
+    struct strait_leader *made = (struct strait_leader *)(void *)result->public_part;
+    made->name = reply->leader;
+    made->clients = reply->clients;
+    if (leader != NULL)
+        *leader = made;
+    else
+        result_free(result);
+    return STRAIT_OK;
+}

@@ -11,6 +11,20 @@
  */
 #include "replication/raft/raft_internal.h"
 
+/* 4.2.2: a member that its newest configuration leaves out may be needed until that is committed:
+ * others could lack the votes to be elected, for its log is longer than theirs. It does not count
+ * its own vote. */
+static bool is_elector(const struct raft *raft)
+{
+    const struct raft_log *log = &raft->log;
+    const struct raft_configuration_at *newest = raft_log_configuration(log);
+
+    if (raft_configuration_is_voter(&newest->configuration, raft->options.self))
+        return true;
+    return newest->index > raft->commit_index && log->configurations_count > 1 &&
+           raft_configuration_is_voter(&newest[-1].configuration, raft->options.self);
+}
+
 void raft_election_restart_timer(struct raft *raft)
 {
     uint64_t timeout = raft->options.election_timeout_ns;
@@ -31,8 +45,7 @@ void raft_election_start(struct raft *raft)
 uint64_t raft_election_deadline_ns(const struct raft *raft)
 {
     /* Who does not stand has but to forget a leader that fell silent. */
-    bool waits = raft->leader != 0 || raft->role != RAFT_FOLLOWER ||
-                 raft_configuration_is_voter(raft_newest_configuration(raft), raft->options.self);
+    bool waits = raft->leader != 0 || raft->role != RAFT_FOLLOWER || is_elector(raft);
     return waits ? raft->election_deadline_ns : UINT64_MAX;
 }
 
@@ -42,12 +55,11 @@ bool raft_election_in_lease(const struct raft *raft)
            raft->now_ns - raft->contact_ns < raft->options.election_timeout_ns;
 }
 
-/* Who may stand: a voter whose log is what it says, on stable storage too. With a snapshot or
+/* Who may stand: one whose log is what it says, on stable storage too. With a snapshot or
  * entries on their way to the disk its last entry could be another after a crash. */
 bool raft_election_may_stand(const struct raft *raft)
 {
-    return !raft->held && raft->role != RAFT_LEADER &&
-           raft_configuration_is_voter(raft_newest_configuration(raft), raft->options.self) &&
+    return !raft->held && raft->role != RAFT_LEADER && is_elector(raft) &&
            raft->log.durable_index == raft->log.last_index &&
            raft->hard_state.term + 1 < RAFT_NUMBER_MAX;
 }

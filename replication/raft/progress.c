@@ -213,15 +213,30 @@ void raft_progress_appended(struct raft *raft, const struct raft_message *messag
         accepted(raft, member, message->mark);
 }
 
-/* Whether messages in flight are lost: the member's log, written or not, does not reach as far as
- * they do, and they had time enough. */
-static bool is_lost(const struct raft *raft, const struct raft_member *member, uint64_t reaches)
+/* Whether the newest message in flight had time enough to come, and its answer to come back. */
+static bool is_overdue(const struct raft *raft, const struct raft_member *member)
 {
-    if (member->inflight_count == 0)
-        return false;
-    const struct raft_inflight *newest = newest_inflight(raft, member);
-    return newest->last_index > reaches &&
-           raft->now_ns - newest->sent_ns >= raft->options.election_timeout_ns;
+    return member->inflight_count > 0 && raft->now_ns - newest_inflight(raft, member)->sent_ns >=
+                                             raft->options.election_timeout_ns;
+}
+
+/* The member's log, written or not, is the leader's up to `reaches`. */
+static void compare(struct raft *raft, struct raft_member *member, uint64_t reaches)
+{
+    uint64_t known = reaches > member->match_index ? reaches : member->match_index;
+
+    if (member->state == RAFT_SNAPSHOT) {
+        if (reaches >= raft->log.base.index)
+            probe(member, known + 1, false);
+    } else if (member->state == RAFT_REPLICATE && reaches < member->match_index) {
+        /* It has started anew, and does not know yet how far its log is the leader's. */
+        probe(member, member->match_index + 1, false);
+    } else if (member->state == RAFT_REPLICATE && is_overdue(raft, member)) {
+        /* What was sent beyond that is lost; or all has come, and the answer is lost or waits for a
+         * slow disk: then the member is asked again, without entries. */
+        member->searching = known + 1 >= member->next_index;
+        probe(member, known + 1, false);
+    }
 }
 
 void raft_progress_heard(struct raft *raft, const struct raft_message *message)
@@ -238,14 +253,7 @@ void raft_progress_heard(struct raft *raft, const struct raft_message *message)
     if (message->round < member->round)
         return;
     member->round = message->round;
-    /* Its log is known to agree less far than it was: it has started anew in this term. Or what was
-     * sent has not come. */
-    uint64_t reaches = message->mark.index;
-    if (member->state == RAFT_REPLICATE &&
-        (reaches < member->match_index || is_lost(raft, member, reaches)))
-        probe(member, member->match_index + 1, false);
-    if (member->state == RAFT_SNAPSHOT && reaches >= raft->log.base.index)
-        probe(member, (reaches > member->match_index ? reaches : member->match_index) + 1, false);
+    compare(raft, member, message->mark.index);
 }
 
 /* With each heartbeat, what waits for an answer that may have been lost is tried again. */

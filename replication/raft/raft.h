@@ -139,7 +139,10 @@ struct raft_options {
     /* As recovered. The log's entries follow with raft_restore(). */
     struct raft_hard_state hard_state;
     struct raft_mark base; /* the log begins after it; applied and committed up to here */
-    struct raft_configuration configuration; /* as of `base`; no voters: not a member yet */
+    /* As of `base`; no voters: not a member yet. One who is filled from the log's beginning learns
+     * of members by entries alone: a founder's own configuration is best the log's first entry too.
+     */
+    struct raft_configuration configuration;
 };
 
 /* NO_MEMORY; INVALID_ARGUMENT for a configuration that cannot be. */
@@ -269,6 +272,9 @@ bool raft_take_confirmed(struct raft *raft, uint64_t *round);
 enum raft_role raft_role(const struct raft *raft);
 uint64_t raft_term(const struct raft *raft);
 uint64_t raft_leader(const struct raft *raft); /* 0: not known */
+
+/* Entries up to here are durable on a quorum: this member need not be of it, so that the index may
+ * be above what is durable here. */
 uint64_t raft_commit_index(const struct raft *raft);
 struct raft_mark raft_last(const struct raft *raft);
 struct raft_mark raft_base(const struct raft *raft);

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "replication/digest.h"
+
+#include <stdlib.h>
+
+#include "proto/base/assert.h"
+
+enum { ask_size = 8, answer_size = 32, verdict_size = 24 };
+
+struct member_answer {
+    uint64_t id;
+    bool votes;
+    bool answered;
+    bool known;  /* it had a digest for the version */
+    bool judged; /* it was told, or the owner was */
+    struct hash128 chain;
+};
+
+/* The leader's question, and what was answered. */
+struct round {
+    uint64_t version; /* 0: none */
+    unsigned patience;
+    unsigned members_count;
+    unsigned voters_count;
+    bool closed; /* nothing more can come of it */
+    struct member_answer members[limit_members_count];
+};
+
+struct digests {
+    struct digests_options options;
+    uint64_t first; /* oldest version kept; none are where `count` is 0 */
+    uint64_t count;
+    struct hash128 kept[digests_kept_count]; /* by version modulo its size */
+
+    /* A question for a version that is not applied yet. */
+    uint64_t asked_by; /* 0: none */
+    uint64_t asked_version;
+
+    struct round round;
+    uint64_t agreed_version;
+    bool is_odd; /* it was told */
+};
+
+static bool equal(struct hash128 a, struct hash128 b)
+{
+    return a.low == b.low && a.high == b.high;
+}
+
+static uint64_t newest(const struct digests *digests)
+{
+    return digests->count == 0 ? 0 : digests->first + digests->count - 1;
+}
+
+static bool find(const struct digests *digests, uint64_t version, struct hash128 *chain)
+{
+    *chain = (struct hash128){0};
+    if (version < digests->first || version - digests->first >= digests->count)
+        return false;
+    *chain = digests->kept[version % digests_kept_count];
+    return true;
+}
+
+/* ---- Answers ---- */
+
+static void send(struct digests *digests, uint64_t to, uint8_t kind, const uint8_t *message,
+                 size_t size)
+{
+    /* What is lost is asked for again in the next round. */
+    (void)digests->options.send(digests->options.context, to, kind, BUS_CONTROL,
+                                bytes_of(message, size));
+}
+
+static void answer(struct digests *digests, uint64_t to, uint64_t version)
+{
+    uint8_t message[answer_size] = {0};
+    struct hash128 chain;
+    bool known = find(digests, version, &chain);
+    store_u64(message, version);
+    store_u64(message + 8, chain.low);
+    store_u64(message + 16, chain.high);
+    message[24] = known ? 1 : 0;
+    send(digests, to, DIGEST_ANSWER, message, sizeof message);
+}
+
+static void take_ask(struct digests *digests, uint64_t from, uint64_t version)
+{
+    if (version <= newest(digests)) {
+        answer(digests, from, version);
+        return;
+    }
+    digests->asked_by = from;
+    digests->asked_version = version;
+}
+
+static void become_odd(struct digests *digests, uint64_t version)
+{
+    if (digests->is_odd)
+        return;
+    digests->is_odd = true;
+    digests->options.odd(digests->options.context, version);
+}
+
+static void take_verdict(struct digests *digests, uint64_t version, struct hash128 right)
+{
+    struct hash128 chain;
+    if (find(digests, version, &chain) && !equal(chain, right))
+        become_odd(digests, version);
+}
+
+/* ---- The leader's side ---- */
+
+/* How many voters have said `chain`. */
+static unsigned count_voters(const struct round *round, struct hash128 chain)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < round->members_count; i++) {
+        const struct member_answer *member = &round->members[i];
+        count += member->votes && member->known && equal(member->chain, chain);
+    }
+    return count;
+}
+
+static bool find_majority(const struct round *round, struct hash128 *right)
+{
+    for (unsigned i = 0; i < round->members_count; i++) {
+        const struct member_answer *member = &round->members[i];
+        *right = member->chain;
+        if (member->votes && member->known &&
+            count_voters(round, member->chain) > round->voters_count / 2)
+            return true;
+    }
+    return false;
+}
+
+static void judge_member(struct digests *digests, struct member_answer *member,
+                         struct hash128 right)
+{
+    uint8_t message[verdict_size];
+    uint64_t version = digests->round.version;
+    member->judged = true;
+    if (member->id == digests->options.self) {
+        become_odd(digests, version);
+        return;
+    }
+    store_u64(message, version);
+    store_u64(message + 8, right.low);
+    store_u64(message + 16, right.high);
+    send(digests, member->id, DIGEST_VERDICT, message, sizeof message);
+    digests->options.differs(digests->options.context, member->id, version);
+}
+
+static void judge(struct digests *digests)
+{
+    struct round *round = &digests->round;
+    struct hash128 right;
+    unsigned unanswered_count = 0;
+    unsigned voters_unanswered_count = 0;
+    bool majority = find_majority(round, &right);
+    for (unsigned i = 0; i < round->members_count; i++) {
+        struct member_answer *member = &round->members[i];
+        unanswered_count += !member->answered;
+        voters_unanswered_count += member->votes && !member->answered;
+        if (!majority || !member->known)
+            continue;
+        if (!equal(member->chain, right)) {
+            if (!member->judged)
+                judge_member(digests, member, right);
+        } else if (member->id == digests->options.self) {
+            digests->agreed_version = round->version;
+        }
+    }
+    if (!majority && voters_unanswered_count == 0 && !round->closed)
+        digests->options.undecided(digests->options.context, round->version);
+    round->closed |= unanswered_count == 0 || (!majority && voters_unanswered_count == 0);
+}
+
+static void take_answer(struct digests *digests, uint64_t from, uint64_t version, bool known,
+                        struct hash128 chain)
+{
+    struct round *round = &digests->round;
+    if (round->version == 0 || round->version != version || round->closed)
+        return;
+    for (unsigned i = 0; i < round->members_count; i++) {
+        struct member_answer *member = &round->members[i];
+        if (member->id != from || member->answered)
+            continue;
+        member->answered = true;
+        member->known = known;
+        member->chain = chain;
+        judge(digests);
+        return;
+    }
+}
+
+void digests_lead(struct digests *digests, const struct membership *membership)
+{
+    struct round *round = &digests->round;
+    uint64_t version = newest(digests);
+    uint8_t message[ask_size];
+    bool waits = round->version != 0 && !round->closed && round->patience < digests_round_patience;
+    if (membership->count < 2 || version == 0)
+        return;
+    if (waits || version == round->version) {
+        round->patience++;
+        return;
+    }
+    *round = (struct round){.version = version};
+    for (unsigned i = 0; i < membership->count; i++) {
+        struct member_answer *member = &round->members[round->members_count++];
+        member->id = membership->members[i].id;
+        member->votes = (membership->members[i].kinds & MEMBER_VOTER) != 0;
+        round->voters_count += member->votes;
+        if (member->id == digests->options.self) {
+            member->answered = true;
+            member->known = find(digests, version, &member->chain);
+        }
+    }
+    store_u64(message, version);
+    for (unsigned i = 0; i < round->members_count; i++)
+        if (!round->members[i].answered)
+            send(digests, round->members[i].id, DIGEST_ASK, message, sizeof message);
+}
+
+/* ---- The interface ---- */
+
+enum status digests_create(const struct digests_options *options, struct digests **digests)
+{
+    ASSERT(options->self != 0);
+    *digests = calloc(1, sizeof **digests);
+    if (*digests == NULL)
+        return STATUS_NO_MEMORY;
+    (*digests)->options = *options;
+    return STATUS_OK;
+}
+
+void digests_free(struct digests *digests)
+{
+    free(digests);
+}
+
+static void answer_asked(struct digests *digests)
+{
+    if (digests->asked_by == 0 || digests->asked_version > newest(digests))
+        return;
+    uint64_t to = digests->asked_by;
+    digests->asked_by = 0;
+    answer(digests, to, digests->asked_version);
+}
+
+void digests_note(struct digests *digests, uint64_t version, struct hash128 chain)
+{
+    ASSERT(digests->count == 0 || version == newest(digests) + 1);
+    if (digests->count == 0)
+        digests->first = version;
+    digests->kept[version % digests_kept_count] = chain;
+    if (digests->count == digests_kept_count)
+        digests->first++;
+    else
+        digests->count++;
+    answer_asked(digests);
+}
+
+void digests_reset(struct digests *digests, uint64_t version, struct hash128 chain)
+{
+    digests->count = 0;
+    digests->round = (struct round){0};
+    if (version != 0)
+        digests_note(digests, version, chain);
+}
+
+void digests_received(struct digests *digests, uint64_t from, uint8_t kind, struct bytes message)
+{
+    size_t size = kind == DIGEST_ASK      ? ask_size
+                  : kind == DIGEST_ANSWER ? answer_size
+                                          : verdict_size;
+    if (kind < DIGEST_ASK || kind > DIGEST_VERDICT || message.size != size)
+        return;
+    uint64_t version = load_u64(message.data);
+    if (kind == DIGEST_ASK) {
+        take_ask(digests, from, version);
+        return;
+    }
+    struct hash128 chain = {.low = load_u64(message.data + 8), .high = load_u64(message.data + 16)};
+    if (kind == DIGEST_ANSWER)
+        take_answer(digests, from, version, message.data[24] == 1, chain);
+    else
+        take_verdict(digests, version, chain);
+}
+
+uint64_t digests_agreed_version(const struct digests *digests)
+{
+    return digests->agreed_version;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether replicas agree: the chain digest that each has at the same version is compared.
+ *
+ * Each notes the digest after every version that it applies, and keeps the last of them. Once a
+ * second or so the leader asks all members for theirs at its newest version. A member that is not
+ * there yet answers when it is; one that is past it looks it up. What a majority of the voters says
+ * is right:
+ *
+ *     a member says otherwise      it is told, and its owner stops it: what it would go on to say
+ *                                  or to keep cannot be relied upon
+ *     the leader says otherwise    its owner stops it, so that another one leads
+ *     no majority agrees           nobody knows who is right: the owner raises an alarm
+ *
+ * A chain covers all versions before it, so one comparison vouches for all that was applied up to
+ * it. It says nothing about what the disk has made of it since: that is the scrub's.
+ *
+ * Pure: no io, no clock. Belongs to one thread. Messages have the kinds below (proto/peer.h):
+ *
+ *     ask      u64 version                                         leader
+ *     answer   u64 version, u64 low, u64 high, u8 known, 7 zeros   member
+ *     verdict  u64 version, u64 low, u64 high                      leader, to one that differs */
+#ifndef REPLICATION_DIGEST_H
+#define REPLICATION_DIGEST_H
+
+#include "proto/base/hash.h"
+#include "proto/membership.h"
+#include "proto/peer.h"
+#include "replication/bus.h"
+
+enum digest_kind {
+    DIGEST_ASK = PEER_DIGEST_FIRST,
+    DIGEST_ANSWER = PEER_DIGEST_FIRST + 1,
+    DIGEST_VERDICT = PEER_DIGEST_FIRST + 2,
+};
+
+enum {
+    digests_kept_count = 8192,  /* versions */
+    digests_round_patience = 5, /* calls of digests_lead() that wait for answers */
+};
+
+struct digests;
+
+struct digests_options {
+    uint64_t self;
+    /* False: not connected, or no room; it is asked again in another round. */
+    bool (*send)(void *context, uint64_t to, uint8_t kind, enum bus_lane lane,
+                 struct bytes message);
+    /* This replica's state is not what a majority has at `version`. Told once. */
+    void (*odd)(void *context, uint64_t version);
+    /* At the leader: `member`'s is not; it was told. */
+    void (*differs)(void *context, uint64_t member, uint64_t version);
+    /* At the leader: all voters have answered, and no majority agrees. */
+    void (*undecided)(void *context, uint64_t version);
+    void *context;
+};
+
+MUST_CHECK enum status digests_create(const struct digests_options *options,
+                                      struct digests **digests);
+void digests_free(struct digests *digests); /* NULL is permitted */
+
+/* After each version that was applied: they rise by one. */
+void digests_note(struct digests *digests, uint64_t version, struct hash128 chain);
+
+/* At opening, and after a snapshot took the state's place: it is at `version` now. */
+void digests_reset(struct digests *digests, uint64_t version, struct hash128 chain);
+
+/* The leader, about once a second: asks, unless nothing was applied since, or answers to the last
+ * question are still awaited. Nothing is sent in a region of one. */
+void digests_lead(struct digests *digests, const struct membership *membership);
+
+/* A message of enum digest_kind. */
+void digests_received(struct digests *digests, uint64_t from, uint8_t kind, struct bytes message);
+
+/* Newest version at which a majority was seen to agree with this leader; 0: none yet. */
+uint64_t digests_agreed_version(const struct digests *digests);
+
+#endif

@@ -37,6 +37,12 @@ static enum cli_exit print_status_json(const struct strait_server_status *status
     json_object_set_new(document, "log_time", json_string(when));
     json_object_set_new(document, "log_index", json_integer((json_int_t)status->log_index));
     json_object_set_new(document, "log_term", json_integer((json_int_t)status->log_term));
+    json_object_set_new(document, "commit_index", json_integer((json_int_t)status->commit_index));
+    cli_json_bytes(document, "member", strait_text(status->member));
+    cli_json_bytes(document, "leader", strait_text(status->leader));
+    json_object_set_new(document, "lease", json_boolean(status->lease));
+    json_object_set_new(document, "members",
+                        cli_json_members(status->members, status->members_count));
     json_object_set_new(document, "uptime_ms", json_integer((json_int_t)status->uptime_ms));
     for (size_t i = 0; i < status->alarms_count; i++)
         json_array_append_new(alarms, json_string(status->alarms[i]));
@@ -64,11 +70,22 @@ static void print_status(const struct strait_server_status *status, const char *
     printf("server     %s, %s, up %" PRIu64 " s\n", status->server_version, status->role,
            status->uptime_ms / 1000);
     printf("cluster    %s\n", cluster);
-    printf("writes     %s\n", status->writable ? "taken" : "REFUSED");
+    printf("writes     %s\n", status->writable                      ? "taken"
+                              : strcmp(status->role, "leader") == 0 ? "REFUSED"
+                                                                    : "by the leader");
     printf("at rest    %s\n", status->encrypted ? "encrypted" : "plain, by choice");
     printf("version    %" PRIu64 " in epoch %" PRIu64 " of region %" PRIu32 ", %s\n",
            status->version, status->epoch_number, status->epoch_region, when);
-    printf("log        index %" PRIu64 ", term %" PRIu64 "\n", status->log_index, status->log_term);
+    printf("log        index %" PRIu64 " applied, %" PRIu64 " committed, term %" PRIu64 "\n",
+           status->log_index, status->commit_index, status->log_term);
+    if (status->members_count > 1) {
+        printf("member     ");
+        cli_print_bytes(stdout, strait_text(status->member));
+        printf("; the leader is ");
+        cli_print_bytes(stdout, strait_text(status->leader[0] != 0 ? status->leader : "not known"));
+        printf("%s\n", status->lease ? ", by its lease" : "");
+        cli_print_members(status->members, status->members_count);
+    }
     if (status->alarms_count == 0)
         printf("alarms     none\n");
     for (size_t i = 0; i < status->alarms_count; i++)

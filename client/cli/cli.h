@@ -112,6 +112,10 @@ bool cli_is_text(struct strait_bytes bytes);
 /* A record as a JSON object. */
 json_t *cli_json_record(const struct strait_record *record);
 
+/* Members of a region, as a JSON array or a table of text; member.c. */
+json_t *cli_json_members(const struct strait_member *members, size_t count);
+void cli_print_members(const struct strait_member *members, size_t count);
+
 /* "2026-11-21T10:00:00.123Z" of nanoseconds since 1970; `text` of at least 32 bytes. */
 void cli_format_time(uint64_t time_ns, char text[32]);
 
@@ -135,6 +139,12 @@ enum cli_exit cli_txn_cancel(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_status(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_check(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_ping(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_member_list(struct cli *cli, int count, char **arguments); /* member.c */
+enum cli_exit cli_member_add(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_member_promote(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_member_remove(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_member_replace(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_leader_transfer(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments); /* load.c */
 enum cli_exit cli_bench(struct cli *cli, int count, char **arguments);       /* bench.c */
 enum cli_exit cli_shell(struct cli *cli, int count, char **arguments);       /* shell.c */

@@ -3,9 +3,10 @@
 #include "client/cli/cli.h"
 
 const struct command cli_commands[] = {
-    {"get", NULL, "TABLE KEY [--raw] [--hex]", "prints a record's value",
+    {"get", NULL, "TABLE KEY [--raw] [--hex] [--max-staleness TIME]", "prints a record's value",
      "  --raw   the value's bytes as they are, without a newline\n"
-     "  --hex   KEY is given in hexadecimal\n",
+     "  --hex   KEY is given in hexadecimal\n"
+     "  --max-staleness TIME   any member may answer whose state is at most that old: 500ms, 10s\n",
      cli_get},
     {"put", NULL, "TABLE KEY VALUE [--ttl TIME] [--index NAME=KEY]... [--if-absent] [--hex]",
      "writes a record",
@@ -52,6 +53,26 @@ const struct command cli_commands[] = {
     {"ping", NULL, "", "tells whether the server answers, and as whom it knows you", NULL,
      cli_ping},
     {"check", NULL, "", "verifies all that the server has on disk", NULL, cli_check},
+    {"member", "list", "[--any]", "lists the region's members, as its leader sees them",
+     "  --any   as whichever member answers knows them\n", cli_member_list},
+    {"member", "add", "NAME PEERS_HOST:PORT", "adds a server to the region, without a vote",
+     "The server runs with an empty store and waits; its certificate says NAME. It gets the log\n"
+     "first; `strait member promote` gives it a vote.\n",
+     cli_member_add},
+    {"member", "promote", "NAME [--wait TIME]", "gives a member a vote",
+     "  --wait TIME   how long it may take to catch up with the log (not longer than one call)\n",
+     cli_member_promote},
+    {"member", "remove", "NAME [--force]", "takes a member out of the region for good",
+     "  --force   also where too few of the others answer to go on without it\n"
+     "Its server needs an empty store to be added again.\n",
+     cli_member_remove},
+    {"member", "replace", "OLD NEW PEERS_HOST:PORT [--wait TIME]",
+     "adds NEW, gives it a vote when it has the log, and removes OLD",
+     "  --wait TIME   how long NEW may take to catch up with the log (10m)\n"
+     "May be repeated where it was cut short.\n",
+     cli_member_replace},
+    {"leader", "transfer", "[NAME]", "hands the leadership to a member",
+     "Without NAME, to the one that has the most of the log.\n", cli_leader_transfer},
     {"load", "retail", "FILE [--initial-stock N]", "loads real orders, one transaction an invoice",
      "  FILE   CSV, plain or gzip, with the columns InvoiceNo, StockCode, Description, Quantity,\n"
      "         InvoiceDate, UnitPrice, CustomerID, Country\n"

@@ -20,11 +20,53 @@ static bool key_of(struct cli *cli, char *text, bool hex, struct strait_bytes *k
     return true;
 }
 
+/* Gives `records` up. */
+static enum cli_exit print_value(struct cli *cli, struct strait_records *records, bool raw)
+{
+    enum cli_exit exit = CLI_DONE;
+    if (cli->json) {
+        exit = cli_print_json(cli_json_record(&records->items[0]));
+    } else if (raw) {
+        fwrite(records->items[0].value.data, 1, records->items[0].value.size, stdout);
+    } else {
+        cli_print_bytes(stdout, records->items[0].value);
+        putchar('\n');
+    }
+    strait_free(records);
+    return exit;
+}
+
+static enum cli_exit get_stale(struct cli *cli, strait *handle, const char *table,
+                               struct strait_bytes key, const char *staleness, bool raw)
+{
+    struct strait_read_options options = {.consistency = STRAIT_BOUNDED_STALE};
+    const struct strait_key asked = {.table = table, .key = key};
+    struct strait_records *records = NULL;
+    struct strait_error error;
+    uint64_t age_ms;
+
+    if (!cli_parse_duration(staleness, &age_ms) || age_ms > UINT32_MAX)
+        return cli_usage(cli, "--max-staleness %s: a time is needed, as 500ms or 10s", staleness);
+    options.max_staleness_ms = (uint32_t)age_ms;
+    if (strait_get_with(handle, &options, &asked, 1, cli->timeout_ms, &records, &error) !=
+        STRAIT_OK)
+        return cli_error(cli, &error);
+    if (!records->items[0].found) {
+        strait_free(records);
+        error = (struct strait_error){.status = STRAIT_NOT_FOUND};
+        snprintf(error.text, sizeof error.text, "There is no such record in '%.64s'.", table);
+        return cli_error(cli, &error);
+    }
+    return print_value(cli, records, raw);
+}
+
 enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
 {
     bool raw = false;
     bool hex = false;
-    const struct cli_option options[] = {{"raw", NULL, &raw}, {"hex", NULL, &hex}, {0}};
+    const char *staleness = NULL;
+    const struct cli_option options[] = {
+        {"raw", NULL, &raw}, {"hex", NULL, &hex}, {"max-staleness", &staleness, NULL}, {0}};
     struct strait_records *records = NULL;
     struct strait_error error;
     struct strait_bytes key;
@@ -37,18 +79,11 @@ enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
+    if (staleness != NULL)
+        return get_stale(cli, handle, arguments[0], key, staleness, raw);
     if (strait_get(handle, NULL, arguments[0], key, cli->timeout_ms, &records, &error) != STRAIT_OK)
         return cli_error(cli, &error);
-    if (cli->json) {
-        exit = cli_print_json(cli_json_record(&records->items[0]));
-    } else if (raw) {
-        fwrite(records->items[0].value.data, 1, records->items[0].value.size, stdout);
-    } else {
-        cli_print_bytes(stdout, records->items[0].value);
-        putchar('\n');
-    }
-    strait_free(records);
-    return exit;
+    return print_value(cli, records, raw);
 }
 
 /* ---- Writes ---- */

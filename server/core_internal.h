@@ -23,6 +23,7 @@ enum {
     core_delay_overhead_size = 512, /* a commit's own: its outcome, its entries in the tables */
     core_delay_tick_size = 8192,    /* what a tick that removes records counts as */
     core_delay_burst_us = 1000,     /* what may be made up for, and is admitted at once */
+    core_pace_pressure = 50,        /* below it jobs take their time, for the sake of commits */
     core_delay_step_us = 200,       /* the least wait, for the sake of the waking that it costs */
 };
 

@@ -70,6 +70,8 @@ void core_jobs_run(struct core *core)
         slot->work.step = job_step;
         slot->work.returned = job_returned;
         slot->work.context = slot;
+        lsm_job_pace(job, !workers_are_inline(core->workers) &&
+                              lsm_pressure(core->lsm) < core_pace_pressure);
         workers_give(core->workers, &slot->work);
     }
     if (core->check.rest_wanted && workers_has_idle(core->workers))

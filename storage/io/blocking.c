@@ -57,6 +57,21 @@ enum status io_write_back_wait(struct io *io, struct io_file *file, uint32_t siz
     return io_wait(io, &op);
 }
 
+static void pause_over(struct io_timer *timer)
+{
+    bool *over = timer->context;
+    *over = true;
+}
+
+void io_pause_wait(struct io *io, uint64_t duration_ns)
+{
+    bool over = false;
+    struct io_timer timer = {.fired = pause_over, .context = &over};
+    io_timer_start(io, &timer, io_boot_ns(io) + duration_ns);
+    while (!over)
+        io_turn(io, true);
+}
+
 enum status io_allocate_wait(struct io *io, struct io_file *file, uint64_t size)
 {
     struct io_op op = {0};

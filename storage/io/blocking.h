@@ -26,6 +26,9 @@ MUST_CHECK enum status io_make_directory_wait(struct io *io, const char *path);
 MUST_CHECK enum status io_remove_directory_wait(struct io *io, const char *path);
 MUST_CHECK enum status io_flush_directory_wait(struct io *io, const char *path);
 
+/* Turns for so long: what pends on the io goes on meanwhile. */
+void io_pause_wait(struct io *io, uint64_t duration_ns);
+
 /* The whole of a small file, at most `size_max` bytes (TOO_LARGE past it), into memory from
  * malloc, which the caller frees. */
 MUST_CHECK enum status io_read_file_wait(struct io *io, const char *path, size_t size_max,

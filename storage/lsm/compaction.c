@@ -104,11 +104,13 @@ static enum status merge(struct compaction_job *compaction, struct io *io)
         struct merge_source *source = smallest(compaction);
         if (source == NULL)
             return STATUS_END;
-        size += source->entry.key.size + source->entry.value.size + sizeof(uint64_t);
+        size_t entry_size = source->entry.key.size + source->entry.value.size + sizeof(uint64_t);
         status = output_add(&compaction->output, io, &source->entry);
         if (status != STATUS_OK)
             return status;
         source->standing = false;
+        size += entry_size;
+        job_worked(&compaction->job, io, entry_size);
     }
     return STATUS_OK;
 }

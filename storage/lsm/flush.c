@@ -31,6 +31,7 @@ static bool flush_tree(struct flush_job *flush, struct io *io, size_t *size_left
         if (*status != STATUS_OK)
             return true;
         flush->in_tree = memtable_cursor_next(&flush->cursor, &flush->entry);
+        job_worked(&flush->job, io, size);
     }
     *status = output_tree_end(&flush->output, io, &flush->job.error);
     return true;

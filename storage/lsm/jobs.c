@@ -5,8 +5,15 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "storage/io/blocking.h"
 #include "storage/lsm/compaction.h"
 #include "storage/lsm/lsm_internal.h"
+
+#define NS_PER_US 1000ULL
+
+/* A paced job works for `work_us` and rests for `rest_us`; each `look_size` it looks at the clock.
+ */
+enum { work_us = 200, rest_us = 50, look_size = 16 * 1024 };
 
 void job_init(struct lsm_job *job, struct lsm *lsm, const struct job_operations *operations,
               enum job_urgency urgency)
@@ -121,6 +128,7 @@ struct lsm_job *lsm_job_take(struct lsm *lsm)
             list_remove(&job->link);
             list_push_last(&lsm->taken, &job->link);
             job->taken = true;
+            job->paced = false;
             return job;
         }
         /* An edit without work, or the want of numbers, calls for a manifest write. */
@@ -130,9 +138,32 @@ struct lsm_job *lsm_job_take(struct lsm *lsm)
     return NULL;
 }
 
+void lsm_job_pace(struct lsm_job *job, bool paced)
+{
+    ASSERT(job->taken);
+    job->paced = paced;
+}
+
+/* A scheduler may let a thread that computes go on for milliseconds, however nice it is, before
+ * one that has often slept and woken gets its turn. One that sleeps by itself is in nobody's way.
+ */
+void job_worked(struct lsm_job *job, struct io *worker_io, size_t size)
+{
+    job->worked_size += size;
+    if (!job->paced || job->worked_size < look_size)
+        return;
+    job->worked_size = 0;
+    if (io_boot_ns(worker_io) < job->rest_ns)
+        return;
+    io_pause_wait(worker_io, rest_us * NS_PER_US);
+    job->rest_ns = io_boot_ns(worker_io) + work_us * NS_PER_US;
+}
+
 bool lsm_job_step(struct lsm_job *job, struct io *worker_io)
 {
     ASSERT(job->taken);
+    if (job->paced)
+        job->rest_ns = io_boot_ns(worker_io) + work_us * NS_PER_US;
     return job->finished || job->operations->step(job, worker_io);
 }
 

@@ -51,6 +51,7 @@ struct lsm_job {
     struct lsm *lsm;
     enum job_urgency urgency;
     bool taken;
+    bool paced; /* takes its time: see lsm_job_pace() */
     bool finished;
     enum status status; /* of the work, once finished */
     struct error error; /* names the file where status is not OK */
@@ -58,11 +59,16 @@ struct lsm_job {
     const struct lsm_mark *mark;         /* that its edit moves the installed one to; NULL: none */
     const struct attachment *attachment; /* of that mark */
     struct list_link link; /* in the queue, the taken ones, or those waiting to be installed */
+    size_t worked_size;    /* since it last looked whether to rest */
+    uint64_t rest_ns;      /* when it is to rest */
 };
 
 /* Fields of a new job. It is put into the queue. */
 void job_init(struct lsm_job *job, struct lsm *lsm, const struct job_operations *operations,
               enum job_urgency urgency);
+
+/* Within a step, after `size` bytes of entries: rests where it is time to. */
+void job_worked(struct lsm_job *job, struct io *worker_io, size_t size);
 
 /* Ends a step: always true, so that a step can `return job_finish(...)`. The first status stays. */
 bool job_finish(struct lsm_job *job, enum status status, const char *doing, const char *path);

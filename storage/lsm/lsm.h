@@ -208,6 +208,11 @@ void lsm_iterator_close(struct lsm_iterator *iterator); /* before its view */
  * other levels, a checkpoint, a check. Several may be out at once, one per worker. */
 struct lsm_job *lsm_job_take(struct lsm *lsm);
 
+/* Before a step, on the core's thread: whether the job takes its time until it is taken anew. Then
+ * it rests again and again within a step, so that whoever shares the processor, the log's flushes
+ * above all, never waits long behind it. For workers with a thread and an io of their own. */
+void lsm_job_pace(struct lsm_job *job, bool paced);
+
 /* On a worker's thread, with its own io: works off at most about 1 MiB. True: finished (also by a
  * failure, which lsm_job_return() deals with). */
 bool lsm_job_step(struct lsm_job *job, struct io *worker_io);

@@ -375,8 +375,44 @@ START_TEST(test_checkpoint_names)
 }
 END_TEST
 
+/* How long a flush of what fill() wrote takes in simulated time, where computing takes none. */
+static uint64_t flush_time_ns(bool paced)
+{
+    uint64_t begun_ns = io_boot_ns(fixture.io);
+    struct lsm_job *job = take_past_manifest();
+    ck_assert_ptr_nonnull(job);
+    ck_assert_int_eq(job->urgency, JOB_FLUSH);
+    for (;;) {
+        lsm_job_pace(job, paced);
+        bool finished = lsm_job_step(job, fixture.io);
+        ck_assert_int_eq(lsm_job_return(fixture.lsm, job, &fixture.error), STATUS_OK);
+        if (finished)
+            return io_boot_ns(fixture.io) - begun_ns;
+        job = take_past_manifest();
+        ck_assert(!job->paced); /* only for one step */
+    }
+}
+
+/* A paced job rests within its steps, and does the same work. */
+START_TEST(test_paced_job_rests)
+{
+    enum { records_count = 200 };
+    set_up();
+    fill(0, records_count);
+    uint64_t unpaced_ns = flush_time_ns(false);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    fill(1, records_count);
+    uint64_t paced_ns = flush_time_ns(true);
+    ck_assert_uint_gt(paced_ns, unpaced_ns);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    expect_round(1, records_count);
+    tear_down();
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
+    tcase_add_test(tests, test_paced_job_rests);
     tcase_add_test(tests, test_full_disk_at_flush);
     tcase_add_test(tests, test_full_disk_at_manifest);
     tcase_add_test(tests, test_full_disk_at_compaction);

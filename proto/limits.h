@@ -61,10 +61,14 @@ enum {
     limit_members_count = 16,
     limit_voters_count = 7, /* in each half of a joint configuration */
     limit_member_name_size = 64,
-    limit_member_address_size = 64,            /* HOST:PORT */
-    limit_peer_frame_size = 64 * 1024,         /* so that heartbeats overtake at frame borders */
-    limit_peer_message_size = 8 * 1024 * 1024, /* put together from frames */
-    limit_peer_queue_size = 32 * 1024 * 1024,  /* waiting to be sent to one member */
+    limit_member_address_size = 64,              /* HOST:PORT */
+    limit_peer_frame_size = 64 * 1024,           /* so that heartbeats overtake at frame borders */
+    limit_peer_message_size = 8 * 1024 * 1024,   /* put together from frames */
+    limit_peer_queue_size = 32 * 1024 * 1024,    /* waiting to be sent to one member */
+    limit_peer_queue_control_size = 1024 * 1024, /* of these, kept for CONTROL */
+    limit_peer_handshakes_count = 128,           /* of members that dial us, at a time */
+    limit_peer_handshakes_host_count = 32,       /* of one host */
+    limit_peer_probes_count = 4,                 /* strangers that we dial at a time */
 
     /* Snapshots. */
     limit_snapshot_age_ms = 60 * 1000, /* unless renewed */

@@ -23,7 +23,8 @@ enum bus_lane {
 enum bus_event {
     BUS_CONNECTED,    /* what is sent from now on may arrive */
     BUS_DISCONNECTED, /* what was sent may be lost */
-    BUS_ROOM,         /* there is room for BULK again, after bus_room() had said 0 */
+    BUS_ROOM,         /* there is room for BULK again, after bus_room() had said 0, or bus_send()
+                         false for want of it */
 };
 
 /* What the bus tells its user; called from turns of the io, never from within calls of the bus. */
@@ -55,7 +56,10 @@ static inline void bus_attach(struct bus *bus, const struct bus_user *user)
     bus->operations->attach(bus, user);
 }
 
-/* To whom connections are kept, from now on; messages from others are dropped. Copied. */
+/* To whom connections are kept, from now on. Copied. Who was removed by it is heard no more. Others
+ * of the cluster, whom no membership ever named here, may still be heard, and can be answered as
+ * long as they are: a member that lags behind knows those who joined since by nothing else, and
+ * must take their entries (Ongaro 2014, 4.1); one that waits to be added knows nobody. */
 static inline void bus_members(struct bus *bus, const struct membership *membership, uint64_t self)
 {
     bus->operations->members(bus, membership, self);

@@ -20,18 +20,18 @@ struct access {
     size_t capacity;
 };
 
-static const char *const role_names[] = {"none", "reader", "writer", "admin"};
+static const char *const role_names[] = {"peer", "none", "reader", "writer", "admin"};
 
 const char *role_name(enum role role)
 {
-    ASSERT(role >= ROLE_NONE && role <= ROLE_ADMIN);
-    return role_names[role];
+    ASSERT(role >= ROLE_PEER && role <= ROLE_ADMIN);
+    return role_names[role - ROLE_PEER];
 }
 
 enum role role_of_name(const char *name)
 {
-    for (int role = ROLE_READER; role <= ROLE_ADMIN; role++) {
-        if (strcmp(name, role_names[role]) == 0)
+    for (int role = ROLE_PEER; role <= ROLE_ADMIN; role++) {
+        if (strcmp(name, role_names[role - ROLE_PEER]) == 0)
             return (enum role)role;
     }
     return ROLE_NONE;

@@ -19,15 +19,17 @@
 #include "proto/frame.h"
 #include "proto/limits.h"
 
-/* Each permits what the one before does. */
+/* From reader to admin each permits what the one before does. A peer is apart: it permits nothing
+ * to clients, and alone permits to be a member of the region (peers.h). */
 enum role {
+    ROLE_PEER = -1,
     ROLE_NONE = 0,
     ROLE_READER, /* reads, snapshots, the outcome of a transaction, status, tables */
     ROLE_WRITER, /* and commits of puts, deletes and adds */
     ROLE_ADMIN,  /* and schema changes, `txn list`, `txn cancel`, `check` */
 };
 
-/* "reader", "writer", "admin"; "none". Static. */
+/* "reader", "writer", "admin", "peer"; "none". Static. */
 const char *role_name(enum role role);
 
 /* ROLE_NONE for any other text. */

@@ -55,6 +55,9 @@ static bool add_extension(X509 *x509, X509 *issuer, int kind, const char *value)
 
 static bool set_extensions(X509 *x509, X509 *issuer, const struct certificate_options *options)
 {
+    static const char *const usages[] = {[CERTIFICATE_SERVER] = "serverAuth",
+                                         [CERTIFICATE_CLIENT] = "clientAuth",
+                                         [CERTIFICATE_MEMBER] = "serverAuth,clientAuth"};
     bool is_authority = options->purpose == CERTIFICATE_AUTHORITY;
     bool done = add_extension(x509, issuer, NID_basic_constraints,
                               is_authority ? "critical,CA:TRUE,pathlen:0" : "critical,CA:FALSE") &&
@@ -64,8 +67,7 @@ static bool set_extensions(X509 *x509, X509 *issuer, const struct certificate_op
                 add_extension(x509, issuer, NID_subject_key_identifier, "hash") &&
                 add_extension(x509, issuer, NID_authority_key_identifier, "keyid:always");
     if (done && !is_authority)
-        done = add_extension(x509, issuer, NID_ext_key_usage,
-                             options->purpose == CERTIFICATE_SERVER ? "serverAuth" : "clientAuth");
+        done = add_extension(x509, issuer, NID_ext_key_usage, usages[options->purpose]);
     if (done && options->names != NULL)
         done = add_extension(x509, issuer, NID_subject_alt_name, options->names);
     return done;

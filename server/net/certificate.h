@@ -10,7 +10,12 @@
 
 #include "proto/base/error.h"
 
-enum certificate_purpose { CERTIFICATE_AUTHORITY, CERTIFICATE_SERVER, CERTIFICATE_CLIENT };
+enum certificate_purpose {
+    CERTIFICATE_AUTHORITY,
+    CERTIFICATE_SERVER,
+    CERTIFICATE_CLIENT,
+    CERTIFICATE_MEMBER, /* of a region: serves, and dials the other members */
+};
 
 struct certificate {
     X509 *x509;

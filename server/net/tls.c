@@ -101,7 +101,7 @@ static enum status load_files(SSL_CTX *context, const struct tls_options *option
 
 /* ---- The context ---- */
 
-static bool set_protocol(SSL_CTX *context)
+static bool set_protocol(SSL_CTX *context, int tickets)
 {
     static const unsigned char session_context[] = "strait";
     if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
@@ -109,7 +109,7 @@ static bool set_protocol(SSL_CTX *context)
         SSL_CTX_set_ciphersuites(context, ciphers) != 1 ||
         SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384") != 1 ||
         SSL_CTX_set_session_id_context(context, session_context, sizeof session_context - 1) != 1 ||
-        SSL_CTX_set_num_tickets(context, tickets_count) != 1 ||
+        SSL_CTX_set_num_tickets(context, (size_t)tickets) != 1 ||
         SSL_CTX_set_max_early_data(context, 0) != 1)
         return false;
     SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION |
@@ -136,15 +136,15 @@ static void warn_of_expiry(SSL_CTX *context, const char *path)
         log_warn("tls_certificate_expires_soon", LOG_TEXT("file", path));
 }
 
-enum status tls_context_open(const struct tls_options *options, SSL_CTX **context,
-                             struct error *error)
+static enum status open_context(const struct tls_options *options, const SSL_METHOD *method,
+                                int tickets, SSL_CTX **context, struct error *error)
 {
     *context = NULL;
     ERR_clear_error();
-    SSL_CTX *made = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *made = SSL_CTX_new(method);
     if (made == NULL)
         return error_set(error, STATUS_NO_MEMORY, "No memory for TLS.");
-    if (!set_protocol(made)) {
+    if (!set_protocol(made, tickets)) {
         char reason[256];
         tls_error_text(reason, sizeof reason);
         SSL_CTX_free(made);
@@ -155,9 +155,38 @@ enum status tls_context_open(const struct tls_options *options, SSL_CTX **contex
         SSL_CTX_free(made);
         return status;
     }
-    warn_of_expiry(made, options->certificate);
     *context = made;
     return STATUS_OK;
+}
+
+enum status tls_context_open(const struct tls_options *options, SSL_CTX **context,
+                             struct error *error)
+{
+    enum status status = open_context(options, TLS_server_method(), tickets_count, context, error);
+    if (status == STATUS_OK)
+        warn_of_expiry(*context, options->certificate);
+    return status;
+}
+
+/* Whether it may stand for us on both sides, as OpenSSL at the other end will ask. */
+static bool is_fit_for_both(X509 *certificate)
+{
+    return X509_check_purpose(certificate, X509_PURPOSE_SSL_SERVER, 0) == 1 &&
+           X509_check_purpose(certificate, X509_PURPOSE_SSL_CLIENT, 0) == 1;
+}
+
+enum status tls_peers_context_open(const struct tls_options *options, SSL_CTX **context,
+                                   struct error *error)
+{
+    enum status status = open_context(options, TLS_method(), 0, context, error);
+    if (status != STATUS_OK || is_fit_for_both(SSL_CTX_get0_certificate(*context)))
+        return status;
+    SSL_CTX_free(*context);
+    *context = NULL;
+    return error_set(error, STATUS_INVALID_ARGUMENT,
+                     "%s: a member's certificate serves and dials, but its extended key usage "
+                     "does not permit both. Issue one with serverAuth and clientAuth.",
+                     options->certificate);
 }
 
 enum status tls_certificate_is_current(const X509 *certificate, struct error *error)

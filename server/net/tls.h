@@ -34,6 +34,12 @@ static inline void tls_forget_errors(void)
         ERR_clear_error();
 }
 
+/* The same for connections between members, for both the side that dials and the one that is
+ * dialled: so the certificate must be fit for both (extended key usage serverAuth and clientAuth,
+ * or none). Without resumption: such connections are few, and live long. */
+MUST_CHECK enum status tls_peers_context_open(const struct tls_options *options, SSL_CTX **context,
+                                              struct error *error);
+
 /* Why OpenSSL's last call on this thread failed, in words; empties its queue. */
 void tls_error_text(char *text, size_t size);
 

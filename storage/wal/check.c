@@ -51,7 +51,7 @@ static enum status check_records(struct check *check, const struct wal_reader *r
             return STATUS_OK;
         if (status != STATUS_OK)
             return check_report(check, reader, offset, "a record does not follow the grammar");
-        if (record.kind != WAL_TRUNCATE && record.entry.index > check->index_max)
+        if (wal_record_has_entry(record.kind) && record.entry.index > check->index_max)
             check->index_max = record.entry.index;
     }
 }
@@ -64,10 +64,12 @@ static enum status check_bad_batch(struct check *check, struct wal_reader *reade
 {
     bool found = false;
     uint64_t wanted = *sequence;
-    enum status status = wal_reader_find_successor(reader, offset + wal_block_size, wanted, &found,
-                                                   next, sequence, NULL);
+    struct wal_batch_header header;
+    enum status status = wal_reader_find_successor(
+        reader, offset + wal_block_size, reader->header.size, wanted, &found, next, &header, NULL);
     if (status != STATUS_OK)
         return status;
+    *sequence = header.id.sequence;
     if (!found || *next >= limit)
         *next = limit;
     bool judged = !is_newest || found || check->index_max < check->durable_index;
@@ -75,7 +77,6 @@ static enum status check_bad_batch(struct check *check, struct wal_reader *reade
         return STATUS_OK;
     /* The writer may have come past here since: look again, at the disk. */
     enum wal_batch_state state;
-    struct wal_batch_header header;
     struct wal_records records;
     wal_reader_forget(reader);
     status = wal_reader_batch(reader, offset, limit, wanted, NULL, &state, &header, &records, NULL);

@@ -9,7 +9,10 @@ enum {
     id_size = 184,
     run_size = 24,
     segment_id_offset = 120,
-    segment_used_size = 400,
+    segment_unknown_offset = 400,
+    segment_suspect_offset = segment_unknown_offset + 8,
+    segment_used_size = segment_suspect_offset + id_size,
+    segment_flag_anew = 1,
     batch_id_offset = 64,
     batch_previous_offset = batch_id_offset + id_size,
     batch_used_size = batch_previous_offset + id_size,
@@ -19,7 +22,7 @@ static const uint8_t segment_magic[8] = {'S', 'T', 'R', 'A', 'I', 'T', 'W', 'L'}
 static const uint8_t batch_magic[4] = {'S', 'W', 'B', '1'};
 
 _Static_assert(40 + (int)wal_batch_runs_max * run_size == id_size, "runs fill the identifier");
-_Static_assert(segment_id_offset + id_size + (int)seal_envelope_size == segment_used_size,
+_Static_assert(segment_id_offset + id_size + (int)seal_envelope_size == segment_unknown_offset,
                "layout");
 _Static_assert(batch_used_size <= (int)wal_batch_header_size, "the batch's header is one sector");
 _Static_assert((int)wal_bound_offset == (int)checksum_size + (int)seal_tag_size,
@@ -82,7 +85,7 @@ static enum status id_decode(const uint8_t *from, struct wal_batch_id *id)
     for (uint32_t i = 0; i < id->runs_count; i++) {
         const uint8_t *run = from + 40 + i * run_size;
         uint32_t kind = load_u32(run + 20);
-        if (kind < WAL_APPEND || kind > WAL_TRUNCATE)
+        if (kind < WAL_APPEND || kind > WAL_SETTLE)
             return STATUS_CORRUPT;
         id->runs[i] = (struct wal_run){
             .index = load_u64(run),
@@ -104,6 +107,7 @@ void wal_segment_header_encode(const struct wal_segment_header *header, uint8_t 
     memset(to, 0, wal_block_size);
     memcpy(to + 24, segment_magic, sizeof segment_magic);
     store_u32(to + 32, wal_format);
+    store_u32(to + 36, header->anew ? segment_flag_anew : 0);
     memcpy(to + 40, header->life, wal_life_size);
     memcpy(to + 56, header->boot, wal_life_size);
     store_u64(to + 72, header->id);
@@ -114,6 +118,8 @@ void wal_segment_header_encode(const struct wal_segment_header *header, uint8_t 
     store_u64(to + 112, header->previous_end);
     id_encode(&header->previous, to + segment_id_offset);
     memcpy(to + segment_id_offset + id_size, header->envelope, seal_envelope_size);
+    store_u64(to + segment_unknown_offset, header->unknown_first);
+    id_encode(&header->suspect, to + segment_suspect_offset);
 }
 
 void wal_segment_header_finish(uint8_t *to, const uint8_t tag[seal_tag_size])
@@ -130,7 +136,7 @@ enum status wal_segment_header_decode(const uint8_t *from, struct wal_segment_he
         return STATUS_CORRUPT;
     if (load_u32(from + 32) > wal_format)
         return STATUS_NEWER_FORMAT;
-    if (load_u32(from + 32) != wal_format || load_u32(from + 36) != 0 ||
+    if (load_u32(from + 32) != wal_format || load_u32(from + 36) > segment_flag_anew ||
         !is_zero(from + segment_used_size, wal_block_size - segment_used_size))
         return STATUS_CORRUPT;
     memcpy(header->tag, from + checksum_size, seal_tag_size);
@@ -143,10 +149,14 @@ enum status wal_segment_header_decode(const uint8_t *from, struct wal_segment_he
     header->previous_id = load_u64(from + 104);
     header->previous_end = load_u64(from + 112);
     memcpy(header->envelope, from + segment_id_offset + id_size, seal_envelope_size);
+    header->anew = load_u32(from + 36) == segment_flag_anew;
+    header->unknown_first = load_u64(from + segment_unknown_offset);
     if (header->id == 0 || header->size % wal_block_size != 0 ||
         header->size < 2 * wal_block_size || header->previous_end % wal_block_size != 0)
         return STATUS_CORRUPT;
-    return id_decode(from + segment_id_offset, &header->previous);
+    enum status status = id_decode(from + segment_id_offset, &header->previous);
+    return status != STATUS_OK ? status
+                               : id_decode(from + segment_suspect_offset, &header->suspect);
 }
 
 /* ---- Batch headers ---- */
@@ -228,7 +238,7 @@ enum status wal_record_next(struct wal_records *records, struct wal_record *reco
         return STATUS_CORRUPT;
     const uint8_t *from = records->body.data + records->offset;
     size_t size = load_u32(from + 4);
-    if (from[0] < WAL_APPEND || from[0] > WAL_TRUNCATE || from[1] != 0 || from[2] != 0 ||
+    if (from[0] < WAL_APPEND || from[0] > WAL_SETTLE || from[1] != 0 || from[2] != 0 ||
         from[3] != 0 || wal_record_size(size) > left)
         return STATUS_CORRUPT;
     record->kind = (enum wal_record_kind)from[0];
@@ -239,7 +249,7 @@ enum status wal_record_next(struct wal_records *records, struct wal_record *reco
     };
     if (record->entry.index == 0 || record->entry.index == UINT64_MAX)
         return STATUS_CORRUPT;
-    if (record->kind == WAL_TRUNCATE && (size != 0 || record->entry.term != 0))
+    if (!wal_record_has_entry(record->kind) && (size != 0 || record->entry.term != 0))
         return STATUS_CORRUPT;
     records->offset += wal_record_size(size);
     return STATUS_OK;

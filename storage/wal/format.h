@@ -11,8 +11,8 @@
  *        0     8   XXH3-64 of all that follows in the block
  *        8    16   tag: the block from 24 on, bound by the segment's key under the number 0
  *       24     8   "STRAITWL"
- *       32     4   format, 1: it and what stands before it keep their places in all formats
- *       36     4   0
+ *       32     4   format, 2: it and what stands before it keep their places in all formats
+ *       36     4   flags: 1, the log begins anew after the base, whatever came before
  *       40    16   life: unlike that of any other life of this or another file
  *       56    16   boot: which run of the process began this life
  *       72     8   the segment's id
@@ -23,7 +23,9 @@
  *      112     8   its exact end: bytes past it are ignored
  *      120   184   identifier of the newest batch before this segment (below); zeros: none
  *      304    96   the envelope of the segment's key
- *      400  3696   zeros
+ *      400     8   first index of a suspect tail of unknown extent that is not settled; 0: none
+ *      408   184   identifier of a suspect batch, which stood at the exact end above; zeros: none
+ *      592  3504   zeros
  *
  * A batch's header is one sector of 512 bytes, plain, so that it is never torn itself:
  *
@@ -50,11 +52,11 @@
  *
  * A record, 8-byte aligned:
  *
- *        0     1   kind: 1 APPEND, 2 FILL, 3 TRUNCATE (0: the end, in the padding)
+ *        0     1   kind: 1 APPEND, 2 FILL, 3 TRUNCATE, 4 SETTLE (0: the end, in the padding)
  *        1     3   0
- *        4     4   size of the bytes; 0 for TRUNCATE
- *        8     8   index
- *       16     8   term; 0 for TRUNCATE
+ *        4     4   size of the bytes; 0 for TRUNCATE and SETTLE
+ *        8     8   index; of SETTLE: the first that was suspect
+ *       16     8   term; 0 for TRUNCATE and SETTLE
  *       24         bytes, then zeros to a multiple of 8
  *
  * Integers are little-endian. Readers take nothing for granted: what does not follow this grammar
@@ -72,12 +74,17 @@ enum {
     wal_record_header_size = 24,
     wal_bound_offset = 24, /* what the tags of both headers bind begins here */
     wal_life_size = 16,
-    wal_format = 1,
+    wal_format = 2,
 };
 
-enum wal_record_kind { WAL_APPEND = 1, WAL_FILL = 2, WAL_TRUNCATE = 3 };
+enum wal_record_kind { WAL_APPEND = 1, WAL_FILL = 2, WAL_TRUNCATE = 3, WAL_SETTLE = 4 };
 
-/* Consecutive entries of one term, or one TRUNCATE (count 0). */
+static inline bool wal_record_has_entry(enum wal_record_kind kind)
+{
+    return kind == WAL_APPEND || kind == WAL_FILL;
+}
+
+/* Consecutive entries of one term, or one record without an entry (count 0). */
 struct wal_run {
     uint64_t index;
     uint64_t term;
@@ -115,11 +122,14 @@ struct wal_segment_header {
     uint64_t previous_end;
     struct wal_batch_id previous;
     uint8_t envelope[seal_envelope_size];
+    bool anew;                   /* the log begins after `base` here, whatever came before */
+    uint64_t unknown_first;      /* of a suspect tail of unknown extent; 0: none */
+    struct wal_batch_id suspect; /* `segment` 0: none */
 };
 
 struct wal_record {
     enum wal_record_kind kind;
-    struct wal_entry entry; /* no bytes, and term 0, for TRUNCATE */
+    struct wal_entry entry; /* no bytes, and term 0, for TRUNCATE and SETTLE */
 };
 
 /* Reads records of a body one after the other. */

@@ -140,6 +140,8 @@ void wal_pool_kick(struct wal_pool *pool)
         return;
     struct wal_segment *oldest = wal_segments_recyclable(pool->segments);
     if (oldest != NULL) {
+        oldest->leaving = true;
+        pool->leaving(pool->context, oldest, oldest + 1);
         pool->from = wal_path(pool->directory, WAL_FILE_SEGMENT, oldest->id);
         if (oldest->size == pool->segment_size && pool->spares_count < 2 * pool->spares_wanted) {
             pool->to = wal_path(pool->directory, WAL_FILE_SPARE, pool->next_number++);

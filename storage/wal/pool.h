@@ -56,6 +56,10 @@ struct wal_pool {
     unsigned spares_wanted;   /* made anew up to here; recycled ones are kept up to twice that */
     struct wal_segments *segments;
     void (*ready)(void *context); /* a spare came */
+    /* The oldest segment is about to be recycled; `next` stays. Told again where a full disk put it
+     * off. */
+    void (*leaving)(void *context, const struct wal_segment *oldest,
+                    const struct wal_segment *next);
     void (*failed)(void *context, enum status, int error_number, const char *path);
     void *context;
 

@@ -76,8 +76,9 @@ static bool batch_takes(struct wal_queue *queue, const struct wal_batch *batch, 
     if (batch->runs_count < wal_batch_runs_max)
         return true;
     const struct wal_run *newest = &batch->runs[batch->runs_count - 1];
-    return run->kind == newest->kind && run->kind != WAL_TRUNCATE && run->term == newest->term &&
-           run->index == newest->index + newest->count && newest->count < UINT32_MAX;
+    return run->kind == newest->kind && wal_record_has_entry(run->kind) &&
+           run->term == newest->term && run->index == newest->index + newest->count &&
+           newest->count < UINT32_MAX;
 }
 
 /* The batch that takes the next record: the last one or a new one. NULL: no room. */
@@ -102,7 +103,7 @@ static struct wal_batch *batch_for(struct wal_queue *queue, size_t record_size,
 
 static void run_add(struct wal_batch *batch, const struct wal_run *run)
 {
-    if (batch->runs_count > 0 && run->kind != WAL_TRUNCATE) {
+    if (batch->runs_count > 0 && wal_record_has_entry(run->kind)) {
         struct wal_run *newest = &batch->runs[batch->runs_count - 1];
         if (run->kind == newest->kind && run->term == newest->term &&
             run->index == newest->index + newest->count && newest->count < UINT32_MAX) {
@@ -120,7 +121,7 @@ static bool record_add(struct wal_queue *queue, enum wal_record_kind kind,
     struct wal_run run = {
         .index = entry->index,
         .term = entry->term,
-        .count = kind == WAL_TRUNCATE ? 0 : 1,
+        .count = wal_record_has_entry(kind) ? 1 : 0,
         .kind = kind,
     };
     size_t size = wal_record_size(entry->bytes.size);
@@ -131,9 +132,10 @@ static bool record_add(struct wal_queue *queue, enum wal_record_kind kind,
     run_add(batch, &run);
     batch->body_size += size;
     batch->records_count++;
-    batch->entries_count += kind == WAL_TRUNCATE ? 0 : 1;
+    batch->entries_count += run.count;
+    batch->mends_count += kind != WAL_APPEND;
     batch->payload_size += entry->bytes.size;
-    if (kind != WAL_TRUNCATE && entry->index > batch->index_max)
+    if (wal_record_has_entry(kind) && entry->index > batch->index_max)
         batch->index_max = entry->index;
     batch->last = last;
     batch->durable = last.index;
@@ -190,6 +192,21 @@ enum status wal_queue_truncate(struct wal_queue *queue, uint64_t index, struct w
         return STATUS_BUSY;
     supersede(queue, queue->count, index);
     return STATUS_OK;
+}
+
+enum status wal_queue_settle(struct wal_queue *queue, uint64_t index, struct wal_mark last)
+{
+    struct wal_entry entry = {.index = index};
+    return record_add(queue, WAL_SETTLE, &entry, last) ? STATUS_OK : STATUS_BUSY;
+}
+
+void wal_queue_drop(struct wal_queue *queue, bool keep_first)
+{
+    ASSERT(!keep_first || queue->count > 0);
+    queue->count = keep_first ? 1 : 0;
+    queue->body_size = keep_first ? batch_at(queue, 0)->body_size : 0;
+    if (keep_first)
+        batch_at(queue, 0)->durable = 0;
 }
 
 struct wal_batch *wal_queue_first(struct wal_queue *queue)

@@ -23,11 +23,14 @@ struct wal_batch {
     size_t body_size; /* of the records so far */
     uint32_t records_count;
     uint32_t entries_count;
-    uint64_t payload_size; /* bytes of its entries */
-    uint64_t index_max;    /* largest index that it carries */
-    struct wal_mark last;  /* the log's last entry once this batch is durable */
-    uint64_t durable;      /* the index to announce then; lowered where that was superseded */
-    bool closed;           /* takes no more records */
+    uint64_t payload_size;  /* bytes of its entries */
+    uint64_t index_max;     /* largest index that it carries */
+    uint32_t mends_count;   /* records other than APPEND */
+    struct wal_mark last;   /* the log's last entry once this batch is durable */
+    uint64_t durable;       /* the index to announce then; lowered where that was superseded */
+    bool closed;            /* takes no more records */
+    uint64_t offset;        /* where it was written */
+    struct wal_batch_id id; /* as what */
     uint32_t runs_count;
     struct wal_run runs[wal_batch_runs_max];
 };
@@ -58,6 +61,11 @@ MUST_CHECK enum status wal_queue_fill(struct wal_queue *queue, const struct wal_
                                       struct wal_mark last);
 MUST_CHECK enum status wal_queue_truncate(struct wal_queue *queue, uint64_t index,
                                           struct wal_mark last);
+MUST_CHECK enum status wal_queue_settle(struct wal_queue *queue, uint64_t index,
+                                        struct wal_mark last);
+
+/* Drops all batches, but the oldest where `keep_first`: that one announces nothing any more. */
+void wal_queue_drop(struct wal_queue *queue, bool keep_first);
 
 /* The oldest batch, or NULL. It stays until it is removed. */
 struct wal_batch *wal_queue_first(struct wal_queue *queue);

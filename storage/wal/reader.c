@@ -167,7 +167,7 @@ enum status wal_reader_batch(struct wal_reader *reader, uint64_t offset, uint64_
         *header = (struct wal_batch_header){0};
         return STATUS_OK;
     }
-    if (header->offset != offset || header->id.sequence != sequence ||
+    if (header->offset != offset || (sequence != 0 && header->id.sequence != sequence) ||
         header->id.size > limit - offset ||
         (previous != NULL && !wal_batch_id_equal(previous, &header->previous)))
         return STATUS_OK;
@@ -177,9 +177,9 @@ enum status wal_reader_batch(struct wal_reader *reader, uint64_t offset, uint64_
         status = reader_view(reader, offset, header->id.size, &bytes, error);
     if (status != STATUS_OK)
         return status;
-    status = sealer_open(reader->sealer, sequence, wal_bound(bytes, wal_batch_header_size),
-                         bytes_of(bytes + wal_batch_header_size, sealed_size), header->id.tag,
-                         reader->body);
+    status = sealer_open(
+        reader->sealer, header->id.sequence, wal_bound(bytes, wal_batch_header_size),
+        bytes_of(bytes + wal_batch_header_size, sealed_size), header->id.tag, reader->body);
     if (status != STATUS_OK)
         return STATUS_OK;
     *state = WAL_BATCH_VALID;
@@ -187,27 +187,25 @@ enum status wal_reader_batch(struct wal_reader *reader, uint64_t offset, uint64_
     return STATUS_OK;
 }
 
-enum status wal_reader_find_successor(struct wal_reader *reader, uint64_t from, uint64_t sequence,
-                                      bool *found, uint64_t *at, uint64_t *at_sequence,
-                                      struct error *error)
+enum status wal_reader_find_successor(struct wal_reader *reader, uint64_t from, uint64_t limit,
+                                      uint64_t sequence, bool *found, uint64_t *at,
+                                      struct wal_batch_header *header, struct error *error)
 {
     *found = false;
     *at = 0;
-    *at_sequence = 0;
-    for (uint64_t offset = from; offset + wal_block_size <= reader->header.size;
-         offset += wal_block_size) {
+    *header = (struct wal_batch_header){0};
+    for (uint64_t offset = from; offset + wal_block_size <= limit; offset += wal_block_size) {
         const uint8_t *bytes = NULL;
-        struct wal_batch_header header;
         enum status status = reader_view(reader, offset, wal_block_size, &bytes, error);
         if (status != STATUS_OK)
             return status;
-        status = wal_batch_header_decode(bytes, reader->header.id, reader->header.life, &header);
-        if (status == STATUS_OK && header.id.sequence >= sequence) {
+        status = wal_batch_header_decode(bytes, reader->header.id, reader->header.life, header);
+        if (status == STATUS_OK && header->id.sequence >= sequence) {
             *found = true;
             *at = offset;
-            *at_sequence = header.id.sequence;
             return STATUS_OK;
         }
     }
+    *header = (struct wal_batch_header){0};
     return STATUS_OK;
 }

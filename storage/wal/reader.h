@@ -35,10 +35,11 @@ MUST_CHECK enum status wal_reader_open(struct io *io, struct keyring *keyring,
                                        struct wal_reader *reader, struct error *error);
 MUST_CHECK enum status wal_reader_close(struct wal_reader *reader);
 
-/* Looks at `offset` for the batch `sequence`, which ends at or before `limit` and follows
- * `previous` (NULL: not looked at). Where it is VALID, `header` and `records` tell what it holds,
- * until the next call. Where it is BROKEN, `header` is set as far as it could be read: id.segment
- * is 0 where it could not. The status is of reading: IO_ERROR or NO_MEMORY, with text. */
+/* Looks at `offset` for the batch `sequence` (0: whichever stands there), which ends at or before
+ * `limit` and follows `previous` (NULL: not looked at). Where it is VALID, `header` and `records`
+ * tell what it holds, until the next call. Where it is BROKEN, `header` is set as far as it could
+ * be read: id.segment is 0 where it could not. The status is of reading: IO_ERROR or NO_MEMORY,
+ * with text. */
 MUST_CHECK enum status wal_reader_batch(struct wal_reader *reader, uint64_t offset, uint64_t limit,
                                         uint64_t sequence, const struct wal_batch_id *previous,
                                         enum wal_batch_state *state,
@@ -46,11 +47,12 @@ MUST_CHECK enum status wal_reader_batch(struct wal_reader *reader, uint64_t offs
                                         struct wal_records *records, struct error *error);
 
 /* Whether any batch header of this life whose sequence is `sequence` or higher stands at `from` or
- * later: then whatever should precede it was durable once, for it is written only after that. A
- * header alone is enough: its body may be torn. `*at` is its offset, `*at_sequence` its number. */
+ * later, before `limit`: then whatever should precede it was durable once, for it is written only
+ * after that. A header alone is enough: its body may be torn. `*at` is its offset. */
 MUST_CHECK enum status wal_reader_find_successor(struct wal_reader *reader, uint64_t from,
-                                                 uint64_t sequence, bool *found, uint64_t *at,
-                                                 uint64_t *at_sequence, struct error *error);
+                                                 uint64_t limit, uint64_t sequence, bool *found,
+                                                 uint64_t *at, struct wal_batch_header *header,
+                                                 struct error *error);
 
 /* Forgets what was read, so that it is read from the disk again. */
 void wal_reader_forget(struct wal_reader *reader);

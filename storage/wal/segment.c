@@ -100,6 +100,19 @@ void wal_listing_free(struct wal_listing *listing)
 
 /* ---- The list ---- */
 
+struct wal_segment wal_segment_of(const struct wal_segment_header *header)
+{
+    struct wal_segment segment = {
+        .id = header->id,
+        .size = header->size,
+        .base = header->base,
+        .index_max = header->base.index,
+    };
+    memcpy(segment.life, header->life, wal_life_size);
+    memcpy(segment.envelope, header->envelope, seal_envelope_size);
+    return segment;
+}
+
 enum status wal_segments_add(struct wal_segments *segments, const struct wal_segment *segment)
 {
     if (segments->first > 0 && segments->first + segments->count == segments->capacity) {
@@ -142,12 +155,26 @@ void wal_segments_remove_oldest(struct wal_segments *segments)
     segments->count--;
 }
 
+struct wal_segment *wal_segments_find(struct wal_segments *segments, uint32_t id)
+{
+    /* Ids have no gap. */
+    struct wal_segment *oldest = wal_segments_oldest(segments);
+    uint32_t position = oldest == NULL ? 0 : id - (uint32_t)oldest->id;
+    return position < segments->count ? oldest + position : NULL;
+}
+
+void wal_segments_obsolete(struct wal_segments *segments)
+{
+    for (size_t i = 0; i + 1 < segments->count; i++)
+        segments->segments[segments->first + i].obsolete = true;
+}
+
 struct wal_segment *wal_segments_recyclable(struct wal_segments *segments)
 {
     if (segments->count < 2)
         return NULL;
     struct wal_segment *oldest = wal_segments_oldest(segments);
-    bool released =
-        oldest->index_max <= segments->released && oldest[1].base.index <= segments->released;
-    return released ? oldest : NULL;
+    bool released = oldest->obsolete || (oldest->index_max <= segments->released &&
+                                         oldest[1].base.index <= segments->released);
+    return released && oldest->pins_count == 0 ? oldest : NULL;
 }

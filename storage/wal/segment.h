@@ -50,7 +50,15 @@ struct wal_segment {
     uint64_t size;
     struct wal_mark base;
     uint64_t index_max; /* largest index that it carries, or base.index */
+    uint8_t life[wal_life_size];
+    uint8_t envelope[seal_envelope_size];
+    uint32_t pins_count; /* reads that are under way: it stays */
+    bool obsolete;       /* the log began anew after it */
+    bool leaving;        /* it is being recycled */
 };
+
+/* As its header tells it. */
+struct wal_segment wal_segment_of(const struct wal_segment_header *header);
 
 /* Oldest first; the last one is being written. */
 struct wal_segments {
@@ -69,9 +77,15 @@ struct wal_segment *wal_segments_oldest(struct wal_segments *segments);
 struct wal_segment *wal_segments_newest(struct wal_segments *segments);
 void wal_segments_remove_oldest(struct wal_segments *segments);
 
-/* The oldest segment, where it is needed no more: each index that it carries is released, it is
- * not being written, and the next one's base is released too (which stands for what is missing).
- * Else NULL. */
+/* By the low half of its id; NULL. Valid until one is added or removed. */
+struct wal_segment *wal_segments_find(struct wal_segments *segments, uint32_t id);
+
+/* The log begins anew with the newest: those before it carry nothing of it. */
+void wal_segments_obsolete(struct wal_segments *segments);
+
+/* The oldest segment, where it is needed no more: it is obsolete, or each index that it carries is
+ * released, and the next one's base too (which stands for what is missing); it is not being
+ * written, and nobody has it pinned. Else NULL. */
 struct wal_segment *wal_segments_recyclable(struct wal_segments *segments);
 
 #endif

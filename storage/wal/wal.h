@@ -181,7 +181,8 @@ void wal_release(struct wal *wal, uint64_t index);
  * took the state's place where the log does not hold `mark`; where it does, wal_release() is
  * enough. What is queued is dropped and never told durable. A crash before `done` leaves the log as
  * it was or as it shall be. An unknown suspect tail stays one. `done` is called from a turn; with
- * another status than OK after `failed`. One at a time; waits for space where the disk is full. */
+ * another status than OK after `failed`, or SHUTTING_DOWN from wal_close(). One at a time, and not
+ * after `failed`; waits for space where the disk is full. */
 void wal_reset(struct wal *wal, struct wal_mark mark,
                void (*done)(void *context, enum status status), void *context);
 
@@ -220,16 +221,16 @@ struct wal_read {
     /* Results. OK: at least one entry, consecutive from `first`; fewer than asked for where the
      * bound, a segment or a hole ends them. NOT_FOUND: below wal_first_index(), or not durable (not
      * yet, or superseded meanwhile). CORRUPT: a hole, or what stands there does not hold (wal_fill
-     * mends it). IO_ERROR, NO_MEMORY. */
+     * mends it). IO_ERROR, NO_MEMORY, SHUTTING_DOWN. */
     enum status status;
     struct wal_entry *entries;
     size_t entries_count;
 
     /* The log's. */
-    struct wal *wal;
     struct list_link link;
     struct io_op op;
     struct wal_file *file;
+    uint64_t until; /* the last entry that this read takes */
     uint32_t segment;
     uint64_t offset;
     size_t size;

@@ -10,7 +10,7 @@
 static void writer_done(struct io_op *op);
 static void writer_closed(struct io_op *op);
 static void writer_idle(struct io_timer *timer);
-static void writer_start(struct wal_writer *writer);
+static void writer_continue(struct wal_writer *writer);
 
 enum status wal_writer_init(struct wal_writer *writer)
 {
@@ -58,6 +58,10 @@ static void segment_begin(struct wal_writer *writer)
         wal_pool_kick(writer->pool);
         return;
     }
+    if (writer->reset_wanted) {
+        writer->position.mark = writer->reset_mark;
+        writer->position.anew = true;
+    }
     struct wal_segment_header header = {
         .id = writer->position.segment_id + 1,
         .size = writer->segment_size,
@@ -65,6 +69,9 @@ static void segment_begin(struct wal_writer *writer)
         .previous_id = writer->position.segment_id,
         .previous_end = writer->position.end,
         .previous = writer->position.batch,
+        .anew = writer->position.anew,
+        .unknown_first = writer->position.unknown_first,
+        .suspect = writer->position.suspect,
     };
     struct seal_file name = {.format = SEAL_FORMAT_WAL_SEGMENT, .number = header.id};
     uint8_t tag[seal_tag_size];
@@ -88,12 +95,7 @@ static void segment_begin(struct wal_writer *writer)
 /* The segment's header and name are durable: what follows goes there. */
 static void segment_enter(struct wal_writer *writer)
 {
-    struct wal_segment segment = {
-        .id = writer->next.id,
-        .size = writer->next.size,
-        .base = writer->next.base,
-        .index_max = writer->next.base.index,
-    };
+    struct wal_segment segment = wal_segment_of(&writer->next);
     enum status status = wal_segments_add(writer->segments, &segment);
     if (status != STATUS_OK) {
         writer_fail(writer, status, 0, writer->path.text);
@@ -114,12 +116,19 @@ static void segment_enter(struct wal_writer *writer)
     writer->position.end = wal_block_size;
     /* The header's identifier of the newest batch is that batch's successor. */
     writer->successor_lack = false;
-    writer->begin_only = false;
+    writer->position.suspect = (struct wal_batch_id){0};
     writer->step = WAL_WRITER_IDLE;
     writer->written_size += wal_block_size;
+    if (writer->next.anew) {
+        wal_segments_obsolete(writer->segments);
+        writer->position.anew = false;
+    }
+    if (writer->next.anew && writer->reset_wanted) {
+        writer->reset_wanted = false;
+        writer->reset(writer->context);
+    }
     wal_pool_kick(writer->pool);
-    if (writer->wanted)
-        writer_start(writer);
+    writer_continue(writer);
 }
 
 static void segment_give_up(struct wal_writer *writer)
@@ -174,6 +183,8 @@ static void batch_write(struct wal_writer *writer, struct wal_batch *batch)
                 tag);
     wal_batch_header_finish(batch->memory, tag);
     memcpy(writer->header.id.tag, tag, seal_tag_size);
+    batch->offset = writer->header.offset;
+    batch->id = writer->header.id;
     writer->step = WAL_WRITER_WRITE;
     io_write_flush(writer->io, &writer->op, writer->file, batch->memory, size,
                    writer->position.end);
@@ -191,6 +202,15 @@ static void writer_start(struct wal_writer *writer)
     /* What is queued in later batches follows by itself. */
     writer->wanted = writer->queue->count > 1;
     batch_write(writer, batch);
+}
+
+/* What is to follow, once nothing is under way. */
+static void writer_continue(struct wal_writer *writer)
+{
+    if (writer->reset_wanted && !writer->stopped && writer->step == WAL_WRITER_IDLE)
+        segment_begin(writer);
+    else if (writer->wanted)
+        writer_start(writer);
 }
 
 void wal_writer_settle(struct wal_writer *writer)
@@ -233,8 +253,7 @@ static void batch_done(struct wal_writer *writer)
         wal_queue_remove_first(writer->queue);
         writer->durable(writer->context, &durable);
     }
-    if (writer->wanted)
-        writer_start(writer);
+    writer_continue(writer);
     if (writer->step == WAL_WRITER_IDLE && writer->successor_lack && !writer->stopped)
         io_timer_start(writer->io, &writer->idle,
                        io_boot_ns(writer->io) + (uint64_t)wal_writer_idle_ms * 1000 * 1000);
@@ -284,8 +303,20 @@ static void writer_done(struct io_op *op)
 void wal_writer_begin_segment(struct wal_writer *writer)
 {
     ASSERT(writer->file == NULL && writer->step == WAL_WRITER_IDLE);
-    writer->begin_only = true;
     segment_begin(writer);
+}
+
+void wal_writer_reset(struct wal_writer *writer, struct wal_mark mark)
+{
+    ASSERT(!writer->reset_wanted);
+    writer->reset_wanted = true;
+    writer->reset_mark = mark;
+    writer_continue(writer);
+}
+
+bool wal_writer_is_writing(const struct wal_writer *writer)
+{
+    return writer->step == WAL_WRITER_WRITE && !writer->writing_empty;
 }
 
 void wal_writer_flush(struct wal_writer *writer)

@@ -9,7 +9,8 @@
  * A segment's header holds the exact end of the one before; it is durable, and so is its name,
  * before the first batch. Sequence numbers, which are the nonces, count up within the life of a
  * segment, so nothing is ever sealed twice under one. A life that was begun and not named (the
- * rename met a full disk) is given up with its key. */
+ * rename met a full disk) is given up with its key. A reset is a segment whose header says that the
+ * log begins anew: durable with its name, as one step. */
 #ifndef STORAGE_WAL_WRITER_H
 #define STORAGE_WAL_WRITER_H
 
@@ -33,6 +34,11 @@ struct wal_position {
     uint64_t end;        /* its exact end */
     struct wal_batch_id batch;
     struct wal_mark mark; /* last entry of the log up to there */
+    /* For the next segment's header alone: */
+    bool anew;                   /* the log begins after `mark` there */
+    struct wal_batch_id suspect; /* a suspect batch that stands at `end`; `segment` 0: none */
+    /* Until it is settled: the first index of a suspect tail of unknown extent; 0: none. */
+    uint64_t unknown_first;
 };
 
 struct wal_writer {
@@ -48,6 +54,7 @@ struct wal_writer {
     struct wal_position position; /* the newest durable place; moves on with each batch */
     /* A batch is durable, and has left the queue: its memory is gone. */
     void (*durable)(void *context, const struct wal_batch *batch);
+    void (*reset)(void *context); /* the segment that wal_writer_reset() asked for is begun */
     void (*failed)(void *context, enum status, int error_number, const char *path);
     void *context;
 
@@ -55,7 +62,8 @@ struct wal_writer {
     enum wal_writer_step step;
     bool wanted; /* a write shall follow the one under way */
     bool stopped;
-    bool begin_only;     /* the segment being begun was asked for by wal_writer_begin_segment() */
+    bool reset_wanted; /* the log shall begin anew after `reset_mark`, with the next segment */
+    struct wal_mark reset_mark;
     bool successor_lack; /* the newest batch has entries and nothing follows it */
     bool writing_empty;
     struct io_op op;
@@ -85,6 +93,13 @@ MUST_CHECK enum status wal_writer_init(struct wal_writer *writer);
 
 /* Starts the first segment of this run, without a batch. Done once the writer is not busy. */
 void wal_writer_begin_segment(struct wal_writer *writer);
+
+/* Begins a segment with which the log begins anew after `mark`, once what is under way is done.
+ * Nothing is queued any more but a batch under way. */
+void wal_writer_reset(struct wal_writer *writer, struct wal_mark mark);
+
+/* Whether the queue's oldest batch is being written. */
+bool wal_writer_is_writing(const struct wal_writer *writer);
 
 /* Starts the write of what is queued; where one is under way, it follows. */
 void wal_writer_flush(struct wal_writer *writer);

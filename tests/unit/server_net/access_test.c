@@ -121,6 +121,11 @@ START_TEST(test_role_names)
     ck_assert_int_eq(role_of_name("none"), ROLE_NONE);
     ck_assert_int_eq(role_of_name("Admin"), ROLE_NONE);
     ck_assert_str_eq(role_name(ROLE_ADMIN), "admin");
+    ck_assert_int_eq(role_of_name("peer"), ROLE_PEER);
+    ck_assert_str_eq(role_name(ROLE_PEER), "peer");
+    ck_assert_str_eq(role_name(ROLE_NONE), "none");
+    /* A peer may do less than who may do nothing. */
+    ck_assert_int_lt(ROLE_PEER, ROLE_NONE);
 }
 END_TEST
 

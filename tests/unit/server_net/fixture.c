@@ -265,6 +265,7 @@ void server_start(struct server *server, SSL_CTX *tls, const struct net_options 
     ck_assert_int_eq(access_add(server->access, "shop", ROLE_WRITER), STATUS_OK);
     ck_assert_int_eq(access_add(server->access, "reports", ROLE_READER), STATUS_OK);
     ck_assert_int_eq(access_add(server->access, "dba", ROLE_ADMIN), STATUS_OK);
+    ck_assert_int_eq(access_add(server->access, "n1", ROLE_PEER), STATUS_OK);
     ck_assert_int_eq(mailbox_open(&server->requests, is_shared, limit_requests_count), STATUS_OK);
     ck_assert_int_eq(mailbox_open(&server->replies, is_shared, limit_requests_count), STATUS_OK);
     server->options.host = "127.0.0.1";

@@ -61,7 +61,8 @@ struct server {
     struct access *access;
 };
 
-/* With identities shop (writer), reports (reader), dba (admin). `options` gives limits only. */
+/* With identities shop (writer), reports (reader), dba (admin), n1 (peer). `options` gives limits
+ * only. */
 void server_start(struct server *server, SSL_CTX *tls, const struct net_options *options,
                   bool is_shared);
 void server_stop(struct server *server);

@@ -109,6 +109,43 @@ START_TEST(test_bad_files)
 }
 END_TEST
 
+/* A member's certificate serves and dials. */
+START_TEST(test_members_certificates_are_for_both_sides)
+{
+    const struct {
+        enum certificate_purpose purpose;
+        enum status status;
+    } cases[] = {{CERTIFICATE_MEMBER, STATUS_OK},
+                 {CERTIFICATE_SERVER, STATUS_INVALID_ARGUMENT},
+                 {CERTIFICATE_CLIENT, STATUS_INVALID_ARGUMENT}};
+    char path[256];
+    char path_of_key[256];
+    const char *folder = unit_directory();
+    snprintf(path, sizeof path, "%s/member.crt", folder);
+    snprintf(path_of_key, sizeof path_of_key, "%s/member.key", folder);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        SSL_CTX *context = NULL;
+        BIO *certificate_pem;
+        BIO *key_pem;
+        struct error error = {0};
+        struct certificate made = issue(&ours, cases[i].purpose, "URI:strait:n1", -60, 3600);
+        ck_assert_int_eq(certificate_write(&made, &certificate_pem, &key_pem, &error), STATUS_OK);
+        certificate_free(&made);
+        write_bio(path, certificate_pem);
+        write_bio(path_of_key, key_pem);
+        const struct tls_options options = {
+            .certificate = path, .key = path_of_key, .ca = ours.path};
+        ck_assert_int_eq(tls_peers_context_open(&options, &context, &error), cases[i].status);
+        ck_assert((context != NULL) == (cases[i].status == STATUS_OK));
+        if (context == NULL)
+            ck_assert_ptr_nonnull(strstr(error.text, "clientAuth"));
+        else
+            ck_assert_uint_eq(SSL_CTX_get_num_tickets(context), 0);
+        SSL_CTX_free(context);
+    }
+}
+END_TEST
+
 START_TEST(test_keys_that_others_can_read)
 {
     ck_assert_int_eq(chmod(key_path, 0640), 0);
@@ -140,6 +177,7 @@ void unit_tests(TCase *tests)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, test_good_files);
     tcase_add_test(tests, test_bad_files);
+    tcase_add_test(tests, test_members_certificates_are_for_both_sides);
     tcase_add_test(tests, test_keys_that_others_can_read);
     tcase_add_test(tests, test_certificates_in_time);
 }

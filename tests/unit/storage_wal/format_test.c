@@ -101,7 +101,7 @@ START_TEST(test_batch_header_nonsense)
         {64 + 32, 0},           /* size 0 */
         {64 + 36, 7},           /* too many runs */
         {64 + 36, 1},           /* a run more than counted */
-        {64 + 40 + 20, 4},      /* unknown kind */
+        {64 + 40 + 20, 5},      /* unknown kind */
         {248 + 36, UINT32_MAX}, /* the predecessor's runs */
         {500, 1},               /* the rest is zero */
     };

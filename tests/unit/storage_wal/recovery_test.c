@@ -12,42 +12,47 @@
 START_TEST(test_table)
 {
     static const struct {
-        enum wal_place place;
+        enum wal_place_kind place;
         enum wal_batch_state state;
         bool successor;
-        bool alone;
-        enum wal_verdict verdict;
+        bool known;
+        enum wal_verdict verdict; /* not alone */
+        enum wal_verdict alone;
     } rows[] = {
-        {WAL_PLACE_INSIDE, WAL_BATCH_VALID, false, false, WAL_VERDICT_TAKE},
-        {WAL_PLACE_INSIDE, WAL_BATCH_VALID, false, true, WAL_VERDICT_TAKE},
-        {WAL_PLACE_INSIDE, WAL_BATCH_VALID, true, false, WAL_VERDICT_TAKE},
-        {WAL_PLACE_INSIDE, WAL_BATCH_VALID, true, true, WAL_VERDICT_TAKE},
-        {WAL_PLACE_INSIDE, WAL_BATCH_BLANK, false, false, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_INSIDE, WAL_BATCH_BLANK, false, true, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_INSIDE, WAL_BATCH_BLANK, true, false, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_INSIDE, WAL_BATCH_BLANK, true, true, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_INSIDE, WAL_BATCH_BROKEN, false, false, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_INSIDE, WAL_BATCH_BROKEN, false, true, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_INSIDE, WAL_BATCH_BROKEN, true, false, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_INSIDE, WAL_BATCH_BROKEN, true, true, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_OPEN, WAL_BATCH_VALID, false, false, WAL_VERDICT_TAKE},
-        {WAL_PLACE_OPEN, WAL_BATCH_VALID, false, true, WAL_VERDICT_TAKE},
-        {WAL_PLACE_OPEN, WAL_BATCH_VALID, true, false, WAL_VERDICT_TAKE},
-        {WAL_PLACE_OPEN, WAL_BATCH_VALID, true, true, WAL_VERDICT_TAKE},
-        {WAL_PLACE_OPEN, WAL_BATCH_BLANK, false, false, WAL_VERDICT_END},
-        {WAL_PLACE_OPEN, WAL_BATCH_BLANK, false, true, WAL_VERDICT_END},
-        {WAL_PLACE_OPEN, WAL_BATCH_BLANK, true, false, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_OPEN, WAL_BATCH_BLANK, true, true, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_OPEN, WAL_BATCH_BROKEN, false, false, WAL_VERDICT_SUSPECT},
-        {WAL_PLACE_OPEN, WAL_BATCH_BROKEN, false, true, WAL_VERDICT_TORN},
-        {WAL_PLACE_OPEN, WAL_BATCH_BROKEN, true, false, WAL_VERDICT_CORRUPT},
-        {WAL_PLACE_OPEN, WAL_BATCH_BROKEN, true, true, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_INSIDE, WAL_BATCH_VALID, false, false, WAL_VERDICT_TAKE, WAL_VERDICT_TAKE},
+        {WAL_PLACE_INSIDE, WAL_BATCH_VALID, false, true, WAL_VERDICT_TAKE, WAL_VERDICT_TAKE},
+        {WAL_PLACE_INSIDE, WAL_BATCH_VALID, true, false, WAL_VERDICT_TAKE, WAL_VERDICT_TAKE},
+        {WAL_PLACE_INSIDE, WAL_BATCH_VALID, true, true, WAL_VERDICT_TAKE, WAL_VERDICT_TAKE},
+        {WAL_PLACE_INSIDE, WAL_BATCH_BLANK, false, false, WAL_VERDICT_GAP, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_INSIDE, WAL_BATCH_BLANK, false, true, WAL_VERDICT_HOLES, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_INSIDE, WAL_BATCH_BLANK, true, false, WAL_VERDICT_GAP, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_INSIDE, WAL_BATCH_BLANK, true, true, WAL_VERDICT_HOLES, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_INSIDE, WAL_BATCH_BROKEN, false, false, WAL_VERDICT_GAP, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_INSIDE, WAL_BATCH_BROKEN, false, true, WAL_VERDICT_HOLES, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_INSIDE, WAL_BATCH_BROKEN, true, false, WAL_VERDICT_GAP, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_INSIDE, WAL_BATCH_BROKEN, true, true, WAL_VERDICT_HOLES, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_OPEN, WAL_BATCH_VALID, false, false, WAL_VERDICT_TAKE, WAL_VERDICT_TAKE},
+        {WAL_PLACE_OPEN, WAL_BATCH_VALID, false, true, WAL_VERDICT_TAKE, WAL_VERDICT_TAKE},
+        {WAL_PLACE_OPEN, WAL_BATCH_VALID, true, false, WAL_VERDICT_TAKE, WAL_VERDICT_TAKE},
+        {WAL_PLACE_OPEN, WAL_BATCH_VALID, true, true, WAL_VERDICT_TAKE, WAL_VERDICT_TAKE},
+        {WAL_PLACE_OPEN, WAL_BATCH_BLANK, false, false, WAL_VERDICT_END, WAL_VERDICT_END},
+        {WAL_PLACE_OPEN, WAL_BATCH_BLANK, false, true, WAL_VERDICT_END, WAL_VERDICT_END},
+        {WAL_PLACE_OPEN, WAL_BATCH_BLANK, true, false, WAL_VERDICT_GAP, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_OPEN, WAL_BATCH_BLANK, true, true, WAL_VERDICT_HOLES, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_OPEN, WAL_BATCH_BROKEN, false, false, WAL_VERDICT_SUSPECT, WAL_VERDICT_TORN},
+        {WAL_PLACE_OPEN, WAL_BATCH_BROKEN, false, true, WAL_VERDICT_SUSPECT, WAL_VERDICT_TORN},
+        {WAL_PLACE_OPEN, WAL_BATCH_BROKEN, true, false, WAL_VERDICT_GAP, WAL_VERDICT_CORRUPT},
+        {WAL_PLACE_OPEN, WAL_BATCH_BROKEN, true, true, WAL_VERDICT_HOLES, WAL_VERDICT_CORRUPT},
     };
     ck_assert_uint_eq(sizeof rows / sizeof *rows, 2 * 3 * 2 * 2);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        ck_assert_int_eq(
-            wal_recovery_verdict(rows[i].place, rows[i].state, rows[i].successor, rows[i].alone),
-            rows[i].verdict);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ck_assert_int_eq(wal_recovery_verdict(rows[i].place, rows[i].state, rows[i].successor,
+                                              rows[i].known, false),
+                         rows[i].verdict);
+        ck_assert_int_eq(wal_recovery_verdict(rows[i].place, rows[i].state, rows[i].successor,
+                                              rows[i].known, true),
+                         rows[i].alone);
+    }
 }
 END_TEST
 
@@ -196,13 +201,11 @@ static const struct damage {
     {segment_2, 4096 + 3, true, STATUS_CORRUPT, "2, offset 4096", 0, false},
     {segment_2, 4096 + 60, true, STATUS_CORRUPT, "2, offset 4096", 0, false},
     {segment_2, 12288 + 8000, true, STATUS_CORRUPT, "2, offset 12288", 0, false},
-    {segment_2, 12288 + 8000, false, STATUS_CORRUPT, "2, offset 12288", 0, false},
     /* The last batch: header, body, padding. */
     {segment_2, 20480 + 9, true, STATUS_OK, NULL, 9, true},
     {segment_2, 20480 + 56, true, STATUS_OK, NULL, 9, true},
     {segment_2, 20480 + 513, true, STATUS_OK, NULL, 9, true},
     {segment_2, 20480 + 8191, true, STATUS_OK, NULL, 9, true},
-    {segment_2, 20480 + 513, false, STATUS_CORRUPT, "2, offset 20480", 0, false},
     /* After the end. */
     {segment_2, 28672 + 100, true, STATUS_OK, NULL, 10, false},
 };

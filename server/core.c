@@ -135,6 +135,21 @@ uint64_t core_requests_count(const struct core *core)
     return core->requests_count;
 }
 
+struct core_facts core_facts(const struct core *core)
+{
+    struct state_facts facts = state_facts(core->state);
+    return (struct core_facts){
+        .member = replicated_log_self(core->log),
+        .term = replicated_log_term(core->log),
+        .leads = replicated_log_role(core->log) == LOG_LEADER,
+        .commit_index = replicated_log_commit_index(core->log),
+        .applied_index = facts.applied_index,
+        .applied_term = facts.applied_term,
+        .version = facts.position.version,
+        .chain_digest = facts.chain_digest,
+    };
+}
+
 static void on_tick(struct io_timer *timer)
 {
     struct core *core = timer->context;

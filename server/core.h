@@ -15,6 +15,7 @@
 #define SERVER_CORE_H
 
 #include "proto/base/error.h"
+#include "proto/base/hash.h"
 #include "proto/membership.h"
 #include "replication/bus.h"
 #include "server/net/mailbox.h"
@@ -99,5 +100,18 @@ void core_abandon(struct core *core);
 
 /* Requests that are not answered yet. */
 uint64_t core_requests_count(const struct core *core);
+
+/* Where it stands, for those who compare replicas: a simulation, checks of digests. */
+struct core_facts {
+    uint64_t member; /* this store's id in its region */
+    uint64_t term;
+    bool leads;
+    uint64_t commit_index;
+    uint64_t applied_index;
+    uint64_t applied_term;
+    uint64_t version;
+    struct hash128 chain_digest; /* over the write sets of all versions up to it */
+};
+struct core_facts core_facts(const struct core *core);
 
 #endif

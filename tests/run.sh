@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 passed=0
 failed=0
 skipped=0
-parts=${*:-lint unit crash fuzz compilers e2e}
+parts=${*:-lint unit crash sim fuzz compilers e2e}
 logs=.build/logs
 mkdir -p "$logs"
 
@@ -107,6 +107,10 @@ if wants lint; then
 fi
 wants unit && suite unit .build/asan unit
 wants crash && suite crash .build/asan crash
+if wants sim; then
+    one sim sh tests/sim/run.sh build/strait-sim 1000
+    sed -n 's/^/   /p' "$logs/sim.log" | grep -E 'runs,|faults:'
+fi
 if wants fuzz; then
     one build-fuzz build fuzz
     suite fuzz .build/fuzz fuzz

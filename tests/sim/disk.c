@@ -11,14 +11,18 @@
 static const uint64_t first_ns = UINT64_C(3600) * 1000000000;
 static const uint64_t capacity_at_first = UINT64_C(1) << 40;
 
-enum { cached_percent_at_first = 75, path_max = 4096 };
+enum {
+    cached_percent_at_first = 75,
+    path_max = 4096,
+    drift_ppm_max = 100000,
+};
 
 struct sim_disk *sim_disk_create(uint64_t seed)
 {
     struct sim_disk *disk = calloc(1, sizeof *disk);
     ASSERT(disk != NULL);
     generator_init(&disk->generator, seed);
-    disk->now_ns = first_ns;
+    disk->now_ns = disk->anchor_now_ns = disk->anchor_boot_ns = first_ns;
     disk->cached_percent = cached_percent_at_first;
     disk->capacity_size = capacity_at_first;
     disk->crash_after = UINT64_MAX;
@@ -51,19 +55,29 @@ struct io *sim_disk_io(struct sim_disk *disk)
     return &sim_io_create(disk)->io;
 }
 
-bool sim_disk_turn(struct sim_disk *disk)
+/* The io with the earliest event, or NULL. */
+static struct sim_io *next_io(const struct sim_disk *disk, uint64_t *event_ns)
 {
     struct sim_io *first = NULL;
-    uint64_t first_event_ns = UINT64_MAX;
+    *event_ns = UINT64_MAX;
     LIST_EACH(link, &disk->ios)
     {
         struct sim_io *sim = LIST_ENTRY(link, struct sim_io, link);
+        if (sim->is_dead)
+            continue;
         uint64_t next_ns = sim_io_next_ns(sim);
-        if (!sim->is_dead && next_ns < first_event_ns) {
-            first_event_ns = next_ns;
+        if (next_ns < *event_ns) {
+            *event_ns = next_ns;
             first = sim;
         }
     }
+    return first;
+}
+
+bool sim_disk_turn(struct sim_disk *disk)
+{
+    uint64_t first_event_ns;
+    struct sim_io *first = next_io(disk, &first_event_ns);
     if (first == NULL)
         return false;
     if (disk->now_ns < first_event_ns)
@@ -82,9 +96,72 @@ void sim_disk_cached_percent(struct sim_disk *disk, unsigned percent)
     disk->cached_percent = percent;
 }
 
+/* ---- Time ---- */
+
+uint64_t sim_disk_now_ns(const struct sim_disk *disk)
+{
+    return disk->now_ns;
+}
+
 void sim_disk_clock_advance(struct sim_disk *disk, uint64_t ns)
 {
     disk->now_ns += ns;
+}
+
+void sim_disk_clock_advance_to(struct sim_disk *disk, uint64_t now_ns)
+{
+    if (disk->now_ns < now_ns)
+        disk->now_ns = now_ns;
+}
+
+uint64_t sim_disk_next_ns(const struct sim_disk *disk)
+{
+    uint64_t event_ns;
+    (void)next_io(disk, &event_ns);
+    return event_ns;
+}
+
+enum { million = 1000000 };
+
+uint64_t sim_disk_boot_ns(const struct sim_disk *disk)
+{
+    int64_t passed_ns = (int64_t)(disk->now_ns - disk->anchor_now_ns);
+    int64_t gained_ns =
+        passed_ns / million * disk->drift_ppm + passed_ns % million * disk->drift_ppm / million;
+    return disk->anchor_boot_ns + (uint64_t)(passed_ns + gained_ns);
+}
+
+/* Rounded so that the boot clock has reached that time by then. */
+uint64_t sim_disk_now_of_boot_ns(const struct sim_disk *disk, uint64_t boot_ns)
+{
+    if (boot_ns == UINT64_MAX || boot_ns <= disk->anchor_boot_ns)
+        return boot_ns == UINT64_MAX ? boot_ns : disk->anchor_now_ns;
+    uint64_t passed_ns = boot_ns - disk->anchor_boot_ns;
+    uint64_t rate = (uint64_t)(million + disk->drift_ppm);
+    if (disk->drift_ppm != 0)
+        passed_ns = passed_ns / rate * million + passed_ns % rate * million / rate + 2;
+    return disk->anchor_now_ns + passed_ns;
+}
+
+void sim_disk_clock_drift(struct sim_disk *disk, int64_t drift_ppm)
+{
+    ASSERT(drift_ppm >= -drift_ppm_max && drift_ppm <= drift_ppm_max);
+    disk->anchor_boot_ns = sim_disk_boot_ns(disk);
+    disk->anchor_now_ns = disk->now_ns;
+    disk->drift_ppm = drift_ppm;
+}
+
+void sim_disk_wall_jump(struct sim_disk *disk, int64_t jump_ns)
+{
+    disk->wall_error_ns += jump_ns;
+}
+
+void sim_disk_slow(struct sim_disk *disk, uint64_t min_ns, uint64_t max_ns, uint64_t until_ns)
+{
+    ASSERT(min_ns != 0 && min_ns <= max_ns);
+    disk->slow_min_ns = min_ns;
+    disk->slow_max_ns = max_ns;
+    disk->slow_until_ns = until_ns;
 }
 
 /* ---- Crashes ---- */
@@ -268,6 +345,13 @@ struct sim_disk *sim_disk_clone(const struct sim_disk *disk, uint64_t seed)
 {
     struct sim_disk *clone = sim_disk_create(seed);
     clone->now_ns = disk->now_ns;
+    clone->anchor_now_ns = disk->anchor_now_ns;
+    clone->anchor_boot_ns = disk->anchor_boot_ns;
+    clone->drift_ppm = disk->drift_ppm;
+    clone->wall_error_ns = disk->wall_error_ns;
+    clone->slow_min_ns = disk->slow_min_ns;
+    clone->slow_max_ns = disk->slow_max_ns;
+    clone->slow_until_ns = disk->slow_until_ns;
     clone->in_order = disk->in_order;
     clone->cached_percent = disk->cached_percent;
     clone->capacity_size = disk->capacity_size;

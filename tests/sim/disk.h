@@ -68,8 +68,34 @@ void sim_disk_in_order(struct sim_disk *disk, bool in_order);
 /* How often io_read_now() finds its bytes in memory: `percent` of calls. 75 at first. */
 void sim_disk_cached_percent(struct sim_disk *disk, unsigned percent);
 
+/* ---- Time ----
+ *
+ * The disk's own time is that of the world around it. Several disks share a world: each is at the
+ * time of its last turn, and whoever drives them turns the one that is furthest behind, having
+ * brought it up to the world's time (sim_disk_clock_advance_to). A turn that waits within itself
+ * leaves its disk ahead of the others, as a server that was busy for that long.
+ *
+ * What the ios tell as boot and wall time derives from it, with an error that can be set. */
+
+uint64_t sim_disk_now_ns(const struct sim_disk *disk);
+
 /* Nanoseconds; both clocks of all ios move alike. */
 void sim_disk_clock_advance(struct sim_disk *disk, uint64_t ns);
+
+/* Does nothing where it is at that time or past it. */
+void sim_disk_clock_advance_to(struct sim_disk *disk, uint64_t now_ns);
+
+/* When the next completion, timer or bell of any io is due; UINT64_MAX: never. */
+uint64_t sim_disk_next_ns(const struct sim_disk *disk);
+
+/* From now on the boot clock runs faster by so many millionths, or slower; it does not jump. */
+void sim_disk_clock_drift(struct sim_disk *disk, int64_t drift_ppm);
+
+/* The wall clock jumps. */
+void sim_disk_wall_jump(struct sim_disk *disk, int64_t jump_ns);
+
+/* How long operations take that are started before `until_ns`; 20 to 200 microseconds otherwise. */
+void sim_disk_slow(struct sim_disk *disk, uint64_t min_ns, uint64_t max_ns, uint64_t until_ns);
 
 /* ---- Crashes ---- */
 

@@ -84,6 +84,13 @@ struct sim_armed_fault {
 struct sim_disk {
     struct generator generator;
     uint64_t now_ns;
+    uint64_t anchor_now_ns; /* the boot clock was at `anchor_boot_ns` then, and drifts since */
+    uint64_t anchor_boot_ns;
+    int64_t drift_ppm;
+    int64_t wall_error_ns;
+    uint64_t slow_min_ns;
+    uint64_t slow_max_ns;
+    uint64_t slow_until_ns;
     uint64_t sequence; /* of submissions */
     bool in_order;
     unsigned cached_percent;
@@ -186,6 +193,10 @@ void sim_disk_step(struct sim_disk *disk);
 /* The fault that this call meets, or NULL. Counts. */
 const struct sim_fault *sim_disk_meet(struct sim_disk *disk, enum io_kind kind, const char *path,
                                       const char *path_to, bool at_submission);
+
+/* The boot clock, and when it will show this time. */
+uint64_t sim_disk_boot_ns(const struct sim_disk *disk);
+uint64_t sim_disk_now_of_boot_ns(const struct sim_disk *disk, uint64_t boot_ns);
 
 /* Whether a file may grow to `size`. */
 bool sim_disk_has_room(const struct sim_disk *disk, const struct sim_inode *inode, uint64_t size);

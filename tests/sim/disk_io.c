@@ -460,9 +460,10 @@ static void submit(struct io *io, struct io_op *op)
         op->private_words[WORD_HASH] = hash64(bytes_of(op->buffer, op->wanted));
     uint64_t due_ns = disk->now_ns;
     if (!is_off(sim)) {
-        due_ns += disk->in_order
-                      ? latency_min_ns
-                      : generator_between(&disk->generator, latency_min_ns, latency_max_ns);
+        bool is_slow = disk->now_ns < disk->slow_until_ns;
+        uint64_t min_ns = is_slow ? disk->slow_min_ns : latency_min_ns;
+        uint64_t max_ns = is_slow ? disk->slow_max_ns : latency_max_ns;
+        due_ns += disk->in_order ? min_ns : generator_between(&disk->generator, min_ns, max_ns);
         slow = sim_disk_meet(disk, op->kind, path_of(op), op->path_to, true);
     }
     op->private_words[WORD_DUE] = due_ns + (slow != NULL ? slow->delay_ns : 0);
@@ -485,7 +486,7 @@ static struct io_op *next_op(const struct sim_io *sim)
 
 uint64_t sim_io_next_ns(const struct sim_io *sim)
 {
-    uint64_t next_ns = sim->timers.first != NULL ? sim->timers.first->deadline_ns : UINT64_MAX;
+    uint64_t next_ns = sim_disk_now_of_boot_ns(sim->disk, timers_deadline_ns(&sim->timers));
     const struct io_op *op = next_op(sim);
     if (op != NULL && op->private_words[WORD_DUE] < next_ns)
         next_ns = op->private_words[WORD_DUE];
@@ -539,7 +540,7 @@ static void turn(struct io *io, bool wait)
         complete(sim, op);
     }
     ring_due(sim);
-    timers_fire(&sim->timers, disk->now_ns);
+    timers_fire(&sim->timers, sim_disk_boot_ns(disk));
 }
 
 static enum status read_now(struct io *io, struct io_file *file, void *to, size_t size,
@@ -626,12 +627,13 @@ static enum status lock(struct io *io, const char *path, struct io_file **result
 
 static uint64_t boot_ns(struct io *io)
 {
-    return sim_of(io)->disk->now_ns;
+    return sim_disk_boot_ns(sim_of(io)->disk);
 }
 
 static uint64_t wall_ns(struct io *io)
 {
-    return sim_of(io)->disk->now_ns + wall_minus_boot_ns;
+    const struct sim_disk *disk = sim_of(io)->disk;
+    return sim_disk_boot_ns(disk) + wall_minus_boot_ns + (uint64_t)disk->wall_error_ns;
 }
 
 static enum status bell_open(struct io *io, struct io_bell *io_bell)

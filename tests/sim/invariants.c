@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/invariants.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "proto/base/assert.h"
+#include "tests/sim/world.h"
+
+void invariants_init(struct invariants *invariants)
+{
+    *invariants = (struct invariants){0};
+    invariants->indexes = calloc(invariants_points_count, sizeof *invariants->indexes);
+    invariants->versions = calloc(invariants_points_count, sizeof *invariants->versions);
+    ASSERT(invariants->indexes != NULL && invariants->versions != NULL);
+}
+
+void invariants_free(struct invariants *invariants)
+{
+    free(invariants->terms);
+    free(invariants->indexes);
+    free(invariants->versions);
+}
+
+void invariants_started(struct invariants *invariants, unsigned server)
+{
+    invariants->last[server] = (struct core_facts){0};
+}
+
+static void look_at_leader(struct invariants *invariants, struct world *world,
+                           const struct core_facts *facts)
+{
+    if (!facts->leads)
+        return;
+    if (facts->term >= invariants->terms_capacity) {
+        uint64_t capacity = (facts->term + 1) * 2;
+        invariants->terms = realloc(invariants->terms, capacity * sizeof *invariants->terms);
+        ASSERT(invariants->terms != NULL);
+        memset(invariants->terms + invariants->terms_capacity, 0,
+               (capacity - invariants->terms_capacity) * sizeof *invariants->terms);
+        invariants->terms_capacity = capacity;
+    }
+    struct invariants_term *term = &invariants->terms[facts->term];
+    if (term->leader == 0) {
+        term->leader = facts->member;
+        invariants->elections_count++;
+    } else if (term->leader != facts->member) {
+        world_fail(world, "two leaders in term %" PRIu64, facts->term);
+    }
+}
+
+/* False: another replica had something else there. */
+static bool same_as_first(struct invariants *invariants, struct invariants_point *points,
+                          uint64_t number, uint64_t term, struct hash128 digest)
+{
+    struct invariants_point *point = &points[number % invariants_points_count];
+    if (point->number > number || number == 0)
+        return true; /* it is forgotten */
+    if (point->number < number) {
+        *point = (struct invariants_point){.number = number, .term = term, .digest = digest};
+        return true;
+    }
+    invariants->compared_count++;
+    return point->term == term && point->digest.low == digest.low &&
+           point->digest.high == digest.high;
+}
+
+void invariants_look(struct invariants *invariants, struct world *world, unsigned server,
+                     const struct core_facts *facts)
+{
+    struct core_facts *last = &invariants->last[server];
+
+    look_at_leader(invariants, world, facts);
+    if (facts->applied_index == last->applied_index && facts->commit_index == last->commit_index &&
+        facts->term == last->term)
+        return;
+    if (facts->term < last->term)
+        world_fail(world, "s%u went back from term %" PRIu64 " to %" PRIu64, server, last->term,
+                   facts->term);
+    if (facts->commit_index < last->commit_index || facts->applied_index < last->applied_index)
+        world_fail(world, "s%u went back from index %" PRIu64 " to %" PRIu64, server,
+                   last->applied_index, facts->applied_index);
+    if (facts->applied_index > facts->commit_index)
+        world_fail(world, "s%u applied %" PRIu64 " and knows %" PRIu64 " to be committed", server,
+                   facts->applied_index, facts->commit_index);
+    const struct hash128 none = {0};
+    if (facts->applied_index != last->applied_index) {
+        if (!same_as_first(invariants, invariants->indexes, facts->applied_index,
+                           facts->applied_term, none))
+            world_fail(world, "s%u applied another entry at index %" PRIu64, server,
+                       facts->applied_index);
+        if (!same_as_first(invariants, invariants->versions, facts->version, 0,
+                           facts->chain_digest))
+            world_fail(world, "s%u has another state at version %" PRIu64, server, facts->version);
+    }
+    if (facts->applied_index > invariants->applied_max)
+        invariants->applied_max = facts->applied_index;
+    *last = *facts;
+}

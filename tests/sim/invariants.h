@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What must hold at each moment, whatever happens: looked at after each turn of a server.
+ *
+ * - at most one leader in a term (Ongaro and Ousterhout 2014, election safety);
+ * - what was applied at an index has the same term on all replicas (state machine safety), and at a
+ *   version the same digest of all write sets up to it;
+ * - a server's commit index and applied index never go back while it runs, and a new leader's
+ *   commit index reaches what any server has applied (leader completeness, with the final reads).
+ */
+#ifndef TESTS_SIM_INVARIANTS_H
+#define TESTS_SIM_INVARIANTS_H
+
+#include "server/core.h"
+#include "tests/sim/bus.h"
+
+struct world;
+
+struct invariants_term {
+    uint64_t leader; /* its member's id; 0: nobody led */
+};
+
+/* What the first replica that came there had. */
+struct invariants_point {
+    uint64_t number;
+    uint64_t term;
+    struct hash128 digest;
+};
+
+enum { invariants_points_count = 1 << 16 };
+
+struct invariants {
+    struct invariants_term *terms;
+    uint64_t terms_capacity;
+    uint64_t elections_count;
+    struct invariants_point *indexes;        /* by index, modulo the count: the newest stay */
+    struct invariants_point *versions;       /* by version */
+    struct core_facts last[sim_servers_max]; /* of the server's current life */
+    uint64_t compared_count;                 /* points that a second replica reached as well */
+    uint64_t applied_max;                    /* of any server, ever */
+};
+
+void invariants_init(struct invariants *invariants);
+void invariants_free(struct invariants *invariants);
+
+/* A server begins a new life: what it knew is what it finds. */
+void invariants_started(struct invariants *invariants, unsigned server);
+
+/* Fails the world where something does not hold. */
+void invariants_look(struct invariants *invariants, struct world *world, unsigned server,
+                     const struct core_facts *facts);
+
+#endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/base/assert.h"
+#include "storage/io/blocking.h"
+#include "tests/sim/client.h"
+#include "tests/sim/world.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+
+enum {
+    segment_bytes = 256 * 1024,
+    memtable_bytes = 128 * 1024,
+    table_bytes = 64 * 1024,
+    cache_bytes = 256 * 1024,
+    reserve_bytes = 1024 * 1024,
+    turn_ns = 10000, /* what a turn takes */
+};
+
+static const char directory[] = "data";
+static const char key_file[] = "key";
+static const struct master_key_source key_source = {.file = key_file};
+static const uint8_t cluster[seal_id_size] = {'s', 'i', 'm'};
+
+static void on_failed(void *context, const struct error *error)
+{
+    struct sim_server *server = context;
+    server->failed = true;
+    server->error = *error;
+}
+
+void server_init(struct sim_server *server, struct world *world, unsigned index, uint64_t seed)
+{
+    *server = (struct sim_server){.world = world,
+                                  .index = index,
+                                  .restart_ns = UINT64_MAX,
+                                  .armed_fault = NEMESIS_FAULTS_END};
+    server->disk = sim_disk_create(seed);
+    enum status status = mailbox_open(&server->replies, false, limit_requests_count);
+    ASSERT(status == STATUS_OK);
+}
+
+static void drop_inbox(struct sim_server *server)
+{
+    for (size_t i = 0; i < server->inbox_count; i++)
+        server->inbox[i]->drop(server->inbox[i]);
+    server->inbox_count = 0;
+}
+
+/* Replies that nobody will send: their connections are gone. */
+static void drop_replies(struct sim_server *server)
+{
+    struct request *request;
+    while ((request = mailbox_take(&server->replies)) != NULL)
+        client_disconnect(LIST_ENTRY(request, struct sim_request, request));
+}
+
+void server_free(struct sim_server *server)
+{
+    if (server->state == SIM_SERVER_UP)
+        server_crash(server, SIM_RESTART_KEEP_ALL, UINT64_MAX);
+    drop_inbox(server);
+    drop_replies(server);
+    mailbox_close(&server->replies);
+    sim_disk_destroy(server->disk);
+    free(server->inbox);
+}
+
+/* ---- Starts ---- */
+
+/* The master key and the registry, as an installation makes them. Tried again at the next start
+ * where it was cut short. */
+static enum status make_store(struct sim_server *server)
+{
+    uint8_t key[master_key_size];
+    struct io_file *file;
+
+    for (unsigned i = 0; i < sizeof key; i++)
+        key[i] = (uint8_t)(i * 7 + server->index);
+    enum status status = io_make_directory_wait(server->io, directory);
+    if (status == STATUS_OK || status == STATUS_ALREADY_EXISTS)
+        status = io_open_wait(server->io, key_file, IO_READ | IO_WRITE | IO_CREATE, &file);
+    if (status == STATUS_OK) {
+        status = io_write_wait(server->io, file, key, sizeof key, 0);
+        if (status == STATUS_OK)
+            status = io_flush_wait(server->io, file);
+        enum status closed = io_close_wait(server->io, file);
+        if (status == STATUS_OK)
+            status = closed;
+    }
+    if (status == STATUS_OK)
+        status = io_flush_directory_wait(server->io, "/");
+    if (status == STATUS_OK)
+        status = keyring_create(server->io, directory, &key_source, cluster, &server->error);
+    return status;
+}
+
+static enum status open_keyring(struct sim_server *server)
+{
+    struct keyring_report report;
+    if (!server->is_made) {
+        enum status status = make_store(server);
+        if (status != STATUS_OK)
+            return status;
+        server->is_made = true;
+    }
+    return keyring_open(server->io, directory, &key_source, &server->keyring, &report,
+                        &server->error);
+}
+
+static enum status open_core(struct sim_server *server, bool bootstrap)
+{
+    struct world *world = server->world;
+    struct core_options options = {
+        .io = server->io,
+        .keyring = server->keyring,
+        .directory = directory,
+        .memtable_size = memtable_bytes,
+        .cache_size = cache_bytes,
+        .segment_size = segment_bytes,
+        .table_size = table_bytes,
+        .workers_inline = true,
+        .disk_reserve_size = reserve_bytes,
+        .bootstrap = bootstrap,
+        .seed = generator_draw(&world->generator),
+        .failed = on_failed,
+        .context = server,
+    };
+    if (world->options.servers_count > 1) {
+        options.bus = &server->bus.bus;
+        snprintf(options.self.name, sizeof options.self.name, "s%u", server->index);
+        snprintf(options.self.peers, sizeof options.self.peers, "s%u:7101", server->index);
+        snprintf(options.self.clients, sizeof options.self.clients, "s%u:7100", server->index);
+    }
+    return core_open(&options, &server->core, &server->error);
+}
+
+/* The disk after the process is gone; ready for the next one. */
+static void settle_disk(struct sim_server *server, enum sim_restart_mode mode)
+{
+    keyring_close(server->keyring);
+    server->keyring = NULL;
+    sim_disk_restart(server->disk, generator_draw(&server->world->generator), mode);
+    server->io = NULL;
+}
+
+/* What a start that failed comes to: where power failed within it, or the disk reported an error,
+ * it is tried again; where the store is refused as it is, a person would have to look. */
+static void start_failed(struct sim_server *server, enum status status)
+{
+    struct world *world = server->world;
+    bool was_cut = sim_disk_crashed(server->disk);
+    bool again =
+        was_cut || server->failed || status == STATUS_IO_ERROR || status == STATUS_DISK_FULL;
+    world_note(world, server, "start failed: %s: %s%s", status_name(status), server->error.text,
+               again ? "" : "; broken");
+    sim_disk_crash_now(server->disk);
+    sim_bus_stop(&world->buses, server->index, true);
+    settle_disk(server, SIM_RESTART_RANDOM);
+    if (again) {
+        server->state = SIM_SERVER_DOWN;
+        server->restart_ns = sim_disk_now_ns(server->disk) + 200 * NS_PER_MS;
+    } else {
+        server->state = SIM_SERVER_BROKEN;
+        server->restart_ns = UINT64_MAX;
+        world_server_broke(world, server);
+    }
+}
+
+void server_start(struct sim_server *server, bool bootstrap)
+{
+    struct world *world = server->world;
+
+    ASSERT(server->state == SIM_SERVER_DOWN && server->inbox_count == 0);
+    sim_disk_clock_advance_to(server->disk, world->now_ns);
+    server->io = sim_disk_io(server->disk);
+    server->failed = false;
+    server->is_closing = false;
+    server->error = (struct error){0};
+    server->lives++;
+    server->armed_fault = NEMESIS_FAULTS_END; /* a restart clears the disk's */
+    invariants_started(&world->invariants, server->index);
+    server->is_opening = true;
+    sim_bus_start(&world->buses, &server->bus, server->index);
+    enum status status = open_keyring(server);
+    if (status == STATUS_OK)
+        status = open_core(server, bootstrap);
+    server->is_opening = false;
+    if (status != STATUS_OK) {
+        start_failed(server, status);
+        return;
+    }
+    server->state = SIM_SERVER_UP;
+    server->more = true;
+    server->restart_ns = UINT64_MAX;
+    world_note(world, server, "started");
+}
+
+/* ---- Stops ---- */
+
+static void stop(struct sim_server *server, enum sim_restart_mode mode, uint64_t restart_ns)
+{
+    struct world *world = server->world;
+    /* Killed, the system closes its connections; without power nobody does. */
+    sim_bus_stop(&world->buses, server->index, mode == SIM_RESTART_KEEP_ALL);
+    drop_inbox(server);
+    drop_replies(server);
+    settle_disk(server, mode);
+    server->state = SIM_SERVER_DOWN;
+    server->restart_ns = restart_ns;
+    server->paused_until_ns = 0;
+}
+
+void server_crash(struct sim_server *server, enum sim_restart_mode mode, uint64_t restart_ns)
+{
+    ASSERT(server->state == SIM_SERVER_UP);
+    sim_disk_crash_now(server->disk);
+    core_abandon(server->core);
+    server->core = NULL;
+    stop(server, mode, restart_ns);
+}
+
+static void close_gracefully(struct sim_server *server)
+{
+    struct error error = {0};
+    enum status status = core_close(server->core, &error);
+    server->core = NULL;
+    world_note(server->world, server, "closed: %s %s", status_name(status), error.text);
+    sim_disk_crash_now(server->disk);
+    stop(server, SIM_RESTART_KEEP_ALL, sim_disk_now_ns(server->disk) + 100 * NS_PER_MS);
+}
+
+/* ---- Turns ---- */
+
+void server_receive(struct sim_server *server, struct event *event)
+{
+    if (server->inbox_count == server->inbox_capacity) {
+        server->inbox_capacity = server->inbox_capacity == 0 ? 64 : server->inbox_capacity * 2;
+        server->inbox = realloc(server->inbox, server->inbox_capacity * sizeof *server->inbox);
+        ASSERT(server->inbox != NULL);
+    }
+    server->inbox[server->inbox_count++] = event;
+}
+
+uint64_t server_next_ns(const struct sim_server *server)
+{
+    if (server->state != SIM_SERVER_UP)
+        return server->restart_ns;
+    uint64_t now_ns = sim_disk_now_ns(server->disk);
+    uint64_t next_ns = now_ns;
+    if (!server->more && server->inbox_count == 0 && !server->is_closing)
+        next_ns = sim_disk_next_ns(server->disk);
+    if (next_ns < now_ns)
+        next_ns = now_ns;
+    return next_ns < server->paused_until_ns ? server->paused_until_ns : next_ns;
+}
+
+static void take_inbox(struct sim_server *server)
+{
+    size_t count = server->inbox_count;
+    for (size_t i = 0; i < count; i++) {
+        struct event *event = server->inbox[i];
+        if (client_is_request(event))
+            client_hand_over(event, server);
+        else
+            sim_bus_deliver(&server->bus, event);
+    }
+    /* What came meanwhile (from within the bus's callbacks nothing does) stays. */
+    server->inbox_count -= count;
+    memmove(server->inbox, server->inbox + count, server->inbox_count * sizeof *server->inbox);
+}
+
+static void send_replies(struct sim_server *server)
+{
+    struct request *request;
+    while ((request = mailbox_take(&server->replies)) != NULL)
+        client_send_reply(LIST_ENTRY(request, struct sim_request, request),
+                          sim_disk_now_ns(server->disk));
+}
+
+void server_turn(struct sim_server *server)
+{
+    struct world *world = server->world;
+
+    if (server->state != SIM_SERVER_UP) {
+        server_start(server, false);
+        return;
+    }
+    sim_disk_clock_advance_to(server->disk, world->now_ns);
+    sim_disk_clock_advance(server->disk, turn_ns);
+    take_inbox(server);
+    io_turn(server->io, false);
+    if (!server->failed && !sim_disk_crashed(server->disk))
+        server->more = core_turn(server->core);
+    nemesis_look(world, server);
+    if (server->failed || sim_disk_crashed(server->disk)) {
+        bool was_cut = sim_disk_crashed(server->disk);
+        world_note(world, server, "%s: %s", was_cut ? "power lost" : "ended", server->error.text);
+        if (!was_cut)
+            world_server_ended(world, server);
+        server_crash(server, SIM_RESTART_RANDOM,
+                     world->now_ns + NS_PER_MS * generator_between(&world->generator, 50, 3000));
+        return;
+    }
+    send_replies(server);
+    world_check_server(world, server);
+    if (server->is_closing && core_requests_count(server->core) == 0)
+        close_gracefully(server);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* strait-sim: runs a region and its clients under a seed, with faults, and says whether all that
+ * was promised held. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "proto/base/assert.h"
+#include "tests/sim/world.h"
+
+static const char usage[] =
+    "strait-sim (--seed N | --seeds FROM-TO) [--servers N] [--seconds N] [--twice] [--calm]\n"
+    "           [--verbose]\n"
+    "    --seed N         one run; the same seed and build give the same run\n"
+    "    --seeds FROM-TO  one run each, TO included; fails also where a kind of fault never came\n"
+    "    --servers N      1 to 5 (3)\n"
+    "    --seconds N      simulated, with faults (60)\n"
+    "    --twice          each seed is run twice, and the runs compared\n"
+    "    --calm           no faults\n"
+    "    --verbose        tells what happens\n"
+    "Exit status: 0 all held, 1 not, 2 usage.\n";
+
+struct sim_options {
+    struct world_options world;
+    uint64_t from;
+    uint64_t to;
+    bool has_seeds;
+    bool twice;
+};
+
+struct totals {
+    struct world_result sum;
+    uint64_t runs_count;
+    uint64_t failed_count;
+};
+
+static bool parse_number(const char *text, uint64_t *number, const char **end)
+{
+    char *stop;
+    *number = strtoull(text, &stop, 10);
+    *end = stop;
+    return stop != text;
+}
+
+static bool parse_one(const char *name, const char *value, struct sim_options *options)
+{
+    uint64_t number;
+    const char *end;
+    if (!parse_number(value, &number, &end))
+        return false;
+    if (strcmp(name, "--seeds") == 0) {
+        options->from = number;
+        options->has_seeds = true;
+        return *end == '-' && parse_number(end + 1, &options->to, &end) && *end == 0 &&
+               options->to >= options->from;
+    }
+    if (*end != 0)
+        return false;
+    if (strcmp(name, "--seed") == 0) {
+        options->from = options->to = number;
+        options->has_seeds = true;
+    } else if (strcmp(name, "--servers") == 0) {
+        options->world.servers_count = (unsigned)number;
+        return number >= 1 && number <= 5;
+    } else if (strcmp(name, "--seconds") == 0) {
+        options->world.seconds = number;
+        return number >= 1;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool parse(int count, char **values, struct sim_options *options)
+{
+    *options = (struct sim_options){.world = {.servers_count = 3, .seconds = 60}};
+    for (int i = 1; i < count; i++) {
+        if (strcmp(values[i], "--verbose") == 0)
+            options->world.verbose = true;
+        else if (strcmp(values[i], "--twice") == 0)
+            options->twice = true;
+        else if (strcmp(values[i], "--calm") == 0)
+            options->world.calm = true;
+        else if (i + 1 == count || !parse_one(values[i], values[i + 1], options))
+            return false;
+        else
+            i++;
+    }
+    return options->has_seeds;
+}
+
+static void add(struct world_result *sum, const struct world_result *result)
+{
+    sum->commits_count += result->commits_count;
+    sum->transactions_count += result->transactions_count;
+    sum->refused_count += result->refused_count;
+    sum->unknown_count += result->unknown_count;
+    sum->elections_count += result->elections_count;
+    sum->starts_count += result->starts_count;
+    sum->retries_count += result->retries_count;
+    sum->turns_count += result->turns_count;
+    sum->messages_count += result->messages_count;
+    sum->simulated_ns += result->simulated_ns;
+    for (unsigned i = 0; i < NEMESIS_FAULTS_END; i++)
+        sum->faults[i] += result->faults[i];
+}
+
+static void tell_replay(const struct sim_options *options, uint64_t seed)
+{
+    printf("replay: build/strait-sim --seed %" PRIu64 " --servers %u --seconds %" PRIu64
+           "%s --verbose\n",
+           seed, options->world.servers_count, options->world.seconds,
+           options->world.calm ? " --calm" : "");
+}
+
+static void run_seed(struct sim_options *options, uint64_t seed, struct totals *totals)
+{
+    struct world_result result;
+    options->world.seed = seed;
+    world_run(&options->world, &result);
+    if (options->twice && !result.failed) {
+        struct world_result again;
+        world_run(&options->world, &again);
+        if (again.final_draw != result.final_draw || again.digest != result.digest ||
+            again.turns_count != result.turns_count || again.failed) {
+            result.failed = true;
+            snprintf(result.failure, sizeof result.failure, "two runs of the seed differ: %.1024s",
+                     again.failed ? again.failure : "draws or digests");
+        }
+    }
+    add(&totals->sum, &result);
+    totals->runs_count++;
+    if (!result.failed)
+        return;
+    totals->failed_count++;
+    printf("seed %" PRIu64 " FAILED: %s\n", seed, result.failure);
+    tell_replay(options, seed);
+    fflush(stdout);
+}
+
+static bool tell_faults(const struct sim_options *options, const struct totals *totals)
+{
+    bool all = true;
+    printf("faults:");
+    for (unsigned i = 0; i < NEMESIS_FAULTS_END; i++) {
+        enum nemesis_fault fault = (enum nemesis_fault)i;
+        if (!nemesis_fault_applies(fault, options->world.servers_count))
+            continue;
+        printf(" %s %" PRIu64, nemesis_fault_name(fault), totals->sum.faults[i]);
+        all = all && totals->sum.faults[i] != 0;
+    }
+    printf("\n");
+    return all;
+}
+
+static double processor_seconds(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+int main(int count, char **values)
+{
+    struct sim_options options;
+    struct totals totals = {0};
+
+    if (!parse(count, values, &options)) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    for (uint64_t seed = options.from; seed <= options.to; seed++)
+        run_seed(&options, seed, &totals);
+    const struct world_result *sum = &totals.sum;
+    double simulated = (double)sum->simulated_ns / 1e9;
+    printf("%" PRIu64 " runs, %" PRIu64 " failed; %u servers, %.0f simulated seconds, %.0f times "
+           "real time\n",
+           totals.runs_count, totals.failed_count, options.world.servers_count, simulated,
+           simulated * (options.twice ? 2 : 1) / processor_seconds());
+    printf("transactions %" PRIu64 " (%.1f per second), commits %" PRIu64 ", refused %" PRIu64
+           ", unknown %" PRIu64 ", retries %" PRIu64 ", elections %" PRIu64 ", starts %" PRIu64
+           ", turns %" PRIu64 ", messages %" PRIu64 "\n",
+           sum->transactions_count, (double)sum->transactions_count / simulated, sum->commits_count,
+           sum->refused_count, sum->unknown_count, sum->retries_count, sum->elections_count,
+           sum->starts_count, sum->turns_count, sum->messages_count);
+    bool all = tell_faults(&options, &totals);
+    if (!all && options.to > options.from && !options.world.calm) {
+        printf("FAILED: a kind of fault never came\n");
+        return 1;
+    }
+    return totals.failed_count == 0 ? 0 : 1;
+}

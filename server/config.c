@@ -41,6 +41,16 @@ struct raw_compression {
     bool off;
 };
 
+struct raw_region {
+    char *name;
+    char *listen;
+    char *peers;
+    char *clients;
+    char *cluster_id;
+    char *election_timeout;
+    bool lease_off;
+};
+
 struct raw_memory {
     char *cache_size;
     char *memtable_size;
@@ -70,6 +80,7 @@ struct raw {
     struct raw_compression compression;
     struct raw_access *access;
     unsigned access_count;
+    struct raw_region region;
     struct raw_memory memory;
     struct raw_threads threads;
     struct raw_limits limits;
@@ -82,7 +93,7 @@ struct raw {
 enum { REQUIRED = CYAML_FLAG_DEFAULT, OPTIONAL = CYAML_FLAG_OPTIONAL };
 
 static const cyaml_strval_t role_strings[] = {
-    {"reader", ROLE_READER}, {"writer", ROLE_WRITER}, {"admin", ROLE_ADMIN}};
+    {"reader", ROLE_READER}, {"writer", ROLE_WRITER}, {"admin", ROLE_ADMIN}, {"peer", ROLE_PEER}};
 static const cyaml_strval_t level_strings[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}};
 
@@ -110,6 +121,16 @@ static const cyaml_schema_field_t access_fields[] = {
 
 static const cyaml_schema_value_t access_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_access, access_fields)};
+
+static const cyaml_schema_field_t region_fields[] = {
+    FIELD_TEXT("name", REQUIRED, struct raw_region, name, text_length_max),
+    FIELD_TEXT("listen", REQUIRED, struct raw_region, listen, text_length_max),
+    FIELD_TEXT("peers", OPTIONAL, struct raw_region, peers, text_length_max),
+    FIELD_TEXT("clients", OPTIONAL, struct raw_region, clients, text_length_max),
+    FIELD_TEXT("cluster_id", OPTIONAL, struct raw_region, cluster_id, text_length_max),
+    FIELD_TEXT("election_timeout", OPTIONAL, struct raw_region, election_timeout, text_length_max),
+    CYAML_FIELD_BOOL("lease_off", CYAML_FLAG_OPTIONAL, struct raw_region, lease_off),
+    CYAML_FIELD_END};
 
 static const cyaml_schema_field_t memory_fields[] = {
     FIELD_TEXT("cache_size", OPTIONAL, struct raw_memory, cache_size, text_length_max),
@@ -144,6 +165,7 @@ static const cyaml_schema_field_t fields[] = {
                         compression_fields),
     CYAML_FIELD_SEQUENCE("access", CYAML_FLAG_POINTER, struct raw, access, &access_schema, 1,
                          limit_access_count),
+    CYAML_FIELD_MAPPING("region", CYAML_FLAG_OPTIONAL, struct raw, region, region_fields),
     CYAML_FIELD_MAPPING("memory", CYAML_FLAG_OPTIONAL, struct raw, memory, memory_fields),
     CYAML_FIELD_MAPPING("threads", CYAML_FLAG_OPTIONAL, struct raw, threads, threads_fields),
     CYAML_FIELD_MAPPING("limits", CYAML_FLAG_OPTIONAL, struct raw, limits, limits_fields),
@@ -382,6 +404,112 @@ static enum status take_access(const struct taking *taking)
     return status;
 }
 
+/* ---- The region ---- */
+
+static bool is_any_address(const char *host)
+{
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+}
+
+/* "db1.example.com:7411", or a numeric one. */
+static bool is_address_of_name(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    const char *unit = NULL;
+    uint64_t port = 0;
+    char host[config_host_size];
+    uint16_t number;
+    if (!identity_is_valid(text) || colon == NULL || colon == text || strlen(colon + 1) > 5 ||
+        !parse_number(colon + 1, &port, &unit) || *unit != 0 || port == 0 || port > UINT16_MAX)
+        return false;
+    return config_parse_address(text, host, &number) == STATUS_OK ||
+           strcspn(text, "[]:") == (size_t)(colon - text);
+}
+
+static bool parse_cluster_id(const char *text, uint8_t id[config_cluster_id_size])
+{
+    static const char digits[] = "0123456789abcdef";
+    if (strlen(text) != 2 * config_cluster_id_size ||
+        strspn(text, digits) != 2 * config_cluster_id_size)
+        return false;
+    for (int i = 0; i < config_cluster_id_size; i++)
+        id[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4 |
+                          (strchr(digits, text[2 * i + 1]) - digits));
+    return true;
+}
+
+/* What is told to others: as given, or else what is listened on, where that names one place. */
+static enum status take_advertised(const struct taking *taking, const char *path, const char *given,
+                                   const char *listen, const char *host, const char **to)
+{
+    if (given == NULL && is_any_address(host))
+        return config_tree_refuse(taking->tree, taking->error, "region",
+                                  "%s is needed where %s is every address of the machine: it is "
+                                  "what others are told",
+                                  path, listen);
+    return take_text(taking, given != NULL ? given : listen, to);
+}
+
+static enum status take_addresses(const struct taking *taking)
+{
+    struct config *config = taking->config;
+    struct config_region *region = &config->region;
+    const struct raw_region *raw = &taking->raw->region;
+    char host[config_host_size];
+    uint16_t port;
+    if (config_parse_address(raw->listen, region->listen_host, &region->listen_port) != STATUS_OK)
+        return config_tree_refuse(taking->tree, taking->error, "region.listen",
+                                  "must be a numeric address and a port, like 192.0.2.1:7412, not "
+                                  "\"%s\"",
+                                  raw->listen);
+    if (region->listen_port == config->listen_port)
+        return config_tree_refuse(taking->tree, taking->error, "region.listen",
+                                  "must be another port than that of listen: clients and members "
+                                  "do not share one");
+    if (raw->peers != NULL &&
+        (config_parse_address(raw->peers, host, &port) != STATUS_OK || is_any_address(host)))
+        return config_tree_refuse(taking->tree, taking->error, "region.peers",
+                                  "must be the numeric address and the port where members reach "
+                                  "this one, like 192.0.2.1:7412, not \"%s\"",
+                                  raw->peers);
+    if (raw->clients != NULL && !is_address_of_name(raw->clients))
+        return config_tree_refuse(taking->tree, taking->error, "region.clients",
+                                  "must be an address or a name, and a port, where clients reach "
+                                  "this member, like db1.example.com:7411, not \"%s\"",
+                                  raw->clients);
+    enum status status = take_advertised(taking, "region.peers", raw->peers, raw->listen,
+                                         region->listen_host, &region->peers);
+    if (status == STATUS_OK)
+        status = take_advertised(taking, "region.clients", raw->clients, taking->raw->listen,
+                                 config->listen_host, &region->clients);
+    return status;
+}
+
+static enum status take_region(const struct taking *taking)
+{
+    struct config_region *region = &taking->config->region;
+    const struct raw_region *raw = &taking->raw->region;
+    if (raw->name == NULL)
+        return STATUS_OK;
+    if (!identity_is_valid(raw->name))
+        return config_tree_refuse(taking->tree, taking->error, "region.name",
+                                  "must be 1 to %d printable ASCII characters without spaces: what "
+                                  "the member's certificate says",
+                                  limit_member_name_size);
+    enum status status = take_addresses(taking);
+    if (status != STATUS_OK)
+        return status;
+    if (raw->cluster_id != NULL && !parse_cluster_id(raw->cluster_id, region->cluster_id))
+        return config_tree_refuse(taking->tree, taking->error, "region.cluster_id",
+                                  "must be %d hexadecimal digits in lower case",
+                                  2 * config_cluster_id_size);
+    region->has_cluster_id = raw->cluster_id != NULL;
+    region->lease_off = raw->lease_off;
+    status = take_measure(taking, "region.election_timeout", raw->election_timeout, false, 50,
+                          60 * second_ms, &region->election_timeout_ms);
+    return status == STATUS_OK ? take_text(taking, raw->name, &region->name) : status;
+}
+
 static enum status take_measures(const struct taking *taking)
 {
     struct config *config = taking->config;
@@ -426,6 +554,8 @@ static enum status take_all(const struct taking *taking)
         status = take_encryption(taking);
     if (status == STATUS_OK)
         status = take_access(taking);
+    if (status == STATUS_OK)
+        status = take_region(taking);
     if (status == STATUS_OK)
         status = take_measures(taking);
     return status;

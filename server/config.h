@@ -19,11 +19,25 @@ enum {
     config_host_size = 64,
     config_net_threads_max = 16,
     config_worker_threads_max = 16,
+    config_cluster_id_size = 16,
 };
 
 struct config_access {
     const char *identity;
     enum role role;
+};
+
+/* What makes a server a member of a region with others. */
+struct config_region {
+    const char *name;                   /* NULL: no such section, a region of one for good */
+    char listen_host[config_host_size]; /* for members: a numeric address, without brackets */
+    uint16_t listen_port;
+    const char *peers;   /* HOST:PORT where members reach it; HOST is numeric */
+    const char *clients; /* HOST:PORT where clients do */
+    bool has_cluster_id;
+    uint8_t cluster_id[config_cluster_id_size];
+    uint64_t election_timeout_ms; /* 0: the standard one */
+    bool lease_off;               /* clocks' rates are not to be trusted */
 };
 
 /* Texts live in the arena. */
@@ -45,6 +59,9 @@ struct config {
 
     struct config_access *access;
     size_t access_count;
+
+    struct config_region region;
+    bool bootstrap; /* of the command line, not of the file: a new store is a region of one */
 
     uint64_t cache_size;    /* bytes of the block cache */
     uint64_t memtable_size; /* bytes of memtables, over all trees */

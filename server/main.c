@@ -19,6 +19,7 @@ static const char usage_text[] =
     "  straitd --dev [--data DIR] [--port PORT]   one process, no configuration, loopback only;\n"
     "                                             makes keys and certificates on the spot\n"
     "  straitd --config FILE                      a real node\n"
+    "  straitd --config FILE --bootstrap          the same, and its new store begins a region\n"
     "  straitd --config FILE --check              reads the configuration, says what is wrong\n"
     "\n"
     "  --data DIR     where --dev keeps its files (default: ~/.local/state/strait/dev)\n"
@@ -35,6 +36,7 @@ static const char usage_text[] =
 struct arguments {
     bool dev;
     bool check;
+    bool bootstrap;
     bool encryption_off;
     bool compression_off;
     const char *data;
@@ -59,27 +61,45 @@ static bool parse_port(const char *text, uint16_t *port)
     return true;
 }
 
-/* -1: go on; else the exit status. */
+/* Whether they go together. -1: go on; else the exit status. */
+static int check_arguments(const struct arguments *arguments)
+{
+    if (arguments->dev == (arguments->config != NULL))
+        return usage_error("exactly one of --dev and --config FILE is needed", "");
+    if (arguments->dev && arguments->bootstrap)
+        return usage_error("--bootstrap goes with --config; --dev needs none", "");
+    if (!arguments->dev && (arguments->data != NULL || arguments->port != 0 ||
+                            arguments->encryption_off || arguments->compression_off))
+        return usage_error("--data, --port, --encryption-off and --compression-off go with --dev; "
+                           "a configuration says them itself",
+                           "");
+    return -1;
+}
+
+enum { DEV = 256, DATA, CONFIG, PORT, CHECK, BOOTSTRAP, PLAIN, UNCOMPRESSED, LEVEL, VERSION, HELP };
+
+static const struct option known_options[] = {
+    {"dev", no_argument, NULL, DEV},
+    {"data", required_argument, NULL, DATA},
+    {"config", required_argument, NULL, CONFIG},
+    {"port", required_argument, NULL, PORT},
+    {"check", no_argument, NULL, CHECK},
+    {"bootstrap", no_argument, NULL, BOOTSTRAP},
+    {"encryption-off", no_argument, NULL, PLAIN},
+    {"compression-off", no_argument, NULL, UNCOMPRESSED},
+    {"log-level", required_argument, NULL, LEVEL},
+    {"version", no_argument, NULL, VERSION},
+    {"help", no_argument, NULL, HELP},
+    {0},
+};
+
+/* The same. */
 static int parse_arguments(int count, char **values, struct arguments *arguments)
 {
-    enum { DEV = 256, DATA, CONFIG, PORT, CHECK, PLAIN, UNCOMPRESSED, LEVEL, VERSION, HELP };
-    static const struct option options[] = {
-        {"dev", no_argument, NULL, DEV},
-        {"data", required_argument, NULL, DATA},
-        {"config", required_argument, NULL, CONFIG},
-        {"port", required_argument, NULL, PORT},
-        {"check", no_argument, NULL, CHECK},
-        {"encryption-off", no_argument, NULL, PLAIN},
-        {"compression-off", no_argument, NULL, UNCOMPRESSED},
-        {"log-level", required_argument, NULL, LEVEL},
-        {"version", no_argument, NULL, VERSION},
-        {"help", no_argument, NULL, HELP},
-        {0},
-    };
     int option;
 
     opterr = 0;
-    while ((option = getopt_long(count, values, ":", options, NULL)) != -1) {
+    while ((option = getopt_long(count, values, ":", known_options, NULL)) != -1) {
         switch (option) {
         case DEV:
             arguments->dev = true;
@@ -96,6 +116,9 @@ static int parse_arguments(int count, char **values, struct arguments *arguments
             break;
         case CHECK:
             arguments->check = true;
+            break;
+        case BOOTSTRAP:
+            arguments->bootstrap = true;
             break;
         case PLAIN:
             arguments->encryption_off = true;
@@ -120,14 +143,7 @@ static int parse_arguments(int count, char **values, struct arguments *arguments
     }
     if (optind < count)
         return usage_error("unexpected argument ", values[optind]);
-    if (arguments->dev == (arguments->config != NULL))
-        return usage_error("exactly one of --dev and --config FILE is needed", "");
-    if (!arguments->dev && (arguments->data != NULL || arguments->port != 0 ||
-                            arguments->encryption_off || arguments->compression_off))
-        return usage_error("--data, --port, --encryption-off and --compression-off go with --dev; "
-                           "a configuration says them itself",
-                           "");
-    return -1;
+    return check_arguments(arguments);
 }
 
 static bool log_level_of(const char *name, enum log_level *level)
@@ -187,6 +203,12 @@ int main(int count, char **values)
     }
     if (status != STATUS_OK)
         return fail(&error);
+    if (arguments.bootstrap && config.region.name == NULL) {
+        config_free(&config);
+        return usage_error("--bootstrap begins a region, but there is no section region in ",
+                           arguments.config);
+    }
+    config.bootstrap = arguments.bootstrap;
     if (arguments.log_level != NULL && !log_level_of(arguments.log_level, &config.log_level))
         return usage_error("not a log level: ", arguments.log_level);
     if (arguments.check) {

@@ -17,6 +17,8 @@
 #include "server/core.h"
 #include "server/net/tls.h"
 #include "server/net_threads.h"
+#include "server/peering.h"
+#include "server/state/state.h"
 #include "storage/io/blocking.h"
 #include "storage/io/uring.h"
 
@@ -35,6 +37,7 @@ struct server {
     struct keyring *keyring;
     SSL_CTX *tls;
     struct access *access;
+    struct peering *peering; /* NULL: a region of one for good */
     struct core *core;
     struct net_threads *net;
     struct io_bell signals;
@@ -115,7 +118,59 @@ static void note_store(void *context, const char *name, bool is_directory)
         *is_there = true;
 }
 
+/* The cluster that a new store is to belong to. */
+static enum status choose_cluster(const struct config *config, uint8_t cluster_id[seal_id_size],
+                                  struct error *error)
+{
+    _Static_assert((int)seal_id_size == (int)config_cluster_id_size, "the same id");
+    if (config->region.has_cluster_id) {
+        memcpy(cluster_id, config->region.cluster_id, seal_id_size);
+        return STATUS_OK;
+    }
+    if (config->region.name != NULL && !config->bootstrap)
+        return error_set(error, STATUS_INVALID_ARGUMENT,
+                         "%s holds no store yet. Start this server with --bootstrap to begin a new "
+                         "region with it; or, to add it to a region that is there, write that "
+                         "region's cluster id (`strait status`) as region.cluster_id.",
+                         config->data);
+    if (RAND_bytes(cluster_id, seal_id_size) != 1)
+        return error_set(error, STATUS_INTERNAL, "The system gave no random bytes.");
+    return STATUS_OK;
+}
+
 /* A registry is made only where there is nothing that one could have sealed. */
+static enum status make_keyring(struct server *server, const struct master_key_source *source,
+                                bool has_store, struct error *error)
+{
+    const struct config *config = server->config;
+    uint8_t cluster_id[seal_id_size];
+    if (has_store)
+        return error_set(error, STATUS_KEY_MISSING,
+                         "%s holds a store, but no key registry (both copies are gone): put one "
+                         "back from a backup. Nothing was touched.",
+                         config->data);
+    enum status status = choose_cluster(config, cluster_id, error);
+    return status == STATUS_OK ? keyring_create(server->io, config->data, source, cluster_id, error)
+                               : status;
+}
+
+/* That the store is what the command line and the configuration take it for. */
+static enum status check_store(const struct server *server, bool has_store, struct error *error)
+{
+    const struct config *config = server->config;
+    if (config->bootstrap && has_store)
+        return error_set(error, STATUS_ALREADY_EXISTS,
+                         "%s holds a store already: start without --bootstrap, which begins a new "
+                         "region.",
+                         config->data);
+    if (config->region.has_cluster_id &&
+        memcmp(config->region.cluster_id, keyring_cluster_id(server->keyring), seal_id_size) != 0)
+        return error_set(error, STATUS_INVALID_ARGUMENT,
+                         "The store in %s belongs to another cluster than region.cluster_id says.",
+                         config->data);
+    return STATUS_OK;
+}
+
 static enum status open_keyring(struct server *server, struct error *error)
 {
     const struct config *config = server->config;
@@ -125,28 +180,21 @@ static enum status open_keyring(struct server *server, struct error *error)
         .plain = config->encryption_off,
     };
     struct keyring_report report = {0};
-    uint8_t cluster_id[seal_id_size];
     bool has_store = false;
 
-    enum status status =
-        keyring_open(server->io, config->data, &source, &server->keyring, &report, error);
+    enum status status = io_list(server->io, config->data, note_store, &has_store);
+    if (status != STATUS_OK)
+        return error_set(error, status, "The data directory %s could not be listed: %s.",
+                         config->data, status_text(status));
+    status = keyring_open(server->io, config->data, &source, &server->keyring, &report, error);
     if (status == STATUS_NOT_FOUND) {
-        status = io_list(server->io, config->data, note_store, &has_store);
-        if (status != STATUS_OK)
-            return error_set(error, status, "The data directory %s could not be listed: %s.",
-                             config->data, status_text(status));
-        if (has_store)
-            return error_set(error, STATUS_KEY_MISSING,
-                             "%s holds a store, but no key registry (both copies are gone): put "
-                             "one back from a backup. Nothing was touched.",
-                             config->data);
-        if (RAND_bytes(cluster_id, sizeof cluster_id) != 1)
-            return error_set(error, STATUS_INTERNAL, "The system gave no random bytes.");
-        status = keyring_create(server->io, config->data, &source, cluster_id, error);
+        status = make_keyring(server, &source, has_store, error);
         if (status == STATUS_OK)
             status =
                 keyring_open(server->io, config->data, &source, &server->keyring, &report, error);
     }
+    if (status == STATUS_OK)
+        status = check_store(server, has_store, error);
     if (status != STATUS_OK)
         return status;
     if (report.repaired)
@@ -157,6 +205,27 @@ static enum status open_keyring(struct server *server, struct error *error)
     if (!keyring_is_encrypted(server->keyring))
         log_warn("encryption_off", LOG_TEXT("text", "data at rest is stored plain, by choice"));
     return STATUS_OK;
+}
+
+/* Before the core, which speaks to the other members from its opening on. */
+static enum status open_peering(struct server *server, struct error *error)
+{
+    const struct config *config = server->config;
+    enum status status = config_open_access(config, &server->access);
+    if (status != STATUS_OK)
+        return error_set(error, status, "The access list could not be made: %s.",
+                         status_text(status));
+    if (config->region.name == NULL)
+        return STATUS_OK;
+    const uint8_t *cluster_id = keyring_cluster_id(server->keyring);
+    status = peering_open(config, server->io, server->access, cluster_id, state_cluster_version,
+                          &server->peering, error);
+    if (status == STATUS_OK)
+        log_info("member", LOG_TEXT("name", config->region.name),
+                 LOG_TEXT("peers", config->region.peers),
+                 LOG_TEXT("clients", config->region.clients),
+                 LOG_HEX("cluster_id", bytes_of(cluster_id, seal_id_size)));
+    return status;
 }
 
 /* Nothing more may be written or answered: what is not on stable storage was not acknowledged. */
@@ -179,6 +248,13 @@ static uint64_t processor_us(void *context)
     return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
 }
 
+static void ask(void *context, const char *address, const char *name, core_probed_fn *probed,
+                void *probed_context)
+{
+    struct server *server = context;
+    peering_ask(server->peering, address, name, probed, probed_context);
+}
+
 static enum status open_core(struct server *server, struct error *error)
 {
     const struct config *config = server->config;
@@ -197,6 +273,12 @@ static enum status open_core(struct server *server, struct error *error)
         .outcome_retention_ms = config->outcome_retention_ms,
         .outcomes_size_max = config->outcomes_size,
         .snapshot_age_ms = (uint32_t)config->snapshot_age_ms,
+        .bus = server->peering != NULL ? peering_bus(server->peering) : NULL,
+        .self = server->peering != NULL ? peering_self(config) : (struct member){0},
+        .bootstrap = config->bootstrap,
+        .election_timeout_ms = config->region.election_timeout_ms,
+        .lease_off = config->region.lease_off,
+        .probe = server->peering != NULL ? ask : NULL,
         .seed = seed,
         .processor_us = processor_us,
         .failed = on_failed,
@@ -229,10 +311,6 @@ static enum status open_net(struct server *server, struct error *error)
     enum status status = tls_context_open(&tls, &server->tls, error);
     if (status != STATUS_OK)
         return status;
-    status = config_open_access(config, &server->access);
-    if (status != STATUS_OK)
-        return error_set(error, status, "The access list could not be made: %s.",
-                         status_text(status));
     const struct net_threads_options options = {
         .core_io = server->io,
         .count = config->net_threads,
@@ -257,6 +335,8 @@ static enum status open_all(struct server *server, struct error *error)
     if (status == STATUS_OK)
         status = open_keyring(server, error);
     if (status == STATUS_OK)
+        status = open_peering(server, error);
+    if (status == STATUS_OK)
         status = open_core(server, error);
     if (status == STATUS_OK)
         status = open_net(server, error);
@@ -273,7 +353,9 @@ static void reload(struct server *server)
     struct error error = {0};
     SSL_CTX *tls;
 
-    if (tls_context_open(&options, &tls, &error) != STATUS_OK) {
+    if (tls_context_open(&options, &tls, &error) != STATUS_OK ||
+        (server->peering != NULL && peering_reload(server->peering, &error) != STATUS_OK)) {
+        SSL_CTX_free(tls);
         log_error("reload_failed", LOG_TEXT("text", error.text),
                   LOG_TEXT("next", "the certificates of before stay in use"));
         return;
@@ -354,6 +436,7 @@ static enum status close_all(struct server *server, struct error *error)
         net_threads_close(server->net);
     if (server->core != NULL)
         status = core_close(server->core, error);
+    peering_close(server->peering);
     access_close(server->access);
     SSL_CTX_free(server->tls);
     keyring_close(server->keyring);

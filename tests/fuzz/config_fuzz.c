@@ -22,6 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(config.access_count >= 1 && config.access_count <= limit_access_count);
         ASSERT(config.worker_threads >= 1);
         ASSERT(config.snapshot_age_ms <= limit_snapshot_age_ms);
+        ASSERT(config.region.name == NULL ||
+               (identity_is_valid(config.region.name) && identity_is_valid(config.region.peers) &&
+                identity_is_valid(config.region.clients)));
         ASSERT(config_open_access(&config, &access) == STATUS_OK);
         access_close(access);
     }

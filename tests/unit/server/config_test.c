@@ -169,8 +169,9 @@ START_TEST(test_mistyped_values)
     expect_error(18, "  net: 0x10", "straitd.yaml:18: threads.net: must be a whole number");
     expect_error(27, "  off: on", "straitd.yaml:27: compression.off: must be true or false");
     expect_error(27, "  off: maybe", "straitd.yaml:27: compression.off: must be true or false");
-    expect_error(12, "    role: root",
-                 "straitd.yaml:12: access[0].role: must be one of reader, writer, admin, not");
+    expect_error(
+        12, "    role: root",
+        "straitd.yaml:12: access[0].role: must be one of reader, writer, admin, peer, not");
     expect_error(25, "  level: loud", "straitd.yaml:25: log.level: must be one of debug, info");
     expect_error(24, "log:\n# between\n\n  nothing:", "straitd.yaml:27: log.nothing: unknown key");
     expect_error(13, "  - shop",
@@ -246,6 +247,130 @@ START_TEST(test_sample)
 }
 END_TEST
 
+/* ---- The region ---- */
+
+static enum status parse_region(const char *listen, const char *region)
+{
+    static char text[2048];
+    int size = snprintf(text, sizeof text,
+                        "data: d\nlisten: %s\ntls: {certificate: c, key: k, ca: a}\n"
+                        "encryption: {off: true}\n"
+                        "access: [{identity: n2, role: peer}, {identity: shop, role: reader}]\n"
+                        "region:\n%s",
+                        listen, region);
+    error = (struct error){0};
+    return config_parse(&config, "f", bytes_of(text, (size_t)size), &error);
+}
+
+START_TEST(test_a_region)
+{
+    static const uint8_t id[] = {0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
+                                 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff};
+    ck_assert_msg(parse_region("127.0.0.1:7411",
+                               "  name: n1\n  listen: \"[::]:7412\"\n  peers: 192.0.2.1:7000\n"
+                               "  clients: db1.example.com:7001\n"
+                               "  cluster_id: 00112233445566778899aabbccddeeff\n"
+                               "  election_timeout: 2s\n  lease_off: true\n") == STATUS_OK,
+                  "%s", error.text);
+    ck_assert_str_eq(config.region.name, "n1");
+    ck_assert_str_eq(config.region.listen_host, "::");
+    ck_assert_uint_eq(config.region.listen_port, 7412);
+    ck_assert_str_eq(config.region.peers, "192.0.2.1:7000");
+    ck_assert_str_eq(config.region.clients, "db1.example.com:7001");
+    ck_assert(config.region.has_cluster_id);
+    ck_assert_mem_eq(config.region.cluster_id, id, sizeof id);
+    ck_assert_uint_eq(config.region.election_timeout_ms, 2000);
+    ck_assert(config.region.lease_off);
+    ck_assert(!config.bootstrap);
+    ck_assert_int_eq(config.access[0].role, ROLE_PEER);
+    config_free(&config);
+    /* What is left out. */
+    ck_assert_msg(parse_region("\"[::1]:7411\"", "  {name: n1, listen: 127.0.0.1:7412}\n") ==
+                      STATUS_OK,
+                  "%s", error.text);
+    ck_assert_str_eq(config.region.peers, "127.0.0.1:7412");
+    ck_assert_str_eq(config.region.clients, "[::1]:7411");
+    ck_assert(!config.region.has_cluster_id);
+    ck_assert_uint_eq(config.region.election_timeout_ms, 0);
+    ck_assert(!config.region.lease_off);
+    config_free(&config);
+}
+END_TEST
+
+START_TEST(test_a_region_that_cannot_be)
+{
+    static const struct {
+        const char *region;
+        const char *expected;
+    } cases[] = {
+        {"  listen: 127.0.0.1:7412\n", "f:6: region.name: missing key"},
+        {"  name: n1\n", "f:6: region.listen: missing key"},
+        {"  name: n 1\n  listen: 127.0.0.1:7412\n", "f:7: region.name: must be 1 to 64"},
+        {"  name: n1\n  listen: db1:7412\n", "f:8: region.listen: must be a numeric address"},
+        {"  name: n1\n  listen: 127.0.0.1:7411\n", "f:8: region.listen: must be another port"},
+        {"  name: n1\n  listen: 0.0.0.0:7412\n", "f:6: region: region.peers is needed"},
+        {"  name: n1\n  listen: 127.0.0.1:7412\n  peers: db1:7412\n",
+         "f:9: region.peers: must be the numeric"},
+        {"  name: n1\n  listen: 127.0.0.1:7412\n  peers: 0.0.0.0:7412\n",
+         "f:9: region.peers: must be the numeric"},
+        {"  name: n1\n  listen: 127.0.0.1:7412\n  clients: db1\n",
+         "f:9: region.clients: must be an address or a name"},
+        {"  name: n1\n  listen: 127.0.0.1:7412\n  clients: \"a:b:1\"\n",
+         "f:9: region.clients: must be an address or a name"},
+        {"  name: n1\n  listen: 127.0.0.1:7412\n  clients: \"db1:70000\"\n",
+         "f:9: region.clients: must be an address or a name"},
+        {"  name: n1\n  listen: 127.0.0.1:7412\n  cluster_id: 0011\n",
+         "f:9: region.cluster_id: must be 32 hexadecimal digits"},
+        {"  name: n1\n  listen: 127.0.0.1:7412\n"
+         "  cluster_id: 00112233445566778899AABBCCDDEEFF\n",
+         "f:9: region.cluster_id: must be 32 hexadecimal digits"},
+        {"  name: n1\n  listen: 127.0.0.1:7412\n  election_timeout: 49ms\n",
+         "f:9: region.election_timeout: must be between 50 and 60000 ms"},
+        {"  name: n1\n  listen: 127.0.0.1:7412\n  lease_off: maybe\n",
+         "f:9: region.lease_off: must be"},
+        {"  name: n1\n  listen: 127.0.0.1:7412\n  leese_off: true\n",
+         "f:9: region.leese_off: unknown key"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *expected = cases[i].expected;
+        ck_assert_int_eq(parse_region("127.0.0.1:7411", cases[i].region), STATUS_INVALID_ARGUMENT);
+        ck_assert_msg(strncmp(error.text, expected, strlen(expected)) == 0, "\"%s\" is not \"%s\"",
+                      error.text, expected);
+        ck_assert_ptr_null(config.region.name);
+        config_free(&config);
+    }
+    ck_assert_int_eq(parse_region("0.0.0.0:7411", "  {name: n1, listen: 127.0.0.1:7412}\n"),
+                     STATUS_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(error.text, "region.clients is needed"));
+    config_free(&config);
+}
+END_TEST
+
+/* What the sample shows of a region, behind comment signs, is right too. */
+START_TEST(test_the_samples_region)
+{
+    static char text[16384];
+    FILE *file = fopen("../server/straitd.yaml.sample", "re");
+    if (file == NULL)
+        file = fopen("../../server/straitd.yaml.sample", "re");
+    ck_assert_ptr_nonnull(file);
+    char line[512];
+    size_t used = 0;
+    bool is_region = false;
+    while (fgets(line, sizeof line, file) != NULL) {
+        is_region = strcmp(line, "# region:\n") == 0 || (is_region && line[0] == '#');
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s", line + (is_region ? 2 : 0));
+        ck_assert_uint_lt(used, sizeof text);
+    }
+    fclose(file);
+    ck_assert_msg(config_parse(&config, "sample", bytes_of(text, used), &error) == STATUS_OK, "%s",
+                  error.text);
+    ck_assert_str_eq(config.region.name, "n1");
+    ck_assert(config.region.has_cluster_id);
+    config_free(&config);
+}
+END_TEST
+
 START_TEST(test_sizes_and_durations)
 {
     uint64_t value = 0;
@@ -296,6 +421,9 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_what_is_no_configuration);
     tcase_add_test(tests, test_files);
     tcase_add_test(tests, test_sample);
+    tcase_add_test(tests, test_a_region);
+    tcase_add_test(tests, test_a_region_that_cannot_be);
+    tcase_add_test(tests, test_the_samples_region);
     tcase_add_test(tests, test_sizes_and_durations);
     tcase_add_test(tests, test_addresses);
 }

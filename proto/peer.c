@@ -44,6 +44,7 @@ void peer_encode(const struct peer_message *message, uint8_t *to)
         to[2] = (uint8_t)message->mend;
         store_u64(to + 24, message->mark.index);
         store_u64(to + 32, message->mark.term);
+        store_u64(to + 40, message->term);
     } else if (peer_kind_is_raft(kind)) {
         to[2] = (uint8_t)((message->reject ? PEER_REJECT : 0) |
                           (message->transfer ? PEER_TRANSFER : 0));
@@ -126,7 +127,8 @@ static bool answer_decode(const uint8_t *header, struct peer_message *message)
 {
     message->mend = (enum peer_mend)header[2];
     message->mark = (struct peer_place){load_u64(header + 24), load_u64(header + 32)};
-    return header[2] >= PEER_MEND_HAVE && header[2] <= PEER_MEND_RELEASED && message->count == 0 &&
+    message->term = load_u64(header + 40);
+    return header[2] >= PEER_MEND_HAVE && header[2] <= PEER_MEND_END && message->count == 0 &&
            message->rest.size <= peer_entry_size_max &&
            (message->mend == PEER_MEND_HAVE || message->rest.size == 0);
 }

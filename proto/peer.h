@@ -21,15 +21,16 @@
  *     56      8   round
  *     64          entries: each its term (8), its size (4), and its bytes as they were proposed
  *
- * A mend ask: which of these entries do you hold? A term of 0 asks for whatever stands there.
+ * A mend ask: which of these entries do you hold? An index and a term of 0 ask where the log ends.
  *
  *     24          places: each an index (8) and a term (8)
  *
- * A mend answer, one for each place; its bytes are the entry's, where it is held:
+ * A mend answer, one for each place; its bytes are the entry's, where it is held and was asked for:
  *
- *     24      8   index
- *     32      8   term: of the entry that is held, else as asked
- *     40          bytes
+ *     24      8   index, as asked; of END, that of the last entry
+ *     32      8   term, as asked; of END, that of the last entry
+ *     40      8   the sender's own term, which is durable there
+ *     48          bytes
  *
  * All others are their owners' (snapshots, digests): bytes from offset 24 on.
  *
@@ -52,7 +53,7 @@ enum {
     peer_entry_size_max = entry_header_size + limit_identity_size + limit_txn_size,
     peer_places_max = 256,
     peer_place_size = 16,
-    peer_answer_size = 40, /* without bytes */
+    peer_answer_size = 48, /* without bytes */
 };
 
 /* Numbers are never used again for something else. */
@@ -83,8 +84,10 @@ enum peer_flag { PEER_REJECT = 1, PEER_TRANSFER = 2 };
 enum peer_mend {
     PEER_MEND_HAVE = 1,
     PEER_MEND_NEVER = 2,    /* its log is whole there, and holds no such entry */
-    PEER_MEND_CORRUPT = 3,  /* it had it, or may have had it, and cannot read it */
+    PEER_MEND_CORRUPT = 3,  /* it had it, and cannot read it */
     PEER_MEND_RELEASED = 4, /* its state has it; its log does not go back so far */
+    PEER_MEND_SUSPECT = 5,  /* it may have had it: its own last write cannot be read */
+    PEER_MEND_END = 6,      /* where the log ends, as far as it can be read */
 };
 
 struct peer_place {
@@ -98,7 +101,7 @@ struct peer_message {
     uint64_t to;
 
     /* Raft's. */
-    uint64_t term;
+    uint64_t term;          /* also the sender's of a mend answer */
     struct peer_place mark; /* also the place of a mend answer */
     uint64_t commit;
     uint64_t round;

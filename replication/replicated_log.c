@@ -3,369 +3,473 @@
 
 #include <stdlib.h>
 
-#include "proto/base/assert.h"
-#include "proto/base/hash.h"
-#include "proto/base/list.h"
-#include "replication/log_clock.h"
+#include "replication/replicated_log_internal.h"
 
-enum { inflight_size_default = 64 * 1024 * 1024 };
+/* Past the state's own needs, a slow member's are kept for: farther behind, it is given a snapshot.
+ * And where nobody is known to be slow, a little, for whoever leads next. */
+#define RETAINED_SIZE_MAX  (256ULL << 20)
+#define RETAINED_SIZE_IDLE (16ULL << 20)
 
-/* One entry from its proposal or recovery until it is applied. */
-struct slot {
-    struct list_link link;
-    uint64_t index;
-    uint64_t term;
-    void *context;
-    bool proposed; /* here, in this run */
-    size_t size;
-    uint8_t bytes[]; /* as encoded */
-};
+enum { extent_size = 1024 * 1024, release_look_ms = 100, answered_max_ms = 10 * 60 * 1000 };
 
-struct replicated_log {
-    struct replicated_log_options options;
-    struct membership membership;
-    struct wal *wal;
-    struct log_clock clock;
-    uint64_t term;
-    uint64_t self;
-    uint64_t term_index;    /* of the no-op that began the term */
-    uint64_t last_index;    /* proposed */
-    uint64_t durable_index; /* which is the commit index in a region of one */
-    uint64_t taken_index;
-    uint64_t applied_index;
-    struct list_link slots; /* by index */
-    size_t inflight_size;
-    uint64_t inflight_count;
-};
+/* ---- Failure ---- */
 
-static void on_durable(void *context, struct wal_mark mark)
+void log_fail(struct replicated_log *log, enum status status, const char *text)
 {
-    struct replicated_log *log = context;
-    const uint64_t index = mark.index;
-    ASSERT(index >= log->durable_index && index <= log->last_index);
-    log->durable_index = index;
-    if (log->options.committed != NULL && index > log->taken_index)
-        log->options.committed(log->options.context);
-}
-
-static void on_failed(void *context, enum status status, const char *text)
-{
-    struct replicated_log *log = context;
+    if (log->failed)
+        return;
+    log->failed = true;
     log->options.failed(log->options.context, status, text);
 }
 
-static struct slot *slot_create(uint64_t index, uint64_t term, size_t size)
+/* ---- Proposals ---- */
+
+static struct log_proposed *proposal_at(const struct log_proposals *proposals, size_t position)
 {
-    struct slot *slot = malloc(sizeof *slot + size);
-    if (slot == NULL)
-        return NULL;
-    list_init(&slot->link);
-    slot->index = index;
-    slot->term = term;
-    slot->context = NULL;
-    slot->proposed = false;
-    slot->size = size;
-    return slot;
+    return &proposals->items[(proposals->first + position) & (proposals->capacity - 1)];
 }
 
-static enum status on_replay(void *context, const struct wal_entry *recovered)
+static enum status proposals_reserve(struct log_proposals *proposals)
 {
-    struct replicated_log *log = context;
-    struct entry entry;
-
-    enum status status = entry_decode(recovered->bytes, &entry);
-    if (status == STATUS_UNSUPPORTED)
-        return STATUS_NEWER_FORMAT;
-    if (status != STATUS_OK)
-        return STATUS_CORRUPT;
-    struct slot *slot = slot_create(recovered->index, recovered->term, recovered->bytes.size);
-    if (slot == NULL)
+    if (proposals->count < proposals->capacity)
+        return STATUS_OK;
+    size_t capacity = proposals->capacity == 0 ? 64 : 2 * proposals->capacity;
+    struct log_proposed *items = malloc(capacity * sizeof *items);
+    if (items == NULL)
         return STATUS_NO_MEMORY;
-    bytes_copy(slot->bytes, recovered->bytes);
-    list_push_last(&log->slots, &slot->link);
-    log_clock_observe(&log->clock, entry.log_time_ns);
-    log->last_index = recovered->index;
+    for (size_t i = 0; i < proposals->count; i++)
+        items[i] = *proposal_at(proposals, i);
+    free(proposals->items);
+    proposals->items = items;
+    proposals->capacity = capacity;
+    proposals->first = 0;
     return STATUS_OK;
 }
 
-struct hard_state_wait {
-    bool done;
-    enum status status;
-};
-
-static void on_hard_state(void *context, enum status status)
+static void proposals_pop_first(struct log_proposals *proposals)
 {
-    struct hard_state_wait *wait = context;
-    wait->done = true;
-    wait->status = status;
+    proposals->size -= proposal_at(proposals, 0)->size;
+    proposals->first = (proposals->first + 1) & (proposals->capacity - 1);
+    proposals->count--;
 }
 
-/* A region of one elects itself: a new term with its own vote, durable before it is used. */
-static enum status begin_term(struct replicated_log *log, struct error *error)
+void log_proposals_drop(struct replicated_log *log, uint64_t index)
 {
-    struct hard_state_wait wait = {0};
-    struct wal_hard_state state = wal_hard_state(log->wal);
-    struct wal_mark last = wal_last(log->wal);
-
-    state.term = (state.term > last.term ? state.term : last.term) + 1;
-    state.vote = log->self;
-    wal_hard_state_write(log->wal, &state, on_hard_state, &wait);
-    while (!wait.done)
-        io_turn(log->options.io, true);
-    if (wait.status != STATUS_OK)
-        return error_set(error, wait.status, "The new term could not be written to %s: %s.",
-                         log->options.directory, status_text(wait.status));
-    log->term = state.term;
-    return STATUS_OK;
-}
-
-static void slots_free(struct replicated_log *log)
-{
-    while (!list_is_empty(&log->slots)) {
-        struct slot *slot = LIST_ENTRY(list_pop_first(&log->slots), struct slot, link);
-        if (slot->proposed && log->options.dropped != NULL)
-            log->options.dropped(log->options.context, slot->context);
-        free(slot);
+    struct log_proposals *proposals = &log->proposals;
+    size_t kept = proposals->count;
+    while (kept > 0 && proposal_at(proposals, kept - 1)->index >= index)
+        kept--;
+    size_t end = proposals->count;
+    for (size_t i = kept; i < end; i++) {
+        struct log_proposed dropped = *proposal_at(proposals, i);
+        proposals->size -= dropped.size;
+        proposals->count--;
+        if (log->options.dropped != NULL)
+            log->options.dropped(log->options.context, dropped.context);
     }
 }
 
-static enum status propose(struct replicated_log *log, const struct log_proposal *proposal,
-                           bool counted)
+/* NULL also where it was made by another, or has no context. */
+static void *proposal_context(const struct log_proposals *proposals, uint64_t index)
+{
+    for (size_t i = 0; i < proposals->count; i++) {
+        const struct log_proposed *proposed = proposal_at(proposals, i);
+        if (proposed->index >= index)
+            return proposed->index == index ? proposed->context : NULL;
+    }
+    return NULL;
+}
+
+struct cached_entry *log_entry_create(struct replicated_log *log, enum entry_kind kind,
+                                      struct bytes identity, struct bytes body, uint64_t index,
+                                      uint64_t term)
 {
     struct entry entry = {
-        .kind = proposal->kind,
+        .kind = kind,
         .epoch_number = log->options.epoch_number,
         .epoch_region = log->options.epoch_region,
-        .identity = proposal->identity,
-        .body = proposal->body,
+        .identity = identity,
+        .body = body,
     };
-    size_t size = entry_size(&entry);
+    struct cached_entry *created = cached_entry_create(index, term, entry_size(&entry));
+    if (created == NULL)
+        return NULL;
+    entry.log_time_ns = log_clock_stamp(&log->clock, log_now_ns(log), io_wall_ns(log->options.io));
+    entry_encode(&entry, created->bytes);
+    return created;
+}
 
-    if (size > log->options.inflight_size_max - log->inflight_size)
+/* Whether a leader can take one more of this size, and where it would stand. */
+static enum status propose_check(struct replicated_log *log, size_t size, uint64_t *index)
+{
+    *index = 0;
+    if (log->raft == NULL || raft_role(log->raft) != RAFT_LEADER)
+        return STATUS_NOT_LEADER;
+    if (size > log->options.inflight_size_max - log->proposals.size)
         return STATUS_BUSY;
-    struct slot *slot = slot_create(log->last_index + 1, log->term, size);
-    if (slot == NULL)
-        return STATUS_NO_MEMORY;
-    entry.log_time_ns =
-        log_clock_stamp(&log->clock, io_boot_ns(log->options.io), io_wall_ns(log->options.io));
-    entry_encode(&entry, slot->bytes);
-    slot->context = proposal->context;
-    slot->proposed = counted;
-    const struct wal_entry appended = {
-        .index = slot->index, .term = log->term, .bytes = bytes_of(slot->bytes, size)};
-    enum status status = wal_append(log->wal, &appended, 1);
-    if (status != STATUS_OK) {
-        free(slot);
-        return status;
-    }
-    list_push_last(&log->slots, &slot->link);
-    log->last_index = slot->index;
-    if (counted) {
-        log->inflight_size += size;
-        log->inflight_count++;
-    }
-    return STATUS_OK;
-}
-
-static enum status membership_take(struct replicated_log *log, struct error *error)
-{
-    enum status status = membership_decode(log->options.membership, &log->membership);
-    if (status != STATUS_OK)
-        return error_set(error, status, "The membership that the state keeps cannot be read: %s.",
-                         status_text(status));
-    if (log->membership.count == 0) {
-        struct member self = log->options.self;
-        self.kinds = MEMBER_VOTER;
-        self.id = hash_u64(log->options.seed);
-        if (self.id == 0)
-            self.id = 1;
-        bool fits = membership_set(&log->membership, &self);
-        ASSERT(fits);
-    }
-    log->self = log->membership.members[0].id;
-    return STATUS_OK;
-}
-
-enum status replicated_log_open(const struct replicated_log_options *options,
-                                struct replicated_log **log_out, struct wal_report *report,
-                                struct error *error)
-{
-    struct replicated_log *log = calloc(1, sizeof *log);
-
-    *log_out = NULL;
-    if (log == NULL)
-        return error_set(error, STATUS_NO_MEMORY, "Out of memory for the log.");
-    log->options = *options;
-    if (log->options.inflight_size_max == 0)
-        log->options.inflight_size_max = inflight_size_default;
-    list_init(&log->slots);
-    log->clock.last_ns = options->log_time_ns;
-    log->last_index = options->base.index;
-
-    const struct wal_options wal_options = {
-        .io = options->io,
-        .keyring = options->keyring,
-        .directory = options->directory,
-        .segment_size = options->segment_size,
-        .space_kept_size = options->space_kept_size,
-        .alone = true,
-        .durable = on_durable,
-        .failed = on_failed,
-        .context = log,
-    };
-    enum status status = membership_take(log, error);
+    /* Its own first entry still waits for room or space. */
+    if (log->written_index < raft_last(log->raft).index)
+        return log->write_status == STATUS_OK ? STATUS_BUSY : log->write_status;
+    enum status status = raft_propose(log->raft, log_now_ns(log), NULL, 0, index);
     if (status == STATUS_OK)
-        status = wal_open(&wal_options, options->base, on_replay, log, &log->wal, report, error);
-    if (status != STATUS_OK)
-        goto err;
-    log->durable_index = log->last_index;
-    log->taken_index = options->base.index;
-    log->applied_index = options->base.index;
-    log_clock_init(&log->clock, io_boot_ns(options->io), io_wall_ns(options->io),
-                   log->clock.last_ns);
-    status = begin_term(log, error);
-    if (status != STATUS_OK)
-        goto err;
-    status = propose(log, &(struct log_proposal){.kind = ENTRY_NOOP}, false);
-    if (status != STATUS_OK) {
-        error_set(error, status, "The first entry of term %llu could not be logged in %s: %s.",
-                  (unsigned long long)log->term, options->directory, status_text(status));
-        goto err;
-    }
-    log->term_index = log->last_index;
-    wal_flush(log->wal);
-    *log_out = log;
-    return STATUS_OK;
-
-err:
-    if (log->wal != NULL && wal_close(log->wal) != STATUS_OK)
-        error_prefix(error, "The log was not closed cleanly. ");
-    slots_free(log);
-    free(log);
-    return status;
-}
-
-enum status replicated_log_close(struct replicated_log *log)
-{
-    enum status status = wal_close(log->wal);
-    slots_free(log);
-    free(log);
+        status = proposals_reserve(&log->proposals);
+    if (status == STATUS_OK)
+        status = entry_cache_reserve(&log->cache, 1);
     return status;
 }
 
 enum status replicated_log_propose(struct replicated_log *log, const struct log_proposal *proposal)
 {
-    return propose(log, proposal, true);
-}
+    size_t size = entry_header_size + proposal->identity.size + proposal->body.size;
+    uint64_t index;
 
-void replicated_log_turn(struct replicated_log *log)
-{
-    wal_flush(log->wal);
-}
-
-/* The slot of the first entry that was not taken: the first in the list, or, where an entry was
- * taken and is not applied yet, the second. */
-static struct slot *first_untaken(struct replicated_log *log)
-{
-    LIST_EACH(link, &log->slots)
-    {
-        struct slot *slot = LIST_ENTRY(link, struct slot, link);
-        if (slot->index > log->taken_index)
-            return slot;
+    enum status status = propose_check(log, size, &index);
+    if (status != STATUS_OK)
+        return status;
+    uint64_t term = raft_term(log->raft);
+    struct cached_entry *entry =
+        log_entry_create(log, proposal->kind, proposal->identity, proposal->body, index, term);
+    if (entry == NULL)
+        return STATUS_NO_MEMORY;
+    /* The write-ahead log first: it may refuse, and Raft will not. */
+    const struct wal_entry appended = {
+        .index = index, .term = term, .bytes = cached_entry_bytes(entry)};
+    status = wal_append(log->wal, &appended, 1);
+    if (status != STATUS_OK) {
+        cached_entry_release(entry);
+        return status;
     }
-    return NULL;
+    struct raft_entry taken = {0};
+    uint64_t first;
+    status = raft_propose(log->raft, log_now_ns(log), &taken, 1, &first);
+    ASSERT(status == STATUS_OK && first == index && taken.term == term);
+    entry_cache_put(&log->cache, entry);
+    log->written_index = index;
+    log_extent_add(log, index, size);
+    struct log_proposals *proposals = &log->proposals;
+    ASSERT(proposals->count == 0 || proposals->term == term);
+    proposals->term = term;
+    *proposal_at(proposals, proposals->count) =
+        (struct log_proposed){.index = index, .size = size, .context = proposal->context};
+    proposals->count++;
+    proposals->size += size;
+    return STATUS_OK;
+}
+
+/* ---- Reading what is not in memory ---- */
+
+static void reader_done(struct wal_read *read)
+{
+    struct log_reader *reader = read->context;
+    struct replicated_log *log = reader->log;
+
+    reader->reading = false;
+    reader->ready = read->status == STATUS_OK;
+    if (reader->ready) {
+        if (reader == &log->apply_reader && log->options.committed != NULL)
+            log->options.committed(log->options.context);
+        return;
+    }
+    enum status status = read->status;
+    wal_read_end(read);
+    /* Released or superseded meanwhile: whoever needs it looks again. */
+    if (status == STATUS_NOT_FOUND || status == STATUS_NO_MEMORY || log->closing)
+        return;
+    /* A start finds out what is lost, and mends it from peers. */
+    log_fail(log, status, "an entry of the write-ahead log cannot be read");
+}
+
+void log_reader_start(struct log_reader *reader, uint64_t first, uint64_t last)
+{
+    ASSERT(!reader->reading && !reader->ready && first <= last);
+    reader->reading = true;
+    reader->read = (struct wal_read){
+        .first = first,
+        .last = last,
+        .size_max = log_read_size,
+        .done = reader_done,
+        .context = reader,
+    };
+    wal_read_start(reader->log->wal, &reader->read);
+}
+
+const struct wal_entry *log_reader_find(const struct log_reader *reader, uint64_t index)
+{
+    const struct wal_read *read = &reader->read;
+    if (!reader->ready || index < read->first || index - read->first >= read->entries_count)
+        return NULL;
+    return &read->entries[index - read->first];
+}
+
+void log_reader_drop(struct log_reader *reader)
+{
+    if (!reader->ready)
+        return;
+    reader->ready = false;
+    wal_read_end(&reader->read);
+}
+
+/* ---- Apply ---- */
+
+uint64_t replicated_log_commit_index(const struct replicated_log *log)
+{
+    return log->raft == NULL ? log->applied_index : raft_commit_index(log->raft);
+}
+
+/* The bytes of the next entry to take: the cache's, which are kept, or the reader's. */
+static bool take_bytes(struct replicated_log *log, uint64_t index, struct bytes *bytes,
+                       uint64_t *term)
+{
+    struct log_reader *reader = &log->apply_reader;
+    struct cached_entry *cached = entry_cache_find(&log->cache, index);
+    if (cached != NULL) {
+        cached_entry_keep(cached);
+        log->taken[index & (log_taken_max - 1)] = cached;
+        *bytes = cached_entry_bytes(cached);
+        *term = cached->term;
+        return true;
+    }
+    const struct wal_entry *read = log_reader_find(reader, index);
+    if (read != NULL) {
+        log->taken[index & (log_taken_max - 1)] = NULL;
+        *bytes = read->bytes;
+        *term = read->term;
+        return true;
+    }
+    /* What was read before may still be referred to. */
+    if (!reader->reading && log->applied_index == log->taken_index && !log->failed) {
+        log_reader_drop(reader);
+        log_reader_start(reader, index, replicated_log_commit_index(log));
+    }
+    return false;
 }
 
 bool replicated_log_take(struct replicated_log *log, struct log_committed *committed)
 {
+    struct bytes bytes;
+    uint64_t index = log->taken_index + 1;
+
     *committed = (struct log_committed){0};
-    if (log->taken_index == log->durable_index)
+    if (index > replicated_log_commit_index(log) ||
+        log->taken_index - log->applied_index == log_taken_max)
         return false;
-    struct slot *slot = first_untaken(log);
-    ASSERT(slot != NULL && slot->index == log->taken_index + 1);
-    committed->index = slot->index;
-    committed->term = slot->term;
-    committed->context = slot->context;
-    enum status status = entry_decode(bytes_of(slot->bytes, slot->size), &committed->entry);
-    ASSERT(status == STATUS_OK); /* it was encoded here, or decoded by on_replay() */
-    log->taken_index = slot->index;
+    if (!take_bytes(log, index, &bytes, &committed->term))
+        return false;
+    enum status status = entry_decode(bytes, &committed->entry);
+    ASSERT(status == STATUS_OK); /* it was when it came, or was recovered */
+    committed->index = index;
+    committed->context = proposal_context(&log->proposals, index);
+    log->taken_index = index;
     return true;
 }
 
 void replicated_log_applied(struct replicated_log *log, uint64_t index)
 {
-    struct slot *slot = LIST_ENTRY(list_first(&log->slots), struct slot, link);
-    ASSERT(slot != NULL && slot->index == index && index <= log->taken_index);
-    list_remove(&slot->link);
+    ASSERT(index == log->applied_index + 1 && index <= log->taken_index);
+    struct cached_entry **taken = &log->taken[index & (log_taken_max - 1)];
+    cached_entry_release(*taken);
+    *taken = NULL;
     log->applied_index = index;
-    if (slot->proposed) {
-        log->inflight_size -= slot->size;
-        log->inflight_count--;
+    raft_applied(log->raft, index);
+    struct log_proposals *proposals = &log->proposals;
+    if (proposals->count > 0 && proposal_at(proposals, 0)->index == index)
+        proposals_pop_first(proposals);
+    log_cache_trim(log);
+}
+
+/* ---- What is kept, and for whom ---- */
+
+void log_cache_trim(struct replicated_log *log)
+{
+    struct entry_cache *cache = &log->cache;
+    uint64_t settled =
+        log->applied_index < log->peers_index ? log->applied_index : log->peers_index;
+    size_t settled_size = log->options.bus == NULL ? 0 : log_settled_size;
+    /* What is not durable cannot be read again. */
+    uint64_t durable = wal_durable_index(log->wal);
+    if (durable > log->written_index)
+        durable = log->written_index;
+
+    while (cache->count > 0 && cache->first <= durable &&
+           ((cache->first <= settled && cache->size > settled_size) ||
+            cache->size > log->options.cache_size_max))
+        entry_cache_drop_first(cache);
+}
+
+static struct log_extent *extent_at(struct replicated_log *log, unsigned position)
+{
+    return &log->extents[(log->extents_first + position) % log_extents_max];
+}
+
+void log_extent_add(struct replicated_log *log, uint64_t index, size_t size)
+{
+    log->appended_size += size;
+    if (log->extents_count > 0) {
+        const struct log_extent *newest = extent_at(log, log->extents_count - 1);
+        if (log->appended_size - newest->size < extent_size)
+            return;
     }
-    free(slot);
+    if (log->extents_count == log_extents_max) {
+        log->extents_first = (log->extents_first + 1) % log_extents_max;
+        log->extents_count--;
+    }
+    *extent_at(log, log->extents_count++) =
+        (struct log_extent){.index = index, .size = log->appended_size};
+}
+
+/* The newest `size` bytes of the log are above this index. */
+static uint64_t index_before(struct replicated_log *log, uint64_t size)
+{
+    uint64_t index = 0;
+    for (unsigned i = 0; i < log->extents_count; i++) {
+        const struct log_extent *extent = extent_at(log, i);
+        if (log->appended_size - extent->size < size)
+            break;
+        index = extent->index;
+    }
+    return index;
+}
+
+/* How far the members are that this leader hears of: what they hold needs not be kept for them. */
+static uint64_t members_index(const struct replicated_log *log, uint64_t floor)
+{
+    const struct membership *membership = memberships_newest(&log->memberships);
+    uint64_t index = UINT64_MAX;
+    for (unsigned i = 0; i < membership->count; i++) {
+        struct raft_progress progress;
+        if (membership->members[i].id == log->self ||
+            !raft_progress(log->raft, membership->members[i].id, &progress) ||
+            progress.match_index < floor)
+            continue;
+        if (progress.match_index < index)
+            index = progress.match_index;
+    }
+    return index;
+}
+
+void log_release(struct replicated_log *log)
+{
+    uint64_t index = log->state_index;
+    log->release_look_ns = log_now_ns(log);
+    log->peers_index = UINT64_MAX;
+    if (log->raft == NULL)
+        return;
+    if (log->options.bus != NULL && !log_is_alone(log)) {
+        uint64_t idle = index_before(log, RETAINED_SIZE_IDLE);
+        log->peers_index = members_index(log, index_before(log, RETAINED_SIZE_MAX));
+        index = index < idle ? index : idle;
+        index = index < log->peers_index ? index : log->peers_index;
+    }
+    if (index > log->released_index) {
+        log->released_index = index;
+        raft_release(log->raft, index);
+        wal_release(log->wal, index);
+    }
+    log_cache_trim(log);
 }
 
 void replicated_log_release(struct replicated_log *log, uint64_t index)
 {
-    wal_release(log->wal, index);
+    if (index > log->state_index)
+        log->state_index = index;
+    log_release(log);
 }
 
-uint64_t replicated_log_time_ns(struct replicated_log *log)
+/* ---- Turns ---- */
+
+void replicated_log_turn(struct replicated_log *log)
 {
-    uint64_t now =
-        log_clock_read(&log->clock, io_boot_ns(log->options.io), io_wall_ns(log->options.io));
-    return now > log->clock.last_ns ? now : log->clock.last_ns;
+    if (log->failed)
+        return;
+    if (log->mend != NULL && mend_turn(log->mend)) {
+        mend_free(log->mend);
+        log->mend = NULL;
+    }
+    if (log->raft != NULL) {
+        log_raft_follow(log);
+        if (log->options.bus != NULL) {
+            if (log_now_ns(log) - log->release_look_ns > release_look_ms * LOG_NS_PER_MS)
+                log_release(log);
+            log_send_appends(log);
+        }
+    }
+    wal_flush(log->wal);
+    if (log->raft != NULL && log->options.bus != NULL)
+        log_send_messages(log);
+    log_raft_tell(log);
+    if (log->options.bus != NULL) {
+        mend_answer_turn(log);
+        log_send_reap(log);
+        bus_flush(log->options.bus);
+    }
+    log_raft_timer(log);
 }
 
-bool replicated_log_clock_jumped(const struct replicated_log *log, int64_t *offset_ns)
-{
-    *offset_ns = log->clock.offset_ns;
-    return log->clock.jumped;
-}
-
-uint64_t replicated_log_inflight_count(const struct replicated_log *log)
-{
-    return log->inflight_count;
-}
-
-uint64_t replicated_log_term(const struct replicated_log *log)
-{
-    return log->term;
-}
-
-uint64_t replicated_log_durable_index(const struct replicated_log *log)
-{
-    return log->durable_index;
-}
-
-struct wal_statistics replicated_log_statistics(const struct replicated_log *log)
-{
-    return wal_statistics(log->wal);
-}
-
-/* ---- What a region of one has to say of its members ---- */
+/* ---- Reads ---- */
 
 bool replicated_log_may_read(const struct replicated_log *log)
 {
-    return log->applied_index >= log->term_index;
+    return log->raft != NULL && raft_may_read(log->raft);
 }
 
 bool replicated_log_lease_holds(const struct replicated_log *log)
 {
-    (void)log;
-    return true;
+    return log->raft != NULL && raft_lease_holds(log->raft, log_now_ns(log));
 }
 
 enum status replicated_log_confirm(struct replicated_log *log, uint64_t *round)
 {
-    (void)log;
-    *round = 0; /* every round was confirmed from the start */
-    return STATUS_OK;
+    *round = 0;
+    if (log->raft == NULL)
+        return STATUS_NOT_LEADER;
+    enum status status = raft_confirm(log->raft, log_now_ns(log), round);
+    if (status == STATUS_OK) {
+        log->confirm_wanted = *round;
+        log->confirm_term = raft_term(log->raft);
+    }
+    return status;
+}
+
+/* ---- Members ---- */
+
+enum status replicated_log_change(struct replicated_log *log, const struct membership *target)
+{
+    if (log->options.bus == NULL)
+        return STATUS_UNSUPPORTED;
+    if (log->raft == NULL)
+        return STATUS_NOT_LEADER;
+    if (target->count > limit_members_count || membership_is_joint(target))
+        return STATUS_INVALID_ARGUMENT;
+    struct membership ordered = {0};
+    for (unsigned i = 0; i < target->count; i++) {
+        const struct member *member = &target->members[i];
+        if (member->id == 0 || (member->kinds != MEMBER_VOTER && member->kinds != MEMBER_LEARNER) ||
+            membership_find(&ordered, member->id) != NULL || !membership_set(&ordered, member))
+            return STATUS_INVALID_ARGUMENT;
+    }
+    unsigned voters = 0;
+    for (unsigned i = 0; i < ordered.count; i++)
+        voters += ordered.members[i].kinds == MEMBER_VOTER;
+    if (voters > limit_voters_count)
+        return STATUS_INVALID_ARGUMENT;
+    const struct raft_configuration configuration = memberships_configuration(&ordered);
+    log->change = ordered;
+    enum status status = raft_change(log->raft, log_now_ns(log), &configuration);
+    if (status == STATUS_OK)
+        log_raft_follow(log);
+    return status;
+}
+
+enum status replicated_log_transfer(struct replicated_log *log, uint64_t to)
+{
+    if (log->raft == NULL)
+        return STATUS_NOT_LEADER;
+    return raft_transfer(log->raft, log_now_ns(log), to);
 }
 
 const struct membership *replicated_log_membership(const struct replicated_log *log)
 {
-    return &log->membership;
+    return memberships_newest(&log->memberships);
 }
 
 uint64_t replicated_log_self(const struct replicated_log *log)
@@ -375,58 +479,105 @@ uint64_t replicated_log_self(const struct replicated_log *log)
 
 enum log_role replicated_log_role(const struct replicated_log *log)
 {
-    (void)log;
-    return LOG_LEADER;
+    if (log->raft == NULL)
+        return LOG_MENDING;
+    switch (raft_role(log->raft)) {
+    case RAFT_LEADER:
+        return LOG_LEADER;
+    case RAFT_FOLLOWER:
+        return LOG_FOLLOWER;
+    case RAFT_CANDIDATE_PREVOTE:
+    case RAFT_CANDIDATE:
+        return LOG_CANDIDATE;
+    }
+    UNREACHABLE();
 }
 
 const struct member *replicated_log_leader(const struct replicated_log *log)
 {
-    return &log->membership.members[0];
-}
-
-uint64_t replicated_log_commit_index(const struct replicated_log *log)
-{
-    return log->durable_index;
-}
-
-/* ---- Others, of which a region of one has none ---- */
-
-bool replicated_log_send(struct replicated_log *log, uint64_t to, uint8_t kind, enum bus_lane lane,
-                         struct bytes message)
-{
-    (void)log;
-    (void)to;
-    (void)kind;
-    (void)lane;
-    (void)message;
-    return false;
+    uint64_t leader = log->raft == NULL ? 0 : raft_leader(log->raft);
+    return leader == 0 ? NULL : membership_find(memberships_newest(&log->memberships), leader);
 }
 
 bool replicated_log_member_facts(const struct replicated_log *log, uint64_t id,
                                  struct log_member_facts *facts)
 {
-    (void)log;
-    (void)id;
-    *facts = (struct log_member_facts){0};
-    return false;
+    struct raft_progress progress;
+    *facts = (struct log_member_facts){.id = id};
+    if (log->raft == NULL || id == log->self || !raft_progress(log->raft, id, &progress))
+        return false;
+    uint64_t last = raft_last(log->raft).index;
+    uint64_t now = log_now_ns(log);
+    facts->match_index = progress.match_index;
+    facts->lag_entries = last - progress.match_index;
+    facts->answered = progress.answered_ns != 0;
+    if (facts->answered && now > progress.answered_ns)
+        facts->answered_ago_ms = (now - progress.answered_ns) / LOG_NS_PER_MS;
+    facts->snapshot = progress.snapshot_wanted;
+    for (unsigned i = 0; i < log_peers_max; i++)
+        facts->connected |= log->peers[i].id == id && log->peers[i].connected;
+    return true;
 }
 
-enum status replicated_log_change(struct replicated_log *log, const struct membership *target)
+/* ---- Snapshots and messages of the owner's ---- */
+
+void replicated_log_snapshot_sent(struct replicated_log *log, uint64_t member, struct wal_mark mark,
+                                  bool ok)
 {
-    (void)log;
-    (void)target;
-    return STATUS_UNSUPPORTED;
+    if (log->raft != NULL)
+        raft_snapshot_sent(log->raft, log_now_ns(log), member,
+                           (struct raft_mark){mark.index, mark.term}, ok);
 }
 
-enum status replicated_log_transfer(struct replicated_log *log, uint64_t to)
+void replicated_log_hold(struct replicated_log *log, bool held)
 {
-    (void)log;
-    (void)to;
-    return STATUS_INVALID_ARGUMENT;
+    log->held = held;
+    if (log->raft != NULL)
+        raft_hold(log->raft, held);
+}
+
+bool replicated_log_send(struct replicated_log *log, uint64_t to, uint8_t kind, enum bus_lane lane,
+                         struct bytes message)
+{
+    ASSERT(peer_kind_is_owned(kind));
+    return log_send_message(log, &(struct peer_message){.kind = kind, .to = to}, lane, message);
+}
+
+/* ---- How it stands ---- */
+
+uint64_t replicated_log_term(const struct replicated_log *log)
+{
+    return log->raft == NULL ? wal_hard_state(log->wal).term : raft_term(log->raft);
+}
+
+uint64_t replicated_log_durable_index(const struct replicated_log *log)
+{
+    return wal_durable_index(log->wal);
+}
+
+uint64_t replicated_log_inflight_count(const struct replicated_log *log)
+{
+    return log->proposals.count;
+}
+
+uint64_t replicated_log_time_ns(struct replicated_log *log)
+{
+    uint64_t now = log_clock_read(&log->clock, log_now_ns(log), io_wall_ns(log->options.io));
+    return now > log->clock.last_ns ? now : log->clock.last_ns;
+}
+
+bool replicated_log_clock_jumped(const struct replicated_log *log, int64_t *offset_ns)
+{
+    *offset_ns = log->clock.offset_ns;
+    return log->clock.jumped;
+}
+
+struct wal_statistics replicated_log_statistics(const struct replicated_log *log)
+{
+    return wal_statistics(log->wal);
 }
 
 struct raft_statistics replicated_log_raft_statistics(const struct replicated_log *log)
 {
-    (void)log;
-    return (struct raft_statistics){0};
+    return log->raft == NULL ? (struct raft_statistics){0} : raft_statistics(log->raft);
 }

@@ -170,10 +170,15 @@ bool replicated_log_member_facts(const struct replicated_log *log, uint64_t id,
 
 /* ---- Snapshots and other messages of the owner's ---- */
 
+/* Notes durably that a snapshot up to `mark` is about to take the state's place: `done` is called
+ * before that may happen, from a turn of the io. One at a time. */
+void replicated_log_snapshot_prepare(struct replicated_log *log, struct wal_mark mark,
+                                     void (*done)(void *context, enum status status));
+
 /* A snapshot took the state's place: the log begins after `mark`, and keeps what follows it with
  * the same term. `membership` is as of `mark`. `done` is called when that is durable, from a turn
  * of the io; INVALID_ARGUMENT for a mark that is committed here already: nothing has changed. One
- * at a time, and under replicated_log_hold(). */
+ * at a time, after replicated_log_snapshot_prepare(), and under replicated_log_hold(). */
 void replicated_log_snapshot_installed(struct replicated_log *log, struct wal_mark mark,
                                        struct bytes membership, uint64_t log_time_ns,
                                        void (*done)(void *context, enum status status));

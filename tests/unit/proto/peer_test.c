@@ -70,6 +70,7 @@ static struct built build_answer(void)
                                               .from = 1,
                                               .to = 2,
                                               .mark = {.index = 8, .term = 3},
+                                              .term = 6,
                                               .mend = PEER_MEND_HAVE});
     add(&built, "entry", 5);
     return built;
@@ -148,6 +149,7 @@ START_TEST(test_mending)
     ck_assert_int_eq(decode(&answer, &message), STATUS_OK);
     ck_assert_int_eq(message.mend, PEER_MEND_HAVE);
     ck_assert(message.mark.index == 8 && message.mark.term == 3);
+    ck_assert_uint_eq(message.term, 6);
     ck_assert(bytes_equal(message.rest, bytes_of_text("entry")));
 }
 END_TEST
@@ -216,7 +218,7 @@ START_TEST(test_hostile_bytes)
     ck_assert_int_eq(decode_with(build_ask(), 2, 1), STATUS_MALFORMED);
     ck_assert_int_eq(decode_with(build_ask(), 4, 3), STATUS_MALFORMED);
     ck_assert_int_eq(decode_with(build_answer(), 2, 0), STATUS_MALFORMED);
-    ck_assert_int_eq(decode_with(build_answer(), 2, 5), STATUS_MALFORMED);
+    ck_assert_int_eq(decode_with(build_answer(), 2, 7), STATUS_MALFORMED);
     ck_assert_int_eq(decode_with(build_answer(), 2, PEER_MEND_NEVER), STATUS_MALFORMED);
     ck_assert_int_eq(decode_with(build_answer(), 4, 1), STATUS_MALFORMED);
 }

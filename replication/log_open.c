@@ -7,6 +7,8 @@
 #include "proto/base/log.h"
 #include "replication/replicated_log_internal.h"
 
+#define RETAINED_SIZE_DEFAULT (256ULL << 20)
+
 enum {
     inflight_size_default = 64 * 1024 * 1024,
     cache_size_default = 64 * 1024 * 1024,
@@ -383,6 +385,8 @@ static void take_options(struct replicated_log *log, const struct replicated_log
         log->options.inflight_size_max = inflight_size_default;
     if (log->options.cache_size_max == 0)
         log->options.cache_size_max = cache_size_default;
+    if (log->options.retained_size_max == 0)
+        log->options.retained_size_max = RETAINED_SIZE_DEFAULT;
     if (log->options.election_timeout_ms == 0)
         log->options.election_timeout_ms = election_timeout_default_ms;
     log->opening = true;

@@ -201,13 +201,23 @@ void log_receive_message(void *context, uint64_t from, struct bytes bytes)
     }
 }
 
+static void note_connected(struct replicated_log *log, uint64_t member, bool connected)
+{
+    unsigned at = 0;
+    while (at < log->connected_count && log->connected[at] != member)
+        at++;
+    if (connected && at == log->connected_count && at < log_peers_max)
+        log->connected[log->connected_count++] = member;
+    if (!connected && at < log->connected_count)
+        log->connected[at] = log->connected[--log->connected_count];
+}
+
 void log_receive_event(void *context, uint64_t member, enum bus_event event)
 {
     struct replicated_log *log = context;
-    struct log_peer *peer = log_send_peer(log, member);
 
-    if (peer != NULL && event != BUS_ROOM)
-        peer->connected = event == BUS_CONNECTED;
+    if (event != BUS_ROOM)
+        note_connected(log, member, event == BUS_CONNECTED);
     if (log->raft != NULL && event == BUS_DISCONNECTED) {
         raft_unreachable(log->raft, member);
         log_raft_follow(log);

@@ -35,7 +35,6 @@ static void peer_leave(struct log_peer *peer)
     log_reader_drop(&peer->reader);
     log_reader_drop(&peer->mend_reader);
     peer->leaving = true;
-    peer->connected = false;
     peer->mend_count = 0;
     if (!peer->reader.reading && !peer->mend_reader.reading)
         *peer = (struct log_peer){0};

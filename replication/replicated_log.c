@@ -5,9 +5,7 @@
 
 #include "replication/replicated_log_internal.h"
 
-/* Past the state's own needs, a slow member's are kept for: farther behind, it is given a snapshot.
- * And where nobody is known to be slow, a little, for whoever leads next. */
-#define RETAINED_SIZE_MAX  (256ULL << 20)
+/* Kept where nobody is known to be slow, for whoever leads next. */
 #define RETAINED_SIZE_IDLE (16ULL << 20)
 
 enum { extent_size = 1024 * 1024, release_look_ms = 100, answered_max_ms = 10 * 60 * 1000 };
@@ -355,8 +353,9 @@ void log_release(struct replicated_log *log)
     if (log->raft == NULL)
         return;
     if (log->options.bus != NULL && !log_is_alone(log)) {
-        uint64_t idle = index_before(log, RETAINED_SIZE_IDLE);
-        log->peers_index = members_index(log, index_before(log, RETAINED_SIZE_MAX));
+        uint64_t most = log->options.retained_size_max;
+        uint64_t idle = index_before(log, most < RETAINED_SIZE_IDLE ? most : RETAINED_SIZE_IDLE);
+        log->peers_index = members_index(log, index_before(log, most));
         index = index < idle ? index : idle;
         index = index < log->peers_index ? index : log->peers_index;
     }
@@ -514,8 +513,8 @@ bool replicated_log_member_facts(const struct replicated_log *log, uint64_t id,
     if (facts->answered && now > progress.answered_ns)
         facts->answered_ago_ms = (now - progress.answered_ns) / LOG_NS_PER_MS;
     facts->snapshot = progress.snapshot_wanted;
-    for (unsigned i = 0; i < log_peers_max; i++)
-        facts->connected |= log->peers[i].id == id && log->peers[i].connected;
+    for (unsigned i = 0; i < log->connected_count; i++)
+        facts->connected |= log->connected[i] == id;
     return true;
 }
 

@@ -62,6 +62,9 @@ struct replicated_log_options {
     uint64_t space_kept_size; /* wal_options has it */
     size_t inflight_size_max; /* bytes; 0: 64 MiB */
     size_t cache_size_max;    /* bytes; 0: 64 MiB */
+    /* Bytes of entries that are kept for a member that is slow or away; farther behind, it needs a
+     * snapshot. 0: 256 MiB. */
+    uint64_t retained_size_max;
 
     struct wal_mark base;  /* up to where the state is durable */
     uint64_t log_time_ns;  /* of the state at `base` */

@@ -62,7 +62,6 @@ struct log_reader {
 struct log_peer {
     uint64_t id;  /* 0: this place is free */
     bool leaving; /* not a member any more: free once nothing is read for it */
-    bool connected;
     struct log_reader reader;
     /* What it asked for while mending. */
     struct log_reader mend_reader;
@@ -154,7 +153,9 @@ struct replicated_log {
     struct io_timer timer;
     uint64_t timer_ns; /* UINT64_MAX: it is not started */
     struct log_peer peers[log_peers_max];
-    uint64_t hostile_count; /* messages that could not be */
+    unsigned connected_count;
+    uint64_t connected[log_peers_max]; /* ids; of strangers too, who may be members soon */
+    uint64_t hostile_count;            /* messages that could not be */
     bool newer_told;
 
     /* Working memory of one call. */

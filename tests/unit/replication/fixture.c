@@ -41,10 +41,8 @@ static bool is_connected(const struct node *from, const struct node *to)
 static void bus_set_members(struct bus *bus, const struct membership *membership, uint64_t self)
 {
     struct node *node = node_of(bus);
-    struct membership before = node->bus_members;
-    ck_assert_uint_ne(self, 0);
+    ck_assert(node->log == NULL || self == replicated_log_self(node->log));
     node->bus_members = *membership;
-    (void)before;
 }
 
 static bool bus_send_pieces(struct bus *bus, uint64_t to, enum bus_lane lane,
@@ -234,6 +232,7 @@ enum status node_try_open(struct region *region, unsigned number, struct error *
         .directory = "wal",
         .segment_size = region->segment_size,
         .cache_size_max = region->cache_size,
+        .retained_size_max = region->retained_size,
         .base = node->base,
         .log_time_ns = node->base_time_ns,
         .epoch_number = 1,

@@ -70,6 +70,7 @@ struct region {
     unsigned count;
     uint64_t segment_size;
     size_t cache_size;
+    uint64_t retained_size;
     struct node nodes[nodes_max];
     bool cut[nodes_max][nodes_max]; /* from, to */
     unsigned messages_first;

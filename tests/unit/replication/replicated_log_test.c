@@ -30,12 +30,536 @@ START_TEST(test_alone)
 }
 END_TEST
 
-START_TEST(test_three)
+/* ---- Several ---- */
+
+static unsigned count_fate(const struct region *region, enum fate fate)
 {
-    struct region *region = region_create(3, 2);
+    unsigned count = 0;
+    for (unsigned i = 0; i < region->proposals_count; i++)
+        count += region->proposals[i].fate == fate;
+    return count;
+}
+
+static struct region *formed(uint64_t seed)
+{
+    struct region *region = region_create(3, seed);
     region_form(region);
+    return region;
+}
+
+START_TEST(test_three_agree)
+{
+    struct region *region = formed(2);
     region_commit(region, 200, 300);
     region_await_level(region);
+    for (unsigned i = 0; i < 3; i++) {
+        const struct node *node = &region->nodes[i];
+        ck_assert_uint_eq(node->membership.count, 3);
+        ck_assert(!membership_is_joint(&node->membership));
+        ck_assert_str_eq(membership_find(&node->membership, node->id)->clients,
+                         node_member(node, MEMBER_VOTER).clients);
+        ck_assert_uint_eq(replicated_log_leader(node->log)->id, region_leader(region)->id);
+    }
+    ck_assert_uint_eq(count_fate(region, FATE_APPLIED), region->proposals_count);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_facts_of_members)
+{
+    struct region *region = formed(3);
+    struct node *leader = region_leader(region);
+    struct log_member_facts facts;
+    region_commit(region, 20, 100);
+    region_run_ms(region, 200);
+    for (unsigned i = 0; i < 3; i++) {
+        const struct node *node = &region->nodes[i];
+        bool known = replicated_log_member_facts(leader->log, node->id, &facts);
+        ck_assert_int_eq(known, node != leader);
+        ck_assert(!known || (facts.connected && facts.answered && facts.lag_entries == 0 &&
+                             facts.answered_ago_ms < 300 && !facts.snapshot));
+        ck_assert(node == leader || !replicated_log_member_facts(node->log, leader->id, &facts));
+    }
+    ck_assert(!replicated_log_member_facts(leader->log, 12345, &facts));
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_followers_refuse)
+{
+    struct region *region = formed(4);
+    struct node *leader = region_leader(region);
+    struct node *other = &region->nodes[(leader->number + 1) % 3];
+    const struct membership *membership = replicated_log_membership(other->log);
+    uint64_t round;
+    unsigned number;
+    ck_assert_int_eq(node_propose(other, 100, &number), STATUS_NOT_LEADER);
+    ck_assert_int_eq(replicated_log_confirm(other->log, &round), STATUS_NOT_LEADER);
+    ck_assert_int_eq(replicated_log_change(other->log, membership), STATUS_NOT_LEADER);
+    ck_assert_int_eq(replicated_log_transfer(other->log, leader->id), STATUS_NOT_LEADER);
+    ck_assert(!replicated_log_may_read(other->log));
+    ck_assert(!replicated_log_lease_holds(other->log));
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_leader_dies)
+{
+    struct region *region = formed(5);
+    unsigned number;
+    for (unsigned round = 0; round < 5; round++) {
+        struct node *leader = region_await_leader(region);
+        unsigned dead = leader->number;
+        uint64_t term = replicated_log_term(leader->log);
+        region_commit(region, 30, 200);
+        for (unsigned i = 0; i < 20; i++)
+            ck_assert_int_eq(node_propose(leader, 500, &number), STATUS_OK);
+        node_crash(region, dead, SIM_RESTART_LOSE_UNFLUSHED);
+        struct node *next = region_await_leader(region);
+        ck_assert_uint_ne(next->number, dead);
+        ck_assert_uint_gt(replicated_log_term(next->log), term);
+        region_commit(region, 10, 200);
+        node_open(region, dead);
+        region_await_level(region);
+    }
+    /* Each was told exactly once, be it by the closing. */
+    ck_assert_uint_eq(count_fate(region, FATE_PROPOSED), 0);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_dropped_proposals_are_told_once)
+{
+    struct region *region = formed(6);
+    struct node *old = region_leader(region);
+    unsigned numbers[50];
+    region_isolate(region, old->number, true);
+    for (unsigned i = 0; i < 50; i++)
+        ck_assert_int_eq(node_propose(old, 100, &numbers[i]), STATUS_OK);
+    ck_assert_uint_eq(replicated_log_inflight_count(old->log), 50);
+    region_run_ms(region, 2000);
+    /* Without a quorum it leads no more; nothing of it was committed. */
+    ck_assert_int_ne(replicated_log_role(old->log), LOG_LEADER);
+    for (unsigned i = 0; i < 50; i++)
+        ck_assert_int_eq(region->proposals[numbers[i]].fate, FATE_DROPPED);
+    ck_assert_uint_eq(replicated_log_inflight_count(old->log), 0);
+    struct node *next = region_await_leader(region);
+    ck_assert_uint_ne(next->number, old->number);
+    region_commit(region, 30, 100);
+    /* Its suffix gives way to what the others committed. */
+    region_isolate(region, old->number, false);
+    region_await_level(region);
+    region_commit(region, 5, 100);
+    region_await_level(region);
+    ck_assert_uint_eq(count_fate(region, FATE_DROPPED), 50);
+    for (unsigned i = 0; i < 3; i++) {
+        struct raft_statistics statistics = replicated_log_raft_statistics(region->nodes[i].log);
+        ck_assert(&region->nodes[i] != old || statistics.truncated_count > 0);
+    }
+    /* A superseded suffix stays superseded. */
+    node_crash(region, old->number, SIM_RESTART_LOSE_UNFLUSHED);
+    node_open(region, old->number);
+    region_await_level(region);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_catching_up_from_the_disk)
+{
+    struct region *region = region_create(3, 7);
+    region->cache_size = 64 * 1024;
+    region_form(region);
+    struct node *leader = region_leader(region);
+    unsigned late = (leader->number + 1) % 3;
+    node_close(region, late);
+    region_commit(region, 600, 2000); /* far beyond the cache, over several segments */
+    uint64_t reads = replicated_log_statistics(leader->log).reads_count;
+    node_open(region, late);
+    region_await_level(region);
+    ck_assert_uint_gt(replicated_log_statistics(leader->log).reads_count, reads);
+    ck_assert_uint_eq(leader->snapshot_member, 0);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_applying_late_reads_from_the_disk)
+{
+    struct region *region = region_create(3, 8);
+    region->cache_size = 64 * 1024;
+    region_form(region);
+    struct node *leader = region_leader(region);
+    struct node *slow = &region->nodes[(leader->number + 1) % 3];
+    slow->stopped = true;
+    region_commit(region, 400, 2000);
+    slow->stopped = false;
+    region_await_level(region);
+    ck_assert_uint_gt(replicated_log_statistics(slow->log).reads_count, 0);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_all_restart)
+{
+    struct region *region = formed(9);
+    for (unsigned round = 0; round < 4; round++) {
+        region_commit(region, 60, 300);
+        if (round % 2 == 1)
+            node_flush_state(region, round % 3);
+        for (unsigned i = 0; i < 3; i++) {
+            if ((round + i) % 2 == 0)
+                node_close(region, i);
+            else
+                node_crash(region, i, SIM_RESTART_KEEP_ALL);
+        }
+        uint64_t last = region->applied_last;
+        for (unsigned i = 0; i < 3; i++)
+            node_open(region, i);
+        region_await_level(region);
+        ck_assert_uint_gt(region->applied_last, last); /* at least a no-op */
+    }
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_a_member_needs_a_snapshot)
+{
+    struct region *region = formed(10);
+    struct node *leader = region_leader(region);
+    struct node *late = &region->nodes[(leader->number + 1) % 3];
+    node_close(region, late->number);
+    region_commit(region, 300, 100 * 1000);
+    node_flush_state(region, leader->number);
+    node_close(region, leader->number);
+    node_open(region, leader->number); /* its log begins where its state ends now */
+    region_commit(region, 10, 100);
+    struct node *now = region_leader(region);
+    node_flush_state(region, now->number);
+    node_open(region, late->number);
+    for (unsigned i = 0; i < 2000 && now->snapshot_member == 0; i++) {
+        region_run_ms(region, 5);
+        now = region_await_leader(region);
+    }
+    /* The other may have led, which still has it all: then it caught up from that one's log. */
+    if (now->snapshot_member == 0)
+        ck_assert_uint_eq(late->applied.index, region->applied_last);
+    else
+        ck_assert_uint_eq(now->snapshot_member, late->id);
+    region_destroy(region);
+}
+END_TEST
+
+static struct node *snapshot_from;
+static unsigned snapshot_steps;
+static enum status snapshot_status;
+
+static void on_prepared(void *context, enum status status)
+{
+    (void)context;
+    ck_assert_int_eq(status, STATUS_OK);
+    snapshot_steps++;
+}
+
+static void on_installed(void *context, enum status status)
+{
+    (void)context;
+    snapshot_status = status;
+    snapshot_steps++;
+}
+
+/* As a server does it: what the leader's state is takes the place of this one's. */
+static void install(struct region *region, struct node *to)
+{
+    uint8_t encoded[membership_size_max];
+    const struct node *from = snapshot_from;
+    snapshot_steps = 0;
+    replicated_log_hold(to->log, true);
+    replicated_log_snapshot_prepare(to->log, from->applied, on_prepared);
+    while (snapshot_steps == 0)
+        region_step(region);
+    to->applied = from->applied;
+    to->log_time_ns = from->log_time_ns;
+    to->membership = from->membership;
+    membership_encode(&to->membership, encoded);
+    replicated_log_snapshot_installed(to->log, to->applied,
+                                      bytes_of(encoded, membership_size(&to->membership)),
+                                      to->log_time_ns, on_installed);
+    while (snapshot_steps == 1)
+        region_step(region);
+    replicated_log_hold(to->log, false);
+    if (snapshot_status == STATUS_OK)
+        node_flush_state(region, to->number);
+}
+
+START_TEST(test_a_snapshot_takes_the_place_of_the_log)
+{
+    struct region *region = region_create(3, 11);
+    region->retained_size = 1024 * 1024;
+    region_form(region);
+    struct node *leader = region_leader(region);
+    struct node *late = &region->nodes[(leader->number + 1) % 3];
+    struct node *other = &region->nodes[(leader->number + 2) % 3];
+    region_isolate(region, late->number, true);
+    for (unsigned i = 0; i < 24; i++)
+        region_commit(region, 8, 150 * 1000);
+    node_flush_state(region, leader->number);
+    node_flush_state(region, other->number);
+    region_isolate(region, late->number, false);
+    for (unsigned i = 0; i < 2000 && leader->snapshot_member == 0; i++)
+        region_run_ms(region, 5);
+    ck_assert_uint_eq(leader->snapshot_member, late->id);
+    snapshot_from = leader;
+    struct wal_mark mark = leader->applied;
+    install(region, late);
+    ck_assert_int_eq(snapshot_status, STATUS_OK);
+    replicated_log_snapshot_sent(leader->log, late->id, mark, true);
+    region_commit(region, 20, 100);
+    region_await_level(region);
+    /* A second one of the same state changes nothing. */
+    snapshot_from = late;
+    install(region, late);
+    ck_assert_int_eq(snapshot_status, STATUS_INVALID_ARGUMENT);
+    node_crash(region, late->number, SIM_RESTART_LOSE_UNFLUSHED);
+    node_open(region, late->number);
+    region_commit(region, 5, 100);
+    region_await_level(region);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_members_come_and_go)
+{
+    struct region *region = region_create(4, 12);
+    struct membership target = {0};
+    region->count = 4;
+    region_form(region);
+    region_commit(region, 20, 100);
+    /* The leader goes: another leads on. */
+    struct node *leader = region_leader(region);
+    target = leader->membership;
+    membership_remove(&target, leader->id);
+    ck_assert_int_eq(replicated_log_change(leader->log, &target), STATUS_OK);
+    ck_assert_int_eq(replicated_log_change(leader->log, &target), STATUS_BUSY);
+    region_run_ms(region, 3000);
+    struct node *next = region_await_leader(region);
+    ck_assert_uint_ne(next->number, leader->number);
+    ck_assert_uint_eq(next->membership.count, 3);
+    ck_assert_ptr_null(membership_find(replicated_log_membership(next->log), leader->id));
+    node_close(region, leader->number);
+    region_commit(region, 20, 100);
+    /* Two of the three that are left decide. */
+    for (unsigned i = 0; i < 4; i++) {
+        if (region->nodes[i].log != NULL && &region->nodes[i] != next) {
+            node_close(region, i);
+            break;
+        }
+    }
+    region_commit(region, 20, 100);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_changes_that_cannot_be)
+{
+    struct region *region = formed(13);
+    struct node *leader = region_leader(region);
+    struct membership target = leader->membership;
+    target.members[0].kinds = MEMBER_VOTER | MEMBER_OUTGOING;
+    ck_assert_int_eq(replicated_log_change(leader->log, &target), STATUS_INVALID_ARGUMENT);
+    target = leader->membership;
+    target.members[1].id = target.members[0].id;
+    ck_assert_int_eq(replicated_log_change(leader->log, &target), STATUS_INVALID_ARGUMENT);
+    target = (struct membership){0};
+    ck_assert_int_eq(replicated_log_change(leader->log, &target), STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(replicated_log_transfer(leader->log, 4711), STATUS_INVALID_ARGUMENT);
+    region_destroy(region);
+    region = region_create(1, 13);
+    node_open(region, 0);
+    region_commit(region, 1, 100);
+    target = region->nodes[0].membership;
+    ck_assert_int_eq(replicated_log_change(region->nodes[0].log, &target), STATUS_UNSUPPORTED);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_leadership_is_handed_over)
+{
+    struct region *region = formed(14);
+    struct node *leader = region_leader(region);
+    struct node *next = &region->nodes[(leader->number + 1) % 3];
+    region_commit(region, 10, 100);
+    ck_assert_int_eq(replicated_log_transfer(leader->log, next->id), STATUS_OK);
+    ck_assert(!replicated_log_lease_holds(leader->log));
+    region_run_ms(region, 200);
+    ck_assert_ptr_eq(region_await_leader(region), next);
+    region_commit(region, 10, 100);
+    region_await_level(region);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_reads)
+{
+    struct region *region = formed(15);
+    struct node *leader = region_leader(region);
+    uint64_t round;
+    region_run_ms(region, 300);
+    ck_assert(replicated_log_lease_holds(leader->log));
+    ck_assert_int_eq(replicated_log_confirm(leader->log, &round), STATUS_OK);
+    ck_assert_uint_lt(leader->confirmed, round);
+    region_run_ms(region, 20);
+    ck_assert_uint_ge(leader->confirmed, round);
+    ck_assert_uint_eq(leader->unconfirmed_count, 0);
+    region_isolate(region, leader->number, true);
+    ck_assert_int_eq(replicated_log_confirm(leader->log, &round), STATUS_OK);
+    region_run_ms(region, 1000);
+    ck_assert_uint_lt(leader->confirmed, round);
+    ck_assert_uint_eq(leader->unconfirmed_count, 1); /* told once, for all that wait */
+    ck_assert(!replicated_log_lease_holds(leader->log));
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_a_way_with_little_room)
+{
+    struct region *region = region_create(3, 16);
+    for (unsigned i = 0; i < 3; i++)
+        region->nodes[i].room = 300 * 1000;
+    region_form(region);
+    region_commit(region, 100, 100 * 1000);
+    region_await_level(region);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_bounds)
+{
+    struct region *region = region_create(1, 17);
+    unsigned number;
+    node_open(region, 0);
+    (void)region_await_leader(region);
+    /* The write-ahead log's queue, or the bytes under way, end it: nothing is lost by that. */
+    enum status status = STATUS_OK;
+    unsigned taken = 0;
+    for (; taken < 2000 && status == STATUS_OK; taken++)
+        status = node_propose(&region->nodes[0], 100 * 1000, &number);
+    ck_assert_int_eq(status, STATUS_BUSY);
+    ck_assert_uint_gt(taken, 100);
+    region_run_ms(region, 1000);
+    ck_assert_uint_eq(count_fate(region, FATE_APPLIED), taken - 1);
+    ck_assert_int_eq(node_propose(&region->nodes[0], 100, &number), STATUS_OK);
+    region_destroy(region);
+}
+END_TEST
+
+/* ---- Hostile ---- */
+
+static void send_raw(struct node *to, uint64_t from, const struct peer_message *message,
+                     struct bytes rest)
+{
+    uint8_t bytes[1024];
+    peer_encode(message, bytes);
+    bytes_copy(bytes + peer_size(message->kind), rest);
+    to->user.received(to->user.context, from,
+                      bytes_of(bytes, peer_size(message->kind) + rest.size));
+}
+
+START_TEST(test_hostile_messages)
+{
+    struct region *region = formed(18);
+    struct node *leader = region_leader(region);
+    struct node *to = &region->nodes[(leader->number + 1) % 3];
+    struct node *other = &region->nodes[(leader->number + 2) % 3];
+    uint64_t term = replicated_log_term(leader->log);
+    uint8_t rest[128] = {0};
+    region_commit(region, 10, 100);
+    region_await_level(region);
+    uint64_t last = to->applied.index;
+
+    /* Not from whom it says, not to whom it came, cut, and of unknown kinds. */
+    struct peer_message vote = {.kind = PEER_VOTE,
+                                .from = leader->id,
+                                .to = to->id,
+                                .term = term + 50,
+                                .mark = {.index = 1000000, .term = term + 49}};
+    send_raw(to, other->id, &vote, (struct bytes){0});
+    vote.to = other->id;
+    send_raw(to, leader->id, &vote, (struct bytes){0});
+    to->user.received(to->user.context, leader->id, bytes_of(rest, 0));
+    to->user.received(to->user.context, leader->id, bytes_of(rest, 100));
+    ck_assert_uint_eq(replicated_log_term(to->log), term);
+
+    /* Entries that cannot be read; an empty membership; indexes at the end of all numbers. */
+    struct peer_message append = {.kind = PEER_APPEND,
+                                  .from = leader->id,
+                                  .to = to->id,
+                                  .term = term,
+                                  .mark = {.index = last, .term = term},
+                                  .commit = UINT64_MAX,
+                                  .count = 1};
+    peer_entry_encode(term, 5, rest);
+    send_raw(to, leader->id, &append, bytes_of(rest, peer_entry_header_size + 5));
+    const struct entry empty = {
+        .kind = ENTRY_MEMBERSHIP, .epoch_number = 1, .body = bytes_of("\1\0\0\0\0\0\0\0", 8)};
+    peer_entry_encode(term, entry_size(&empty), rest);
+    entry_encode(&empty, rest + peer_entry_header_size);
+    send_raw(to, leader->id, &append, bytes_of(rest, peer_entry_header_size + entry_size(&empty)));
+    append.mark.index = UINT64_MAX;
+    send_raw(to, leader->id, &append, bytes_of(rest, peer_entry_header_size + entry_size(&empty)));
+    append.mark.index = UINT64_MAX - 1;
+    append.mark.term = UINT64_MAX;
+    append.term = UINT64_MAX;
+    send_raw(to, leader->id, &append, bytes_of(rest, peer_entry_header_size + entry_size(&empty)));
+    ck_assert_uint_eq(replicated_log_membership(to->log)->count, 3);
+    ck_assert_uint_eq(replicated_log_commit_index(to->log), last);
+
+    /* Answers that nobody asked for, and questions that have no answer. */
+    struct peer_message answer = {.kind = PEER_MEND_ANSWER,
+                                  .from = leader->id,
+                                  .to = to->id,
+                                  .mend = PEER_MEND_HAVE,
+                                  .mark = {.index = 3, .term = 1}};
+    send_raw(to, leader->id, &answer, bytes_of(rest, 20));
+    struct peer_message ask = {.kind = PEER_MEND_ASK, .from = leader->id, .to = to->id, .count = 2};
+    peer_place_encode((struct peer_place){UINT64_MAX, UINT64_MAX}, rest);
+    peer_place_encode((struct peer_place){0, UINT64_MAX}, rest + peer_place_size);
+    send_raw(to, leader->id, &ask, bytes_of(rest, 2 * peer_place_size));
+
+    region_commit(region, 10, 100);
+    region_await_level(region);
+    ck_assert_uint_eq(replicated_log_term(to->log), term); /* nothing of it had an effect */
+    region_destroy(region);
+}
+END_TEST
+
+/* ---- A store's identity ---- */
+
+START_TEST(test_a_store_that_waits_stays_passive)
+{
+    struct region *region = region_create(3, 19);
+    node_open(region, 1);
+    region_run_ms(region, 3000);
+    ck_assert_int_eq(replicated_log_role(region->nodes[1].log), LOG_FOLLOWER);
+    ck_assert_uint_eq(replicated_log_term(region->nodes[1].log), 0);
+    ck_assert_uint_eq(replicated_log_membership(region->nodes[1].log)->count, 0);
+    node_close(region, 1);
+    node_open(region, 1); /* the fixture sees that its id is the same */
+    region_run_ms(region, 1000);
+    ck_assert_ptr_null(region_leader(region));
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_a_member_is_not_opened_alone)
+{
+    struct region *region = formed(20);
+    struct error error = {0};
+    for (unsigned i = 0; i < 3; i++)
+        node_close(region, i);
+    region->count = 1;
+    ck_assert_int_eq(node_try_open(region, 0, &error), STATUS_INVALID_ARGUMENT);
+    ck_assert(strstr(error.text, "region") != NULL);
+    region->count = 3;
+    node_open(region, 0);
     region_destroy(region);
 }
 END_TEST
@@ -43,5 +567,23 @@ END_TEST
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_alone);
-    tcase_add_test(tests, test_three);
+    tcase_add_test(tests, test_three_agree);
+    tcase_add_test(tests, test_facts_of_members);
+    tcase_add_test(tests, test_followers_refuse);
+    tcase_add_test(tests, test_leader_dies);
+    tcase_add_test(tests, test_dropped_proposals_are_told_once);
+    tcase_add_test(tests, test_catching_up_from_the_disk);
+    tcase_add_test(tests, test_applying_late_reads_from_the_disk);
+    tcase_add_test(tests, test_all_restart);
+    tcase_add_test(tests, test_a_member_needs_a_snapshot);
+    tcase_add_test(tests, test_a_snapshot_takes_the_place_of_the_log);
+    tcase_add_test(tests, test_members_come_and_go);
+    tcase_add_test(tests, test_changes_that_cannot_be);
+    tcase_add_test(tests, test_leadership_is_handed_over);
+    tcase_add_test(tests, test_reads);
+    tcase_add_test(tests, test_a_way_with_little_room);
+    tcase_add_test(tests, test_bounds);
+    tcase_add_test(tests, test_hostile_messages);
+    tcase_add_test(tests, test_a_store_that_waits_stays_passive);
+    tcase_add_test(tests, test_a_member_is_not_opened_alone);
 }

@@ -270,7 +270,7 @@ static enum status identify(struct replicated_log *log, struct error *error)
     if (!has_membership) {
         /* A store without a membership that holds something is one of before there were any; or it
          * has begun to join a region, and knows its id. */
-        bool founds = alone_for_good || (is_new ? log->options.bootstrap : !had_id);
+        bool founds = is_new ? alone_for_good || log->options.bootstrap : !had_id;
         if (founds)
             return found_region(log, error);
     }
@@ -345,7 +345,7 @@ enum status log_raft_begin(struct replicated_log *log, struct error *error)
         return error_set(error, status, "Consensus could not begin with the log in %s: %s.",
                          log->options.directory, status_text(status));
     log->written_index = raft_last(log->raft).index;
-    log->told_commit = raft_commit_index(log->raft);
+    log->told_limit = raft_commit_index(log->raft);
     raft_hold(log->raft, log->held);
     free(recovered->entries);
     log->recovered = (struct log_recovered){0};

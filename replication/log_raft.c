@@ -267,12 +267,10 @@ void log_raft_tell(struct replicated_log *log)
         if (log->options.snapshot_needed != NULL)
             log->options.snapshot_needed(log->options.context, member);
     }
-    uint64_t commit = raft_commit_index(log->raft);
-    if (commit > log->told_commit) {
-        log->told_commit = commit;
-        if (commit > log->taken_index && log->options.committed != NULL)
-            log->options.committed(log->options.context);
-    }
+    uint64_t limit = log_take_limit(log);
+    if (limit > log->told_limit && limit > log->taken_index && log->options.committed != NULL)
+        log->options.committed(log->options.context);
+    log->told_limit = limit;
 }
 
 /* ---- Time ---- */

@@ -47,13 +47,16 @@ struct mend {
 /* Those that may be asked: of the newest membership, which may change as entries come back. */
 static void follow_membership(struct mend *mend)
 {
-    const struct membership *membership = memberships_newest(&mend->log->memberships);
-    struct mend_member members[limit_members_count];
+    const struct replicated_log *log = mend->log;
+    const struct membership *membership = memberships_newest(&log->memberships);
+    struct mend_member members[limit_members_count] = {0};
     unsigned count = 0;
 
-    for (unsigned i = 0; i < membership->count; i++) {
-        uint64_t id = membership->members[i].id;
-        if (id == mend->log->self)
+    /* What was lost may be the membership itself: then whoever is there is asked. */
+    unsigned known = membership->count != 0 ? membership->count : log->connected_count;
+    for (unsigned i = 0; i < known && count < limit_members_count; i++) {
+        uint64_t id = membership->count != 0 ? membership->members[i].id : log->connected[i];
+        if (id == log->self)
             continue;
         members[count] = (struct mend_member){.id = id};
         for (unsigned m = 0; m < mend->members_count; m++) {
@@ -162,6 +165,7 @@ static void ask(struct mend *mend, uint64_t member)
 
 void mend_connected(struct mend *mend, uint64_t member)
 {
+    follow_membership(mend);
     for (unsigned i = 0; i < mend->members_count; i++) {
         if (mend->members[i].id == member)
             ask(mend, member);
@@ -298,13 +302,16 @@ static bool excludes_majority(const struct mend *mend, const struct mend_place *
         never += member != NULL && (member->kinds & kind) != 0 &&
                  place->said[i] == PEER_MEND_NEVER && mend->members[i].term > mend->term;
     }
-    return voters - never <= voters / 2;
+    /* Only one half of a joint membership may be empty. */
+    return voters == 0 ? kind == MEMBER_OUTGOING : voters - never <= voters / 2;
 }
 
 /* Whether all voters have answered and none can hold it. */
 static bool nobody_has(const struct mend *mend, const struct mend_place *place)
 {
     const struct membership *membership = memberships_newest(&mend->log->memberships);
+    if (membership->count == 0)
+        return false;
     for (unsigned i = 0; i < mend->members_count; i++) {
         const struct member *member = membership_find(membership, mend->members[i].id);
         bool votes = member != NULL && (member->kinds & (MEMBER_VOTER | MEMBER_OUTGOING)) != 0;
@@ -356,6 +363,8 @@ static bool ends_are_known(const struct mend *mend, struct peer_place *farthest)
     struct raft_mark last = raft_last(mend->log->raft);
 
     *farthest = (struct peer_place){last.index, last.term};
+    if (membership->count == 0)
+        return false;
     for (unsigned i = 0; i < mend->members_count; i++) {
         const struct mend_member *member = &mend->members[i];
         const struct member *known = membership_find(membership, member->id);

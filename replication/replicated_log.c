@@ -214,6 +214,19 @@ uint64_t replicated_log_commit_index(const struct replicated_log *log)
     return log->raft == NULL ? log->applied_index : raft_commit_index(log->raft);
 }
 
+uint64_t log_take_limit(const struct replicated_log *log)
+{
+    uint64_t commit = replicated_log_commit_index(log);
+    if (log->raft == NULL || raft_role(log->raft) == RAFT_LEADER)
+        return commit;
+    /* What is committed and not durable here may stand where the disk still has a suffix that was
+     * superseded: were the state durable first, the log would not fit it after a crash. A leader
+     * has no such suffix. */
+    uint64_t durable = wal_durable_index(log->wal);
+    durable = durable < log->written_index ? durable : log->written_index;
+    return commit < durable ? commit : durable;
+}
+
 /* The bytes of the next entry to take: the cache's, which are kept, or the reader's. */
 static bool take_bytes(struct replicated_log *log, uint64_t index, struct bytes *bytes,
                        uint64_t *term)
@@ -237,7 +250,7 @@ static bool take_bytes(struct replicated_log *log, uint64_t index, struct bytes 
     /* What was read before may still be referred to. */
     if (!reader->reading && log->applied_index == log->taken_index && !log->failed) {
         log_reader_drop(reader);
-        log_reader_start(reader, index, replicated_log_commit_index(log));
+        log_reader_start(reader, index, log_take_limit(log));
     }
     return false;
 }
@@ -248,8 +261,7 @@ bool replicated_log_take(struct replicated_log *log, struct log_committed *commi
     uint64_t index = log->taken_index + 1;
 
     *committed = (struct log_committed){0};
-    if (index > replicated_log_commit_index(log) ||
-        log->taken_index - log->applied_index == log_taken_max)
+    if (index > log_take_limit(log) || log->taken_index - log->applied_index == log_taken_max)
         return false;
     if (!take_bytes(log, index, &bytes, &committed->term))
         return false;
@@ -456,6 +468,7 @@ enum status replicated_log_change(struct replicated_log *log, const struct membe
     enum status status = raft_change(log->raft, log_now_ns(log), &configuration);
     if (status == STATUS_OK)
         log_raft_follow(log);
+    log->change = (struct membership){0};
     return status;
 }
 

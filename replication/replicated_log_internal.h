@@ -145,7 +145,7 @@ struct replicated_log {
     enum log_role told_role;
     uint64_t told_term;
     uint64_t told_leader;
-    uint64_t told_commit;
+    uint64_t told_limit;         /* of what may be taken */
     uint64_t membership_version; /* counts changes */
     uint64_t told_version;
 
@@ -176,6 +176,9 @@ static inline uint64_t log_now_ns(const struct replicated_log *log)
 
 /* Ends the process by way of options.failed; the first reason counts. */
 void log_fail(struct replicated_log *log, enum status status, const char *text);
+
+/* Entries up to here may be applied. */
+uint64_t log_take_limit(const struct replicated_log *log);
 
 /* Encodes and stamps an entry of this leader's. NULL: no memory. */
 struct cached_entry *log_entry_create(struct replicated_log *log, enum entry_kind kind,

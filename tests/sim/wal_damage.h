@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Damage to one entry of a write-ahead log on the simulated disk: for the tests of what a log with
+ * holes comes to. Entries share a batch where they were flushed together: a test that wants to lose
+ * exactly one flushes after each. */
+#ifndef TESTS_SIM_WAL_DAMAGE_H
+#define TESTS_SIM_WAL_DAMAGE_H
+
+#include "storage/wal/wal.h"
+#include "tests/sim/disk.h"
+
+enum sim_wal_damage {
+    SIM_WAL_BODY,   /* a bit of what is sealed: the header still tells what it was */
+    SIM_WAL_HEADER, /* a bit of the header: only a successor tells */
+    SIM_WAL_BLANK,  /* zeros throughout, as after a write that was lost */
+    SIM_WAL_DAMAGES_END,
+};
+
+/* Damages the newest batch that holds the entry `index`, as APPEND or FILL. False: none does. */
+bool sim_wal_damage(struct sim_disk *disk, const char *directory, uint64_t index,
+                    enum sim_wal_damage damage);
+
+#endif

@@ -4,7 +4,9 @@
  * those recoveries.
  *
  * The model is the list of operations that were asked for. After a crash the log must be what some
- * number of them, from the first on, leaves: at least all that were acknowledged. */
+ * number of them, from the first on, leaves: at least all that were acknowledged. Every other
+ * restart is that of a member of several: what an alone one drops as torn is suspect there, and is
+ * filled. */
 #include "storage/wal/wal.h"
 
 #include <stdio.h>
@@ -29,7 +31,7 @@ enum {
 
 /* ---- The model ---- */
 
-enum operation_kind { APPEND, TRUNCATE, FILL };
+enum operation_kind { APPEND, TRUNCATE, FILL, RESET };
 
 struct operation {
     enum operation_kind kind;
@@ -37,6 +39,7 @@ struct operation {
     uint64_t term;
     uint32_t salt; /* the entry's bytes follow from it */
     uint32_t size;
+    size_t mends; /* of a FILL: the operation whose entry it is */
 };
 
 struct model {
@@ -69,6 +72,10 @@ static void image_apply(struct image *image, const struct operation *operation, 
     case FILL:
         image->owner[operation->index] = number;
         return;
+    case RESET:
+        image->last = operation->index;
+        image->owner[operation->index] = number;
+        return;
     }
     UNREACHABLE();
 }
@@ -90,15 +97,19 @@ struct run {
     struct wal_report report;
     struct model *model;
     struct keyring *keyring;
+    bool several; /* a member of several: not alone */
     bool failed;
     uint64_t durable;
-    /* Found by recovery: a hash for each index. */
+    /* Found by recovery: a hash for each index, of a hole 0, and its term. */
     uint64_t found[indexes_max + 1];
+    uint64_t found_terms[indexes_max + 1];
+    uint64_t holes_count;
     uint64_t found_last;
     uint64_t found_first;
 };
 
 static struct keyring *the_keyring;
+static uint64_t suspects_count; /* met in all */
 
 static void on_durable(void *context, struct wal_mark mark)
 {
@@ -135,7 +146,15 @@ static enum status on_replay(void *context, const struct wal_entry *entry)
     else
         ck_assert_uint_eq(entry->index, run->found_last + 1);
     run->found_last = entry->index;
-    run->found[entry->index] = entry_hash(entry->term, entry->bytes);
+    run->found_terms[entry->index] = entry->term;
+    run->found[entry->index] = 0;
+    suspects_count += entry->hole == WAL_HOLE_SUSPECT;
+    if (entry->hole == WAL_WHOLE)
+        run->found[entry->index] = entry_hash(entry->term, entry->bytes);
+    else
+        run->holes_count++;
+    ck_assert_int_ne(entry->hole, WAL_HOLE);
+    ck_assert(entry->hole == WAL_WHOLE || run->several);
     return STATUS_OK;
 }
 
@@ -148,13 +167,14 @@ static enum status run_open(struct run *run, struct wal_mark base, struct error 
         .segment_size = segment_size,
         .queue_size_max = 256 * 1024,
         .spare_segments = 1,
-        .alone = true,
+        .alone = !run->several,
         .durable = on_durable,
         .failed = on_failed,
         .context = run,
     };
     run->found_first = 0;
     run->found_last = base.index;
+    run->holes_count = 0;
     run->failed = false;
     return wal_open(&options, base, on_replay, run, &run->wal, &run->report, error);
 }
@@ -189,6 +209,21 @@ static void image_count(uint64_t hash)
 
 /* ---- Recovery and comparison ---- */
 
+/* Whether an index is as operation `number` left it. Of a hole the term is known. What a suspect
+ * batch had filled is as it was before. */
+static bool entry_matches(const struct run *run, const struct model *model, const uint64_t *hashes,
+                          uint64_t index, size_t number)
+{
+    const struct operation *operation = &model->operations[number];
+    if (run->found[index] == 0)
+        return run->found_terms[index] == operation->term;
+    while (run->several && operation->kind == FILL && hashes[number] != run->found[index]) {
+        number = operation->mends;
+        operation = &model->operations[number];
+    }
+    return hashes[number] == run->found[index];
+}
+
 /* How many operations leave what was found: at least `least`. SIZE_MAX: none do. */
 static size_t match(const struct run *run, const struct model *model, size_t least)
 {
@@ -197,13 +232,13 @@ static size_t match(const struct run *run, const struct model *model, size_t lea
     struct image image = {0};
     for (size_t i = 0; i < model->count; i++) {
         const struct operation *operation = &model->operations[i];
-        if (operation->kind != TRUNCATE)
+        if (operation->kind == APPEND || operation->kind == FILL)
             hashes[i] = entry_hash(operation->term, operation_bytes(operation, bytes));
     }
     for (size_t count = 0;; count++) {
         bool same = count >= least && image.last == run->found_last;
         for (uint64_t index = model->released + 1; same && index <= image.last; index++)
-            same = hashes[image.owner[index]] == run->found[index];
+            same = entry_matches(run, model, hashes, index, image.owner[index]);
         if (same)
             return count;
         if (count == model->count)
@@ -215,7 +250,8 @@ static size_t match(const struct run *run, const struct model *model, size_t lea
 static bool hard_state_equal(struct wal_hard_state a, struct wal_hard_state b)
 {
     return a.term == b.term && a.vote == b.vote && a.epoch_number == b.epoch_number &&
-           a.epoch_region == b.epoch_region;
+           a.epoch_region == b.epoch_region && a.member == b.member &&
+           a.snapshot.index == b.snapshot.index && a.snapshot.term == b.snapshot.term;
 }
 
 struct stop {
@@ -300,6 +336,34 @@ static struct model *model_after(const struct model *model, const struct stop *s
 static void stop_check(const struct model *model, const struct stop *stop, uint64_t seed,
                        enum sim_restart_mode mode, unsigned depth);
 
+/* What is suspect is filled, as from a peer that has it. */
+static void fill_holes(struct run *run, const struct model *model, size_t found)
+{
+    static uint8_t bytes[entry_size_max];
+    struct image image = {0};
+    struct wal_mark mark = {0};
+    enum wal_hole hole;
+    for (size_t i = 0; i < found; i++)
+        image_apply(&image, &model->operations[i], i);
+    ck_assert_uint_eq(wal_holes_count(run->wal), run->holes_count);
+    while (wal_hole_next(run->wal, mark.index, &mark, &hole)) {
+        const struct operation *operation = &model->operations[image.owner[mark.index]];
+        struct wal_entry entry = {
+            .index = mark.index, .term = mark.term, .bytes = operation_bytes(operation, bytes)};
+        enum status status;
+        ck_assert_int_eq(hole, WAL_HOLE_SUSPECT);
+        ck_assert_uint_eq(mark.term, operation->term);
+        while ((status = wal_fill(run->wal, &entry)) == STATUS_BUSY) {
+            wal_flush(run->wal);
+            io_turn(run->io, true);
+        }
+        ck_assert_int_eq(status, STATUS_OK);
+    }
+    wal_flush(run->wal);
+    while (!run->failed && !wal_is_whole(run->wal))
+        io_turn(run->io, true);
+}
+
 /* Goes on after a recovery: more entries, a clean end, and all of it is there. With `depth`, each
  * step of the recovery and of this is a stop too. */
 static void go_on(struct run *run, const struct model *model, const struct stop *stop, size_t found)
@@ -357,6 +421,7 @@ static void stop_check(const struct model *model, const struct stop *stop, uint6
     sim_disk_restart(run->disk, seed, mode);
     image_count(sim_disk_hash(run->disk));
     run->io = sim_disk_io(run->disk);
+    run->several = seed % 2 == 1;
     if (depth > 0) {
         nested.stops = calloc(stops_max, sizeof *nested.stops);
         ASSERT(nested.stops != NULL);
@@ -375,6 +440,7 @@ static void stop_check(const struct model *model, const struct stop *stop, uint6
     struct wal_hard_state hard_state = wal_hard_state(run->wal);
     ck_assert(hard_state_equal(hard_state, stop->hard_state) ||
               hard_state_equal(hard_state, stop->hard_state_next));
+    fill_holes(run, at_stop, found);
     go_on(run, at_stop, stop, found);
     sim_disk_destroy(run->disk);
     nested_check(&nested, model, stop, seed);
@@ -391,6 +457,7 @@ struct script {
     struct stops stops;
     struct generator generator;
     uint64_t checked; /* stops */
+    bool resetting;
 };
 
 static void turn_for(struct run *run, uint64_t ns)
@@ -546,6 +613,7 @@ START_TEST(test_follower)
             *operation = model->operations[model->owner[index]];
             operation->kind = FILL;
             operation->salt += 1000000;
+            operation->mends = model->owner[index];
             struct wal_entry entry = {.index = index,
                                       .term = operation->term,
                                       .bytes = operation_bytes(operation, bytes)};
@@ -576,14 +644,76 @@ static void hard_state_done(void *context, enum status status)
     script->model.hard_state = script->model.hard_state_next;
 }
 
+static void hard_state_wait(struct script *script)
+{
+    struct model *model = &script->model;
+    wal_hard_state_write(script->run.wal, &model->hard_state_next, hard_state_done, script);
+    while (!hard_state_equal(model->hard_state, model->hard_state_next))
+        io_turn(script->run.io, true);
+}
+
+static void reset_done(void *context, enum status status)
+{
+    struct script *script = context;
+    ck_assert_int_eq(status, STATUS_OK);
+    script->resetting = false;
+}
+
+/* Snapshots take the state's place, above, at and below the log's end: the intent, then the state's
+ * swap (which the state's own tests stop within), then the log begins anew. */
+START_TEST(test_reset)
+{
+    struct script *script = script_begin(505);
+    struct model *model = &script->model;
+    uint64_t term = 1;
+    for (unsigned round = 0; round < 14; round++) {
+        uint64_t count = generator_between(&script->generator, 0, 9);
+        while (script->resetting && count == 0)
+            io_turn(script->run.io, true);
+        for (uint64_t i = 0; i < count; i++) {
+            append_new(&script->run, model, model->last + 1, term, draw_size(script, 9000));
+            if (generator_chance(&script->generator, 1, 2)) {
+                wal_flush(script->run.wal);
+                turn_for(&script->run, generator_below(&script->generator, 200) * 1000);
+            }
+        }
+        struct wal_mark mark = {.term = ++term};
+        mark.index = generator_between(&script->generator, model->released + 1, model->last + 6);
+        model->hard_state_next =
+            (struct wal_hard_state){.term = term, .member = 4, .snapshot = mark};
+        hard_state_wait(script);
+        script_check(script);
+        /* The state is the snapshot from here on: what the log held is nothing. */
+        model->operations[model->count] =
+            (struct operation){.kind = RESET, .index = mark.index, .term = mark.term};
+        model->owner[mark.index] = model->count++;
+        model->acknowledged = model->count;
+        model->last = mark.index;
+        model->released = mark.index;
+        script->resetting = true;
+        wal_reset(script->run.wal, mark, reset_done, script);
+        while (script->resetting && generator_chance(&script->generator, 9, 10))
+            io_turn(script->run.io, true);
+        script_check(script);
+    }
+    settle(&script->run);
+    script_end(script);
+}
+END_TEST
+
 /* Votes between entries: old or new, never anything else; and several lives of the process. */
 START_TEST(test_hard_state_and_reopening)
 {
     struct script *script = script_begin(404);
     struct model *model = &script->model;
     for (uint64_t round = 1; round <= 12; round++) {
-        model->hard_state_next = (struct wal_hard_state){
-            .term = round, .vote = round % 3, .epoch_number = round / 4, .epoch_region = 2};
+        model->hard_state_next =
+            (struct wal_hard_state){.term = round,
+                                    .vote = round % 3,
+                                    .epoch_number = round / 4,
+                                    .epoch_region = 2,
+                                    .member = 77,
+                                    .snapshot = {.index = round / 2, .term = round}};
         wal_hard_state_write(script->run.wal, &model->hard_state_next, hard_state_done, script);
         for (unsigned i = 0; i < 3; i++)
             append_new(&script->run, model, model->last + 1, round, draw_size(script, 5000));
@@ -692,6 +822,8 @@ START_TEST(test_count)
 {
     printf("wal: %zu distinct disk images\n", images_count);
     ck_assert_uint_ge(images_count, 2000);
+    printf("wal: %llu suspect entries\n", (unsigned long long)suspects_count);
+    ck_assert_uint_ge(suspects_count, 50);
 }
 END_TEST
 
@@ -701,6 +833,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_bursts);
     tcase_add_test(tests, test_follower);
     tcase_add_test(tests, test_hard_state_and_reopening);
+    tcase_add_test(tests, test_reset);
     tcase_add_test(tests, test_failing_calls);
     tcase_add_test(tests, test_count);
 }

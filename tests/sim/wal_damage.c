@@ -73,14 +73,18 @@ static void search_file(void *context, const char *path, uint64_t size)
 bool sim_wal_damage(struct sim_disk *disk, const char *directory, uint64_t index,
                     enum sim_wal_damage damage)
 {
+    static const uint8_t noise[16] = {0xa5, 0x5a, 0xc3, 0x3c, 0xe1, 0x1e, 0x77, 0x99,
+                                      0xa5, 0x5a, 0xc3, 0x3c, 0xe1, 0x1e, 0x77, 0x99};
     struct search search = {.disk = disk, .directory = directory, .index = index};
     sim_disk_each_file(disk, search_file, &search);
     if (search.segment == 0)
         return false;
+    /* Overwritten, not flipped: so that it stays damaged if it is damaged again. */
     if (damage == SIM_WAL_BODY) {
-        sim_disk_flip_bit(disk, search.path.text, search.offset + wal_batch_header_size + 9, 4);
+        sim_disk_overwrite(disk, search.path.text, search.offset + wal_batch_header_size + 8, noise,
+                           sizeof noise);
     } else if (damage == SIM_WAL_HEADER) {
-        sim_disk_flip_bit(disk, search.path.text, search.offset + 60, 1);
+        sim_disk_overwrite(disk, search.path.text, search.offset + 60, noise, 4);
     } else {
         uint8_t *zeros = calloc(1, search.size);
         ASSERT(zeros != NULL);

@@ -9,8 +9,8 @@
 #include "tests/sim/disk.h"
 
 enum sim_wal_damage {
-    SIM_WAL_BODY,   /* a bit of what is sealed: the header still tells what it was */
-    SIM_WAL_HEADER, /* a bit of the header: only a successor tells */
+    SIM_WAL_BODY,   /* bytes of what is sealed: the header still tells what it was */
+    SIM_WAL_HEADER, /* bytes of the header: only a successor tells */
     SIM_WAL_BLANK,  /* zeros throughout, as after a write that was lost */
     SIM_WAL_DAMAGES_END,
 };

@@ -292,7 +292,9 @@ static void report_fill(const struct wal *wal, const struct wal_recovery *recove
     report->holes_count = wal_holes_count(wal);
     report->suspect = wal_suspect(wal);
     report->last = wal_terms_last(&wal->terms);
-    report->damage = recovery->damage.status != STATUS_OK ? recovery->damage : recovery->doubt;
+    report->damage = recovery->damage;
+    if (report->damage.status == STATUS_OK && !report->torn)
+        report->damage = recovery->doubt;
 }
 
 /* What was found becomes the log's own. */
@@ -350,9 +352,9 @@ static enum status wal_recover(struct wal *wal, struct wal_mark base,
         recovery_take(wal, &recovery);
         if (alone) /* what is suspect all the same is dropped with the first batch */
             status = wal_discard_suspect(wal);
-        report_fill(wal, &recovery, report);
         report->torn = alone && recovery.broken_last;
         report->torn_index = report->torn ? recovery.broken_index : 0;
+        report_fill(wal, &recovery, report);
     }
     wal_recovery_free(&recovery);
     return status;

@@ -55,7 +55,8 @@ enum status log_fill(struct log_fixture *fixture, uint64_t index, uint64_t term)
 void log_append(struct log_fixture *fixture, uint64_t first, uint64_t last, uint64_t term);
 void log_settle(struct log_fixture *fixture); /* flushes, and waits until all is durable */
 void log_idle(struct log_fixture *fixture);   /* long enough for the empty batch */
-void log_mend(struct log_fixture *fixture);   /* fills all holes, and waits until it is whole */
+/* Fills all holes, settles what is suspect, and waits until it is whole. */
+void log_mend(struct log_fixture *fixture);
 void log_release_wait(struct log_fixture *fixture, uint64_t index); /* and until files have gone */
 
 /* The replay was of `first` to `last`, holes where `holes` has a bit (bit 0: index 1). */

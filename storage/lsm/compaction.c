@@ -4,26 +4,14 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "storage/lsm/merge.h"
 #include "storage/lsm/output.h"
-#include "storage/lsm/table_scanner.h"
-
-/* Tables that are read one after the other: one of level 0, or the run of another level. */
-struct merge_source {
-    struct table_scanner **scanners;
-    struct table_file *const *files; /* the same, for words */
-    uint32_t count;
-    uint32_t at;
-    bool standing; /* on `entry`; else it is to move on, or has ended */
-    struct lsm_entry entry;
-};
 
 struct compaction_job {
     struct lsm_job job;
     struct version_set *set; /* of the beginning: holds the inputs, and tells what is below */
     struct compaction_pick pick;
-    struct table_scanner **scanners; /* of all inputs: upper, then lower */
-    struct merge_source *sources;
-    uint32_t sources_count;
+    struct merge inputs;
     bool space_checked;
     struct output output;
     uint8_t discard[lsm_key_size_max];
@@ -53,62 +41,18 @@ static void lock_inputs(const struct compaction_pick *pick, bool locked)
 
 /* ---- Merging ---- */
 
-static enum status source_settle(struct merge_source *source, struct io *io)
-{
-    while (!source->standing && source->at < source->count) {
-        enum status status = table_scanner_next(source->scanners[source->at], io, &source->entry);
-        if (status == STATUS_END) {
-            source->at++;
-            continue;
-        }
-        if (status != STATUS_OK)
-            return status;
-        source->standing = true;
-    }
-    return STATUS_OK;
-}
-
-static enum status settle(struct compaction_job *compaction, struct io *io)
-{
-    for (uint32_t i = 0; i < compaction->sources_count; i++) {
-        struct merge_source *source = &compaction->sources[i];
-        enum status status = source_settle(source, io);
-        if (status != STATUS_OK)
-            return error_set(&compaction->job.error, status, "Compacting %s: %s.",
-                             table_file_path(source->files[source->at]->table),
-                             status_text(status));
-    }
-    return STATUS_OK;
-}
-
-static struct merge_source *smallest(struct compaction_job *compaction)
-{
-    struct merge_source *least = NULL;
-    for (uint32_t i = 0; i < compaction->sources_count; i++) {
-        struct merge_source *source = &compaction->sources[i];
-        if (source->standing &&
-            (least == NULL || lsm_entry_order(source->entry.key, source->entry.version,
-                                              least->entry.key, least->entry.version) < 0))
-            least = source;
-    }
-    return least;
-}
-
 /* END: all inputs are worked off. */
-static enum status merge(struct compaction_job *compaction, struct io *io)
+static enum status merge_inputs(struct compaction_job *compaction, struct io *io)
 {
     for (size_t size = 0; size < lsm_job_step_size;) {
-        enum status status = settle(compaction, io);
+        struct lsm_entry entry;
+        enum status status = merge_next(&compaction->inputs, io, &entry, &compaction->job.error);
         if (status != STATUS_OK)
             return status;
-        struct merge_source *source = smallest(compaction);
-        if (source == NULL)
-            return STATUS_END;
-        size_t entry_size = source->entry.key.size + source->entry.value.size + sizeof(uint64_t);
-        status = output_add(&compaction->output, io, &source->entry);
+        size_t entry_size = entry.key.size + entry.value.size + sizeof(uint64_t);
+        status = output_add(&compaction->output, io, &entry);
         if (status != STATUS_OK)
             return status;
-        source->standing = false;
         size += entry_size;
         job_worked(&compaction->job, io, entry_size);
     }
@@ -133,7 +77,7 @@ static bool compaction_step(struct lsm_job *job, struct io *worker_io)
     if (!compaction->space_checked)
         status = check_space(compaction, worker_io);
     if (status == STATUS_OK)
-        status = merge(compaction, worker_io);
+        status = merge_inputs(compaction, worker_io);
     if (status == STATUS_OK)
         return false;
     if (status == STATUS_END)
@@ -150,11 +94,7 @@ static bool compaction_step(struct lsm_job *job, struct io *worker_io)
 static void compaction_free(struct compaction_job *compaction)
 {
     struct lsm *lsm = compaction->job.lsm;
-    uint32_t count = compaction->pick.upper_count + compaction->pick.lower_count;
-    for (uint32_t i = 0; compaction->scanners != NULL && i < count; i++)
-        table_scanner_close(compaction->scanners[i]);
-    free(compaction->scanners);
-    free(compaction->sources);
+    merge_close(&compaction->inputs);
     version_edit_free(&compaction->job.edit);
     version_set_release(compaction->set, &lsm->obsolete);
     free(compaction);
@@ -226,29 +166,14 @@ static const struct job_operations compaction_operations = {
 static bool open_sources(struct compaction_job *compaction)
 {
     const struct compaction_pick *pick = &compaction->pick;
-    uint32_t count = pick->upper_count + pick->lower_count;
-    uint32_t single = pick->level == 0 ? pick->upper_count : 0;
-    compaction->scanners = calloc(count, sizeof(struct table_scanner *));
-    compaction->sources = calloc(single + 2, sizeof *compaction->sources);
-    if (compaction->scanners == NULL || compaction->sources == NULL)
+    struct merge *inputs = &compaction->inputs;
+    if (!merge_open(inputs, pick->upper_count + (size_t)1))
         return false;
-    for (uint32_t i = 0; i < count; i++) {
-        struct table_file *file =
-            i < pick->upper_count ? pick->upper[i] : pick->lower[i - pick->upper_count];
-        if (table_scanner_open(file->table, &compaction->scanners[i]) != STATUS_OK)
-            return false;
-    }
-    for (uint32_t i = 0; i < single; i++)
-        compaction->sources[compaction->sources_count++] = (struct merge_source){
-            .scanners = &compaction->scanners[i], .files = &pick->upper[i], .count = 1};
-    if (single == 0)
-        compaction->sources[compaction->sources_count++] = (struct merge_source){
-            .scanners = compaction->scanners, .files = pick->upper, .count = pick->upper_count};
-    if (pick->lower_count != 0)
-        compaction->sources[compaction->sources_count++] =
-            (struct merge_source){.scanners = compaction->scanners + pick->upper_count,
-                                  .files = pick->lower,
-                                  .count = pick->lower_count};
+    for (uint32_t i = 0; pick->level == 0 && i < pick->upper_count; i++)
+        merge_add(inputs, &pick->upper[i], 1);
+    if (pick->level != 0)
+        merge_add(inputs, pick->upper, pick->upper_count);
+    merge_add(inputs, pick->lower, pick->lower_count);
     return true;
 }
 

@@ -26,11 +26,16 @@ struct round {
     struct member_answer members[limit_members_count];
 };
 
+struct kept {
+    uint64_t version;
+    struct hash128 chain;
+};
+
 struct digests {
     struct digests_options options;
-    uint64_t first; /* oldest version kept; none are where `count` is 0 */
-    uint64_t count;
-    struct hash128 kept[digests_kept_count]; /* by version modulo its size */
+    struct kept kept[digests_kept_count]; /* a ring; versions rise */
+    uint32_t first;                       /* the oldest */
+    uint32_t count;
 
     /* A question for a version that is not applied yet. */
     uint64_t asked_by; /* 0: none */
@@ -46,27 +51,42 @@ static bool equal(struct hash128 a, struct hash128 b)
     return a.low == b.low && a.high == b.high;
 }
 
+static const struct kept *kept_at(const struct digests *digests, uint32_t position)
+{
+    return &digests->kept[(digests->first + position) % digests_kept_count];
+}
+
 static uint64_t newest(const struct digests *digests)
 {
-    return digests->count == 0 ? 0 : digests->first + digests->count - 1;
+    return digests->count == 0 ? 0 : kept_at(digests, digests->count - 1)->version;
 }
 
 static bool find(const struct digests *digests, uint64_t version, struct hash128 *chain)
 {
+    uint32_t low = 0;
+    uint32_t high = digests->count;
     *chain = (struct hash128){0};
-    if (version < digests->first || version - digests->first >= digests->count)
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (kept_at(digests, middle)->version < version)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == digests->count || kept_at(digests, low)->version != version)
         return false;
-    *chain = digests->kept[version % digests_kept_count];
+    *chain = kept_at(digests, low)->chain;
     return true;
 }
 
 /* ---- Answers ---- */
 
-static void send(struct digests *digests, uint64_t to, uint8_t kind, const uint8_t *message,
-                 size_t size)
+static void send(struct digests *digests, uint64_t to, enum digest_kind kind,
+                 const uint8_t *message, size_t size)
 {
     /* What is lost is asked for again in the next round. */
-    (void)digests->options.send(digests->options.context, to, kind, BUS_CONTROL,
+    (void)digests->options.send(digests->options.context, to,
+                                (uint8_t)((unsigned)digests->options.series + kind), BUS_CONTROL,
                                 bytes_of(message, size));
 }
 
@@ -249,14 +269,13 @@ static void answer_asked(struct digests *digests)
 
 void digests_note(struct digests *digests, uint64_t version, struct hash128 chain)
 {
-    ASSERT(digests->count == 0 || version == newest(digests) + 1);
-    if (digests->count == 0)
-        digests->first = version;
-    digests->kept[version % digests_kept_count] = chain;
+    ASSERT(version > newest(digests));
     if (digests->count == digests_kept_count)
-        digests->first++;
+        digests->first = (digests->first + 1) % digests_kept_count;
     else
         digests->count++;
+    digests->kept[(digests->first + digests->count - 1) % digests_kept_count] =
+        (struct kept){.version = version, .chain = chain};
     answer_asked(digests);
 }
 
@@ -270,11 +289,12 @@ void digests_reset(struct digests *digests, uint64_t version, struct hash128 cha
 
 void digests_received(struct digests *digests, uint64_t from, uint8_t kind, struct bytes message)
 {
-    size_t size = kind == DIGEST_ASK      ? ask_size
-                  : kind == DIGEST_ANSWER ? answer_size
-                                          : verdict_size;
-    if (kind < DIGEST_ASK || kind > DIGEST_VERDICT || message.size != size)
+    static const size_t sizes[] = {
+        [DIGEST_ASK] = ask_size, [DIGEST_ANSWER] = answer_size, [DIGEST_VERDICT] = verdict_size};
+    unsigned first = digests->options.series;
+    if (kind < first || kind > first + DIGEST_VERDICT || message.size != sizes[kind - first])
         return;
+    kind = (uint8_t)(kind - first);
     uint64_t version = load_u64(message.data);
     if (kind == DIGEST_ASK) {
         take_ask(digests, from, version);

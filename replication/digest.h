@@ -12,9 +12,11 @@
  *     no majority agrees           nobody knows who is right: the owner raises an alarm
  *
  * A chain covers all versions before it, so one comparison vouches for all that was applied up to
- * it. It says nothing about what the disk has made of it since: that is the scrub's.
+ * it. It says nothing about what the disk has made of it since: that is the scrub's (lsm_scrub()),
+ * whose digests are a series of their own, compared in the same way: a second `struct digests`, and
+ * versions at which all replicas were told to scrub.
  *
- * Pure: no io, no clock. Belongs to one thread. Messages have the kinds below (proto/peer.h):
+ * Pure: no io, no clock. Belongs to one thread. Messages have the kinds below:
  *
  *     ask      u64 version                                         leader
  *     answer   u64 version, u64 low, u64 high, u8 known, 7 zeros   member
@@ -27,11 +29,13 @@
 #include "proto/peer.h"
 #include "replication/bus.h"
 
-enum digest_kind {
-    DIGEST_ASK = PEER_DIGEST_FIRST,
-    DIGEST_ANSWER = PEER_DIGEST_FIRST + 1,
-    DIGEST_VERDICT = PEER_DIGEST_FIRST + 2,
+/* The first of three kinds, which follow one another: ask, answer, verdict. */
+enum digest_series {
+    DIGEST_CHAIN = PEER_DIGEST_FIRST,
+    DIGEST_SCRUB = PEER_DIGEST_FIRST + 4,
 };
+
+enum digest_kind { DIGEST_ASK, DIGEST_ANSWER, DIGEST_VERDICT }; /* added to the series */
 
 enum {
     digests_kept_count = 8192,  /* versions */
@@ -41,6 +45,7 @@ enum {
 struct digests;
 
 struct digests_options {
+    enum digest_series series;
     uint64_t self;
     /* False: not connected, or no room; it is asked again in another round. */
     bool (*send)(void *context, uint64_t to, uint8_t kind, enum bus_lane lane,
@@ -58,7 +63,7 @@ MUST_CHECK enum status digests_create(const struct digests_options *options,
                                       struct digests **digests);
 void digests_free(struct digests *digests); /* NULL is permitted */
 
-/* After each version that was applied: they rise by one. */
+/* After each version that was applied, or scrubbed: they rise. */
 void digests_note(struct digests *digests, uint64_t version, struct hash128 chain);
 
 /* At opening, and after a snapshot took the state's place: it is at `version` now. */
@@ -68,7 +73,7 @@ void digests_reset(struct digests *digests, uint64_t version, struct hash128 cha
  * question are still awaited. Nothing is sent in a region of one. */
 void digests_lead(struct digests *digests, const struct membership *membership);
 
-/* A message of enum digest_kind. */
+/* A message; those of another series are passed over. */
 void digests_received(struct digests *digests, uint64_t from, uint8_t kind, struct bytes message);
 
 /* Newest version at which a majority was seen to agree with this leader; 0: none yet. */

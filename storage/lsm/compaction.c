@@ -181,9 +181,11 @@ static void set_output(struct compaction_job *compaction)
 {
     struct lsm *lsm = compaction->job.lsm;
     struct output *output = &compaction->output;
-    struct bytes discard = lsm_discard_key(lsm, compaction->pick.tree);
+    struct bytes discard = {0};
+    if (!scrub_waits(lsm))
+        discard = lsm_discard_key(lsm, compaction->pick.tree);
     bytes_copy(compaction->discard, discard);
-    output->horizon = lsm->horizon;
+    output->horizon = scrub_horizon(lsm);
     output->discard = bytes_of(compaction->discard, discard.size);
     output->cut_size = lsm->options.table_size;
     output->below = compaction->set->trees[compaction->pick.tree];
@@ -268,8 +270,8 @@ static void discard_level(struct lsm *lsm, struct lsm_job *job, unsigned tree, u
 
 void compaction_discard(struct lsm *lsm)
 {
-    if (lsm->replace.asked)
-        return; /* what goes is about to go with all else */
+    if (lsm->replace.asked || scrub_waits(lsm))
+        return; /* what goes is about to go with all else, or is asked for; there is a next time */
     struct lsm_job *job = calloc(1, sizeof *job);
     if (job == NULL)
         return; /* it is tried again with the next key or installation */

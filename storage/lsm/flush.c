@@ -143,7 +143,7 @@ bool flush_begin(struct lsm *lsm)
     memory->flushing = true;
     lsm->flush_running = true;
     output_init(&flush->output, lsm);
-    flush->output.horizon = lsm->horizon;
+    flush->output.horizon = scrub_horizon(lsm);
     flush->output.number_next = number;
     flush->output.numbers_end = number + memory->trees_count;
     job_init(&flush->job, lsm, &flush_operations, JOB_FLUSH);

@@ -101,6 +101,8 @@ static bool begin(struct lsm *lsm, enum job_urgency urgency)
         return checkpoint_begin(lsm);
     case JOB_CHECK:
         return check_begin(lsm);
+    case JOB_SCRUB:
+        return scrub_begin(lsm);
     }
     UNREACHABLE();
 }
@@ -108,13 +110,13 @@ static bool begin(struct lsm *lsm, enum job_urgency urgency)
 /* While the disk is full, only what takes no space. */
 static bool may_run(const struct lsm *lsm, enum job_urgency urgency)
 {
-    return !lsm->retry_later || urgency == JOB_REMOVE || urgency == JOB_CHECK;
+    return !lsm->retry_later || urgency == JOB_REMOVE || urgency >= JOB_CHECK;
 }
 
 struct lsm_job *lsm_job_take(struct lsm *lsm)
 {
     enum job_urgency urgency = JOB_MANIFEST;
-    while (urgency <= JOB_CHECK) {
+    while (urgency <= JOB_SCRUB) {
         bool wanted = lsm->numbers_wanted;
         if (!may_run(lsm, urgency)) {
             urgency++;
@@ -211,5 +213,5 @@ bool lsm_is_idle(const struct lsm *lsm)
     return list_is_empty(&lsm->queue) && list_is_empty(&lsm->taken) &&
            list_is_empty(&lsm->finished) && lsm->sealed_count == 0 &&
            list_is_empty(&lsm->obsolete) && lsm->checkpoints_count == 0 && !lsm->replace.asked &&
-           !lsm->check.progress.running && !compaction_is_wanted(lsm);
+           !scrub_waits(lsm) && !lsm->check.progress.running && !compaction_is_wanted(lsm);
 }

@@ -27,6 +27,7 @@ enum job_urgency {
     JOB_LEVELS,
     JOB_CHECKPOINT,
     JOB_CHECK,
+    JOB_SCRUB,
 };
 
 struct job_operations {
@@ -95,6 +96,7 @@ bool compaction_begin(struct lsm *lsm, bool level0);
 bool checkpoint_begin(struct lsm *lsm);
 bool check_begin(struct lsm *lsm);
 bool replace_begin(struct lsm *lsm);
+bool scrub_begin(struct lsm *lsm);
 
 /* Begins the edits that need no work but a manifest write: whole tables below a discard key. */
 void compaction_discard(struct lsm *lsm);

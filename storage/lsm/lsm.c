@@ -471,6 +471,7 @@ void lsm_close(struct lsm *lsm)
     while ((link = list_pop_first(&lsm->checkpoints)) != NULL)
         free(LIST_ENTRY(link, struct checkpoint_request, link));
     version_set_release(lsm->check.set, &lsm->obsolete);
+    scrub_close(lsm);
     while ((link = list_pop_first(&lsm->sealed)) != NULL)
         memory_release(LIST_ENTRY(link, struct memory, link));
     if (lsm->open != NULL)

@@ -18,6 +18,7 @@
 #define STORAGE_LSM_LSM_H
 
 #include "proto/base/error.h"
+#include "proto/base/hash.h"
 #include "storage/io/io.h"
 #include "storage/seal/registry.h"
 
@@ -205,7 +206,7 @@ void lsm_iterator_close(struct lsm_iterator *iterator); /* before its view */
 /* ---- Work for workers ---- */
 
 /* The most urgent job that may run now, or NULL: a manifest to be written, a flush, level 0, the
- * other levels, a checkpoint, a check. Several may be out at once, one per worker. */
+ * other levels, a checkpoint, a check, a scrub. Several may be out at once, one per worker. */
 struct lsm_job *lsm_job_take(struct lsm *lsm);
 
 /* Before a step, on the core's thread: whether the job takes its time until it is taken anew. Then
@@ -282,6 +283,23 @@ MUST_CHECK enum status lsm_check(struct lsm *lsm,
                                              const char *text),
                                  void (*done)(void *context, enum status status), void *context);
 struct lsm_check_progress lsm_check_progress(const struct lsm *lsm);
+
+/* Keys of a tree below `key` do not count: replicas may have dropped them or not. */
+struct lsm_scrub_floor {
+    uint16_t tree;
+    struct bytes key; /* at or above all that lsm_discard_below() was given; copied */
+};
+
+/* Computes, from the tables on disk and past all caches, a digest of all that is visible at the
+ * version published last, as a job of the lowest urgency: where replicas asked at the same version,
+ * theirs are equal, whatever their tables look like. Writing goes on meanwhile. `done` is called
+ * from lsm_job_return(): OK; CORRUPT, IO_ERROR or NO_MEMORY where a table could not be read;
+ * CANCELLED, from lsm_job_take(), where an installation replaces the content. BUSY: one is under
+ * way; NO_MEMORY. */
+MUST_CHECK enum status
+lsm_scrub(struct lsm *lsm, const struct lsm_scrub_floor *floors, size_t floors_count,
+          void (*done)(void *context, enum status status, uint64_t version, struct hash128 digest),
+          void *context);
 
 struct lsm_statistics {
     uint64_t memtable_size;

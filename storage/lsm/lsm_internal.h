@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The LSM's own struct, and what its files ask of one another. lsm.c opens and closes it, write.c
  * fills the memtables, view.c, get.c, changed.c and iterator.c read, jobs.c hands out work,
- * install.c replaces the manifest, and flush.c, compaction.c, remove.c, checkpoint.c, replace.c and
- * check.c are the jobs.
+ * install.c replaces the manifest, and flush.c, compaction.c, remove.c, checkpoint.c, replace.c,
+ * check.c and scrub.c are the jobs.
  *
  * All of it belongs to the core's thread. A job on a worker touches its own struct, the immutable
  * things that it holds (a version set, sealed memtables), and of the LSM only `options`, `trees`
@@ -120,6 +120,8 @@ struct lsm {
     unsigned checkpoints_count;
     bool checkpoint_running;
     struct lsm_replace replace;
+    struct scrub_request *scrub_asked; /* its version is not installed yet; NULL: none */
+    struct lsm_job *scrub_job;         /* begun; NULL: none */
     struct check_state check;
     bool check_running; /* its job is queued or taken */
 
@@ -153,6 +155,16 @@ struct bytes lsm_discard_key(const struct lsm *lsm, unsigned tree); /* empty: no
  * `number_next`. */
 void install_content(struct lsm *lsm, struct version_set *set, const struct manifest_source *source,
                      struct discard *discards[lsm_trees_max], uint64_t number_next);
+
+/* ---- scrub.c ---- */
+
+/* While a scrub waits for its version to be installed: no whole tables are dropped, nor keys. */
+bool scrub_waits(const struct lsm *lsm);
+/* The horizon that flushes and compactions may go by. */
+uint64_t scrub_horizon(const struct lsm *lsm);
+/* All content is to be replaced: what waits, or is queued, is told CANCELLED. */
+void scrub_cancel(struct lsm *lsm);
+void scrub_close(struct lsm *lsm);
 
 /* ---- view.c ---- */
 

@@ -362,6 +362,8 @@ static const struct job_operations replace_operations = {
 
 bool replace_begin(struct lsm *lsm)
 {
+    if (lsm->replace.asked)
+        scrub_cancel(lsm);
     if (!lsm->replace.asked || lsm->manifest_writing || !list_is_empty(&lsm->queue) ||
         !list_is_empty(&lsm->taken) || !list_is_empty(&lsm->finished))
         return false;

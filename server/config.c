@@ -241,6 +241,19 @@ enum status config_parse_duration(const char *text, uint64_t *duration_ms)
     return parse_with_unit(text, units, duration_ms);
 }
 
+enum status config_parse_cluster_id(const char *text, uint8_t id[config_cluster_id_size])
+{
+    static const char digits[] = "0123456789abcdef";
+    memset(id, 0, config_cluster_id_size);
+    if (strlen(text) != 2 * config_cluster_id_size ||
+        strspn(text, digits) != 2 * config_cluster_id_size)
+        return STATUS_INVALID_ARGUMENT;
+    for (int i = 0; i < config_cluster_id_size; i++)
+        id[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4 |
+                          (strchr(digits, text[2 * i + 1]) - digits));
+    return STATUS_OK;
+}
+
 static bool host_is_numeric(const char *host, bool bracketed)
 {
     struct in6_addr v6;
@@ -426,18 +439,6 @@ static bool is_address_of_name(const char *text)
            strcspn(text, "[]:") == (size_t)(colon - text);
 }
 
-static bool parse_cluster_id(const char *text, uint8_t id[config_cluster_id_size])
-{
-    static const char digits[] = "0123456789abcdef";
-    if (strlen(text) != 2 * config_cluster_id_size ||
-        strspn(text, digits) != 2 * config_cluster_id_size)
-        return false;
-    for (int i = 0; i < config_cluster_id_size; i++)
-        id[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4 |
-                          (strchr(digits, text[2 * i + 1]) - digits));
-    return true;
-}
-
 /* What is told to others: as given, or else what is listened on, where that names one place. */
 static enum status take_advertised(const struct taking *taking, const char *path, const char *given,
                                    const char *listen, const char *host, const char **to)
@@ -499,7 +500,8 @@ static enum status take_region(const struct taking *taking)
     enum status status = take_addresses(taking);
     if (status != STATUS_OK)
         return status;
-    if (raw->cluster_id != NULL && !parse_cluster_id(raw->cluster_id, region->cluster_id))
+    if (raw->cluster_id != NULL &&
+        config_parse_cluster_id(raw->cluster_id, region->cluster_id) != STATUS_OK)
         return config_tree_refuse(taking->tree, taking->error, "region.cluster_id",
                                   "must be %d hexadecimal digits in lower case",
                                   2 * config_cluster_id_size);

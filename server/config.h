@@ -98,6 +98,10 @@ MUST_CHECK enum status config_parse_size(const char *text, uint64_t *size);
 /* "250ms", "60s", "15m", "1h", "7d": a unit is needed. */
 MUST_CHECK enum status config_parse_duration(const char *text, uint64_t *duration_ms);
 
+/* 32 hexadecimal digits in lower case. */
+MUST_CHECK enum status config_parse_cluster_id(const char *text,
+                                               uint8_t id[config_cluster_id_size]);
+
 /* "192.0.2.1:7411", "[::1]:7411". */
 MUST_CHECK enum status config_parse_address(const char *text, char host[config_host_size],
                                             uint16_t *port);

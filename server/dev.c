@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/base/assert.h"
 #include "server/net/certificate.h"
 
 enum {
@@ -30,6 +31,21 @@ static const struct {
 } clients[] = {{"dev-admin", ROLE_ADMIN}, {"dev-writer", ROLE_WRITER}, {"dev-reader", ROLE_READER}};
 
 enum { clients_count = sizeof clients / sizeof clients[0] };
+
+/* "server", or "n2"; static until the next call. */
+static const char *role_of(unsigned member)
+{
+    static char name[8];
+    snprintf(name, sizeof name, member != 0 ? "n%u" : "server", member);
+    return name;
+}
+
+static const char *store_of(unsigned member)
+{
+    static char name[16];
+    snprintf(name, sizeof name, member != 0 ? "store-n%u" : "store", member);
+    return name;
+}
 
 /* ---- Files ---- */
 
@@ -208,16 +224,25 @@ static enum status ensure_clients(const char *directory, const struct certificat
     return status;
 }
 
-static enum status ensure_certificates(const char *directory, struct error *error)
+static enum status ensure_certificates(const char *directory, const struct dev_options *options,
+                                       struct error *error)
 {
+    static const char hosts[] = "DNS:localhost,IP:127.0.0.1,IP:::1";
+    const char *name = role_of(options->member);
+    char names[2 * limit_name_size];
+    enum certificate_purpose purpose =
+        options->member != 0 ? CERTIFICATE_MEMBER : CERTIFICATE_SERVER;
+    if (options->member != 0)
+        snprintf(names, sizeof names, "URI:strait:%s,%s", name, hosts);
+    else
+        snprintf(names, sizeof names, "%s", hosts);
     struct certificate authority;
     struct certificate server;
     enum status status =
         ensure_certificate(directory, "ca", CERTIFICATE_AUTHORITY, NULL, NULL, &authority, error);
     if (status != STATUS_OK)
         return status;
-    status = ensure_certificate(directory, "server", CERTIFICATE_SERVER,
-                                "DNS:localhost,IP:127.0.0.1,IP:::1", &authority, &server, error);
+    status = ensure_certificate(directory, name, purpose, names, &authority, &server, error);
     if (status == STATUS_OK) {
         certificate_free(&server);
         status = ensure_clients(directory, &authority, error);
@@ -228,56 +253,121 @@ static enum status ensure_certificates(const char *directory, struct error *erro
 
 /* ---- The master key ---- */
 
-/* Never replaced: without it a store is lost. */
-static enum status ensure_master_key(const char *directory, struct error *error)
+static void write_digits(char *to, const uint8_t *bytes, size_t size)
 {
     static const char digits[] = "0123456789abcdef";
-    char path[dev_path_size];
-    char store[dev_path_size];
-    uint8_t key[master_key_bytes];
+    for (size_t i = 0; i < size; i++) {
+        to[2 * i] = digits[bytes[i] >> 4];
+        to[2 * i + 1] = digits[bytes[i] & 15];
+    }
+}
+
+/* Random bytes as hexadecimal digits, in a file that is made once. */
+static enum status draw_file(const char *directory, const char *name, size_t size,
+                             struct error *error)
+{
+    uint8_t bytes[master_key_bytes];
     char text[2 * master_key_bytes + 1];
+    ASSERT(size <= sizeof bytes);
+    if (RAND_bytes(bytes, (int)size) != 1)
+        return error_set(error, STATUS_INTERNAL, "OpenSSL could not draw random bytes.");
+    write_digits(text, bytes, size);
+    text[2 * size] = '\n';
+    enum status status = write_file(directory, name, bytes_of(text, 2 * size + 1), error);
+    bytes_wipe(bytes, sizeof bytes);
+    bytes_wipe(text, sizeof text);
+    return status;
+}
+
+/* Never replaced: without it a store is lost. */
+static enum status ensure_master_key(const char *directory, unsigned member, struct error *error)
+{
+    char path[dev_path_size];
     enum status status = path_join(path, directory, "master.key", error);
-    if (status == STATUS_OK)
-        status = path_join(store, directory, "store", error);
     if (status != STATUS_OK)
         return status;
     if (access(path, F_OK) == 0)
         return STATUS_OK;
     if (errno != ENOENT)
         return refuse_path(path, "look at it", error);
-    if (access(store, F_OK) == 0)
-        return error_set(error, STATUS_KEY_MISSING,
-                         "%s: the master key is missing, and %s was sealed under it. Put the key "
-                         "back, or remove that store to begin anew.",
-                         path, store);
-    if (RAND_bytes(key, sizeof key) != 1)
-        return error_set(error, STATUS_INTERNAL, "OpenSSL could not draw a master key.");
-    for (int i = 0; i < master_key_bytes; i++) {
-        text[2 * i] = digits[key[i] >> 4];
-        text[2 * i + 1] = digits[key[i] & 15];
+    /* Members share it. */
+    unsigned last = member != 0 ? dev_members_count : 0;
+    for (unsigned i = member != 0 ? 1 : 0; i <= last && status == STATUS_OK; i++) {
+        char store[dev_path_size];
+        status = path_join(store, directory, store_of(i), error);
+        if (status == STATUS_OK && access(store, F_OK) == 0)
+            status = error_set(error, STATUS_KEY_MISSING,
+                               "%s: the master key is missing, and %s was sealed under it. Put the "
+                               "key back, or remove that store to begin anew.",
+                               path, store);
     }
-    text[2 * master_key_bytes] = '\n';
-    status = write_file(directory, "master.key", bytes_of(text, sizeof text), error);
-    bytes_wipe(key, sizeof key);
-    bytes_wipe(text, sizeof text);
-    return status;
+    return status == STATUS_OK ? draw_file(directory, "master.key", master_key_bytes, error)
+                               : status;
+}
+
+/* ---- The region ---- */
+
+/* The cluster's id, which the members share: made by whoever comes first. */
+static enum status ensure_cluster_id(const char *directory, uint8_t id[config_cluster_id_size],
+                                     struct error *error)
+{
+    char path[dev_path_size];
+    char text[2 * config_cluster_id_size + 2] = {0};
+    enum status status = path_join(path, directory, "cluster_id", error);
+    if (status != STATUS_OK)
+        return status;
+    if (access(path, F_OK) != 0)
+        status = draw_file(directory, "cluster_id", config_cluster_id_size, error);
+    if (status != STATUS_OK)
+        return status;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return refuse_path(path, "open it", error);
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    if (size != sizeof text - 1 || text[size - 1] != '\n')
+        return error_set(error, STATUS_CORRUPT, "%s: not a cluster's id.", path);
+    text[size - 1] = 0;
+    if (config_parse_cluster_id(text, id) != STATUS_OK)
+        return error_set(error, STATUS_CORRUPT, "%s: not a cluster's id.", path);
+    return STATUS_OK;
+}
+
+/* Whether there is a store already: what a server makes first of it. */
+static bool has_store(const struct dev *dev, unsigned member)
+{
+    char path[dev_path_size];
+    int size = snprintf(path, sizeof path, "%s/%s/wal", dev->directory, store_of(member));
+    return size > 0 && size < dev_path_size && access(path, F_OK) == 0;
+}
+
+static unsigned port_of(unsigned first, unsigned member)
+{
+    return first + (member != 0 ? member - 1 : 0) * dev_port_step;
 }
 
 /* ---- The profile ---- */
 
-static enum status write_profile(struct dev *dev, uint16_t port, struct error *error)
+static enum status write_profile(struct dev *dev, uint16_t port, unsigned member,
+                                 struct error *error)
 {
     char text[4 * dev_path_size];
+    char endpoints[dev_members_count * 24];
+    size_t used = 0;
     enum status status = path_join(dev->profile, dev->directory, "profile", error);
     if (status != STATUS_OK)
         return status;
+    for (unsigned i = 1; i <= (member != 0 ? dev_members_count : 1); i++)
+        used += (size_t)snprintf(endpoints + used, sizeof endpoints - used, "%s127.0.0.1:%u",
+                                 i > 1 ? "," : "", port_of(port, i));
+    ASSERT(used < sizeof endpoints);
     int size = snprintf(text, sizeof text,
                         "%s It is written anew whenever that server starts.\n"
-                        "endpoint = 127.0.0.1:%u\n"
+                        "endpoint = %s\n"
                         "ca = %s/ca.crt\n"
                         "certificate = %s/client/dev-admin.crt\n"
                         "key = %s/client/dev-admin.key\n",
-                        marker, port, dev->directory, dev->directory, dev->directory);
+                        marker, endpoints, dev->directory, dev->directory, dev->directory);
     if (size <= 0 || (size_t)size >= sizeof text)
         return error_set(error, STATUS_TOO_LARGE, "%s: the path is too long.", dev->directory);
     return write_file(dev->directory, "profile", bytes_of(text, (size_t)size), error);
@@ -389,16 +479,17 @@ static enum status make_directory(const struct dev_options *options, struct dev 
     return status;
 }
 
-static enum status lock_directory(struct dev *dev, struct error *error)
+static enum status take_lock(const struct dev *dev, const char *name, int how, int *lock,
+                             struct error *error)
 {
     char path[dev_path_size];
-    enum status status = path_join(path, dev->directory, "dev.lock", error);
+    enum status status = path_join(path, dev->directory, name, error);
     if (status != STATUS_OK)
         return status;
-    dev->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (dev->lock < 0)
+    *lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (*lock < 0)
         return refuse_path(path, "open it", error);
-    if (flock(dev->lock, LOCK_EX | LOCK_NB) == 0)
+    if (flock(*lock, how) == 0)
         return STATUS_OK;
     if (errno == EWOULDBLOCK)
         return error_set(error, STATUS_LOCKED,
@@ -408,56 +499,122 @@ static enum status lock_directory(struct dev *dev, struct error *error)
     return refuse_path(path, "lock it", error);
 }
 
-/* A path below the directory, in the configuration's arena. NULL: no memory. */
-static const char *config_path(struct config *config, const struct dev *dev, const char *name)
+/* A server on its own has the directory for itself; members share it, and make what they share one
+ * after the other: `making` is closed when all is made. */
+static enum status lock_directory(struct dev *dev, unsigned member, int *making,
+                                  struct error *error)
 {
-    char path[dev_path_size];
+    enum status status =
+        take_lock(dev, "dev.lock", (member != 0 ? LOCK_SH : LOCK_EX) | LOCK_NB, &dev->lock, error);
+    if (status == STATUS_OK && member != 0)
+        status = take_lock(dev, "region.lock", LOCK_EX, making, error);
+    return status;
+}
+
+/* A text in the configuration's arena. NULL: no memory. */
+static const char *config_text(struct config *config, const char *text)
+{
     struct bytes copy;
-    if (path_join(path, dev->directory, name, NULL) != STATUS_OK ||
-        !arena_copy(&config->arena, bytes_of_text(path), &copy))
+    if (!arena_copy(&config->arena, bytes_of_text(text), &copy))
         return NULL;
     return (const char *)copy.data;
 }
 
-static enum status fill_config(const struct dev *dev, uint16_t port, struct config *config,
-                               struct error *error)
+/* The path of NAME and ENDING below the directory. The same. */
+static const char *config_path(struct config *config, const struct dev *dev, const char *name,
+                               const char *ending)
 {
-    config_init(config);
-    config->data = config_path(config, dev, "store");
-    config->tls_certificate = config_path(config, dev, "server.crt");
-    config->tls_key = config_path(config, dev, "server.key");
-    config->tls_ca = config_path(config, dev, "ca.crt");
-    config->master_key_file = config_path(config, dev, "master.key");
-    config->access = arena_alloc_zeroed(&config->arena, clients_count, sizeof config->access[0]);
-    if (config->data == NULL || config->tls_certificate == NULL || config->tls_key == NULL ||
-        config->tls_ca == NULL || config->master_key_file == NULL || config->access == NULL)
+    char path[dev_path_size];
+    int size = snprintf(path, sizeof path, "%s/%s%s", dev->directory, name, ending);
+    return size > 0 && size < dev_path_size ? config_text(config, path) : NULL;
+}
+
+static enum status fill_region(const struct dev *dev, uint16_t port, unsigned member,
+                               struct config *config, struct error *error)
+{
+    struct config_region *region = &config->region;
+    char text[limit_member_address_size];
+    enum status status = ensure_cluster_id(dev->directory, region->cluster_id, error);
+    if (status != STATUS_OK)
+        return status;
+    region->has_cluster_id = true;
+    region->listen_port = (uint16_t)(port_of(port, member) + 1);
+    snprintf(region->listen_host, sizeof region->listen_host, "127.0.0.1");
+    region->name = config_text(config, role_of(member));
+    snprintf(text, sizeof text, "127.0.0.1:%u", region->listen_port);
+    region->peers = config_text(config, text);
+    snprintf(text, sizeof text, "127.0.0.1:%u", port_of(port, member));
+    region->clients = config_text(config, text);
+    if (region->name == NULL || region->peers == NULL || region->clients == NULL)
         return error_set(error, STATUS_NO_MEMORY, "No memory for the configuration.");
+    config->bootstrap = member == 1 && !has_store(dev, member);
+    return STATUS_OK;
+}
+
+/* The clients' identities, and the members'. */
+static bool fill_access(unsigned member, struct config *config)
+{
+    unsigned members_count = member != 0 ? dev_members_count : 0;
+    config->access =
+        arena_alloc_zeroed(&config->arena, clients_count + members_count, sizeof config->access[0]);
+    if (config->access == NULL)
+        return false;
     for (int i = 0; i < clients_count; i++)
         config->access[i] =
             (struct config_access){.identity = clients[i].identity, .role = clients[i].role};
     config->access_count = clients_count;
+    for (unsigned i = 1; i <= members_count; i++) {
+        const char *name = config_text(config, role_of(i));
+        if (name == NULL)
+            return false;
+        config->access[config->access_count++] =
+            (struct config_access){.identity = name, .role = ROLE_PEER};
+    }
+    return true;
+}
+
+static enum status fill_config(const struct dev *dev, uint16_t port, unsigned member,
+                               struct config *config, struct error *error)
+{
+    config_init(config);
+    config->data = config_path(config, dev, store_of(member), "");
+    config->tls_certificate = config_path(config, dev, role_of(member), ".crt");
+    config->tls_key = config_path(config, dev, role_of(member), ".key");
+    config->tls_ca = config_path(config, dev, "ca.crt", "");
+    config->master_key_file = config_path(config, dev, "master.key", "");
+    if (config->data == NULL || config->tls_certificate == NULL || config->tls_key == NULL ||
+        config->tls_ca == NULL || config->master_key_file == NULL || !fill_access(member, config))
+        return error_set(error, STATUS_NO_MEMORY, "No memory for the configuration.");
     snprintf(config->listen_host, sizeof config->listen_host, "127.0.0.1");
-    config->listen_port = port;
-    return STATUS_OK;
+    config->listen_port = (uint16_t)port_of(port, member);
+    return member != 0 ? fill_region(dev, port, member, config, error) : STATUS_OK;
 }
 
 enum status dev_open(const struct dev_options *options, struct dev *dev, struct config *config,
                      struct error *error)
 {
     uint16_t port = options->port != 0 ? options->port : dev_port;
+    unsigned member = options->member;
+    int making = -1;
     *dev = (struct dev){.lock = -1};
     config_init(config);
+    ASSERT(member <= dev_members_count);
+    if (member != 0 && port_of(port, dev_members_count) + 1 > UINT16_MAX)
+        return error_set(error, STATUS_INVALID_ARGUMENT, "Port %u leaves no room for the others.",
+                         port);
     enum status status = make_directory(options, dev, error);
     if (status == STATUS_OK)
-        status = lock_directory(dev, error);
+        status = lock_directory(dev, member, &making, error);
     if (status == STATUS_OK)
-        status = ensure_certificates(dev->directory, error);
+        status = ensure_certificates(dev->directory, options, error);
     if (status == STATUS_OK)
-        status = ensure_master_key(dev->directory, error);
+        status = ensure_master_key(dev->directory, member, error);
     if (status == STATUS_OK)
-        status = write_profile(dev, port, error);
+        status = write_profile(dev, port, member, error);
     if (status == STATUS_OK)
-        status = fill_config(dev, port, config, error);
+        status = fill_config(dev, port, member, config, error);
+    if (making >= 0)
+        close(making);
     if (status != STATUS_OK) {
         dev_close(dev);
         config_free(config);

@@ -9,6 +9,15 @@
  *     DIR/profile                     how dev-admin reaches the server: `strait` reads it
  *     DIR/store/                      the data directory; made by the server, not here
  *
+ * Members of a development region (--member N) share a DIR of their own. Instead of server.* and
+ * store/ each has
+ *
+ *     DIR/nN.crt  nN.key              named nN, to serve and to dial the others
+ *     DIR/store-nN/
+ *
+ * and they share DIR/cluster_id; the profile names them all. Member 1 begins the region where it
+ * has no store; the others wait to be added: `strait member add n2 127.0.0.1:7422`.
+ *
  * and ~/.config/strait/profile, a link to DIR/profile, unless something is there that --dev did not
  * make. Each file is written aside, flushed and renamed, 0600; each is made once and kept: a key
  * before what needs it, so a run that was cut short is completed by the next. Certificates that
@@ -18,11 +27,17 @@
 
 #include "server/config.h"
 
-enum { dev_port = 7411, dev_path_size = 1024 };
+enum {
+    dev_port = 7411,
+    dev_port_step = 10, /* from one member's to the next one's; a member's peers dial one more */
+    dev_members_count = 3,
+    dev_path_size = 1024,
+};
 
 struct dev_options {
     const char *directory; /* NULL: $XDG_STATE_HOME/strait/dev, or ~/.local/state/strait/dev */
-    uint16_t port;         /* of 127.0.0.1; 0: dev_port */
+    uint16_t port;         /* of 127.0.0.1, and of the first member; 0: dev_port */
+    unsigned member;       /* 1 to dev_members_count; 0: a server on its own */
 };
 
 struct dev {
@@ -30,11 +45,12 @@ struct dev {
     char profile[dev_path_size];   /* DIR/profile */
     char link[dev_path_size];      /* ~/.config/strait/profile; empty where it was left alone... */
     char link_kept[error_text_size]; /* ... and why, in a sentence; empty where it was made */
-    int lock; /* held until dev_close(): two --dev servers do not share a directory */
+    int lock; /* held until dev_close(): only members of one region share a directory */
 };
 
 /* Makes what is missing, and fills `config` with what a development server runs with. LOCKED where
- * another process has the directory. Errors name the path. Blocking. */
+ * another process has the directory (or the directory's other use). Errors name the path. Blocking.
+ */
 MUST_CHECK enum status dev_open(const struct dev_options *options, struct dev *dev,
                                 struct config *config, struct error *error);
 void dev_close(struct dev *dev);

@@ -24,6 +24,12 @@ static const char usage_text[] =
     "\n"
     "  --data DIR     where --dev keeps its files (default: ~/.local/state/strait/dev)\n"
     "  --port PORT    where --dev listens, on 127.0.0.1 (default: 7411)\n"
+    "  --member N     with --dev: member 1, 2 or 3 of a region whose members share DIR; 1 begins "
+    "it,\n"
+    "                 the others wait to be added (strait member add n2 127.0.0.1:7422); each is "
+    "10\n"
+    "                 ports from the one before, and listens for members on the port after its "
+    "own\n"
     "  --encryption-off    with --dev: store plain, to look at what is stored\n"
     "  --compression-off   with --dev: store uncompressed\n"
     "  --log-level LEVEL   debug, info, warn or error (with --dev; else the configuration says)\n"
@@ -43,6 +49,7 @@ struct arguments {
     const char *config;
     const char *log_level;
     uint16_t port;
+    unsigned member; /* 0: none */
 };
 
 static int usage_error(const char *text, const char *what)
@@ -68,21 +75,36 @@ static int check_arguments(const struct arguments *arguments)
         return usage_error("exactly one of --dev and --config FILE is needed", "");
     if (arguments->dev && arguments->bootstrap)
         return usage_error("--bootstrap goes with --config; --dev needs none", "");
-    if (!arguments->dev && (arguments->data != NULL || arguments->port != 0 ||
-                            arguments->encryption_off || arguments->compression_off))
-        return usage_error("--data, --port, --encryption-off and --compression-off go with --dev; "
-                           "a configuration says them itself",
+    if (!arguments->dev &&
+        (arguments->data != NULL || arguments->port != 0 || arguments->member != 0 ||
+         arguments->encryption_off || arguments->compression_off))
+        return usage_error("--data, --port, --member, --encryption-off and --compression-off go "
+                           "with --dev; a configuration says them itself",
                            "");
     return -1;
 }
 
-enum { DEV = 256, DATA, CONFIG, PORT, CHECK, BOOTSTRAP, PLAIN, UNCOMPRESSED, LEVEL, VERSION, HELP };
+enum {
+    DEV = 256,
+    DATA,
+    CONFIG,
+    PORT,
+    MEMBER,
+    CHECK,
+    BOOTSTRAP,
+    PLAIN,
+    UNCOMPRESSED,
+    LEVEL,
+    VERSION,
+    HELP
+};
 
 static const struct option known_options[] = {
     {"dev", no_argument, NULL, DEV},
     {"data", required_argument, NULL, DATA},
     {"config", required_argument, NULL, CONFIG},
     {"port", required_argument, NULL, PORT},
+    {"member", required_argument, NULL, MEMBER},
     {"check", no_argument, NULL, CHECK},
     {"bootstrap", no_argument, NULL, BOOTSTRAP},
     {"encryption-off", no_argument, NULL, PLAIN},
@@ -113,6 +135,11 @@ static int parse_arguments(int count, char **values, struct arguments *arguments
         case PORT:
             if (!parse_port(optarg, &arguments->port))
                 return usage_error("not a port: ", optarg);
+            break;
+        case MEMBER:
+            if (strlen(optarg) != 1 || *optarg < '1' || *optarg > '0' + dev_members_count)
+                return usage_error("not a member, 1 to 3: ", optarg);
+            arguments->member = (unsigned)(*optarg - '0');
             break;
         case CHECK:
             arguments->check = true;
@@ -194,7 +221,8 @@ int main(int count, char **values)
         return exit_status;
     config_init(&config);
     if (arguments.dev) {
-        const struct dev_options options = {.directory = arguments.data, .port = arguments.port};
+        const struct dev_options options = {
+            .directory = arguments.data, .port = arguments.port, .member = arguments.member};
         status = dev_open(&options, &dev, &config, &error);
         config.encryption_off = config.encryption_off || arguments.encryption_off;
         config.compression_off = config.compression_off || arguments.compression_off;
@@ -208,7 +236,7 @@ int main(int count, char **values)
         return usage_error("--bootstrap begins a region, but there is no section region in ",
                            arguments.config);
     }
-    config.bootstrap = arguments.bootstrap;
+    config.bootstrap = config.bootstrap || arguments.bootstrap;
     if (arguments.log_level != NULL && !log_level_of(arguments.log_level, &config.log_level))
         return usage_error("not a log level: ", arguments.log_level);
     if (arguments.check) {

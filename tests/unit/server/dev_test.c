@@ -198,6 +198,72 @@ START_TEST(test_one_server_a_folder)
 }
 END_TEST
 
+/* Members share a folder, and with it the authority, the cluster's id and the profile. */
+START_TEST(test_members_of_a_region)
+{
+    struct dev devs[dev_members_count];
+    struct config configs[dev_members_count];
+    char text[4096];
+    for (unsigned i = 0; i < dev_members_count; i++) {
+        const struct dev_options options = {.directory = folder, .port = 7777, .member = i + 1};
+        const struct config_region *region = &configs[i].region;
+        char expected[64];
+        SSL_CTX *tls = NULL;
+        struct access *access = NULL;
+        ck_assert_msg(dev_open(&options, &devs[i], &configs[i], &error) == STATUS_OK, "%s",
+                      error.text);
+        snprintf(expected, sizeof expected, "n%u", i + 1);
+        ck_assert_str_eq(region->name, expected);
+        ck_assert_uint_eq(configs[i].listen_port, 7777 + 10 * i);
+        ck_assert_uint_eq(region->listen_port, 7778 + 10 * i);
+        snprintf(expected, sizeof expected, "127.0.0.1:%u", 7778 + 10 * i);
+        ck_assert_str_eq(region->peers, expected);
+        snprintf(expected, sizeof expected, "127.0.0.1:%u", 7777 + 10 * i);
+        ck_assert_str_eq(region->clients, expected);
+        ck_assert(region->has_cluster_id);
+        ck_assert_mem_eq(region->cluster_id, configs[0].region.cluster_id, config_cluster_id_size);
+        ck_assert_int_eq(configs[i].bootstrap, i == 0);
+        snprintf(expected, sizeof expected, "store-n%u", i + 1);
+        ck_assert_str_eq(configs[i].data, path_of(expected));
+        const struct tls_options files_of_tls = {.certificate = configs[i].tls_certificate,
+                                                 .key = configs[i].tls_key,
+                                                 .ca = configs[i].tls_ca};
+        ck_assert_msg(tls_peers_context_open(&files_of_tls, &tls, &error) == STATUS_OK, "%s",
+                      error.text);
+        SSL_CTX_free(tls);
+        ck_assert_int_eq(config_open_access(&configs[i], &access), STATUS_OK);
+        ck_assert_int_eq(access_role(access, "n1"), ROLE_PEER);
+        ck_assert_int_eq(access_role(access, "n3"), ROLE_PEER);
+        ck_assert_int_eq(access_role(access, "dev-admin"), ROLE_ADMIN);
+        access_close(access);
+    }
+    ck_assert_ptr_nonnull(strstr(contents_of(path_of("profile"), text),
+                                 "endpoint = 127.0.0.1:7777,127.0.0.1:7787,127.0.0.1:7797\n"));
+    /* A server on its own does not come between. */
+    ck_assert_int_eq(open_in(folder), STATUS_LOCKED);
+    for (unsigned i = 0; i < dev_members_count; i++) {
+        dev_close(&devs[i]);
+        config_free(&configs[i]);
+    }
+    /* The region begins once. */
+    const struct dev_options first = {.directory = folder, .port = 7777, .member = 1};
+    ck_assert_int_eq(mkdir(path_of("store-n1"), 0700), 0);
+    ck_assert_int_eq(mkdir(path_of("store-n1/wal"), 0700), 0);
+    ck_assert_int_eq(dev_open(&first, &dev, &config, &error), STATUS_OK);
+    ck_assert(!config.bootstrap);
+    close_all();
+    /* A lost key is not replaced while any member has a store. */
+    const struct dev_options second = {.directory = folder, .port = 7777, .member = 2};
+    ck_assert_int_eq(unlink(path_of("master.key")), 0);
+    ck_assert_int_eq(dev_open(&second, &dev, &config, &error), STATUS_KEY_MISSING);
+    write_text(path_of("master.key"), "x");
+    write_text(path_of("cluster_id"), "0011\n");
+    ck_assert_int_eq(dev_open(&second, &dev, &config, &error), STATUS_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(error.text, "cluster_id"));
+    config_free(&config);
+}
+END_TEST
+
 START_TEST(test_profile_and_its_link)
 {
     char link[512];
@@ -270,6 +336,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_mends);
     tcase_add_test(tests, test_master_key_is_never_made_anew);
     tcase_add_test(tests, test_one_server_a_folder);
+    tcase_add_test(tests, test_members_of_a_region);
     tcase_add_test(tests, test_profile_and_its_link);
     tcase_add_test(tests, test_standard_folders);
     tcase_add_test(tests, test_folder_that_cannot_be);

@@ -110,7 +110,11 @@ static bool has_more(const struct core *core)
         return false;
     if (core->work_wanted && workers_are_inline(core->workers) && !core->closing)
         return true;
-    return (core->apply_ready && !core->apply_waits_room && state_apply_is_active(core->state)) ||
+    if (core->install.step == CORE_INSTALL_STAGED ||
+        (core->install.step != CORE_INSTALL_NONE && core->install.answered))
+        return true;
+    return (core->apply_ready && !core->apply_waits_room && !core_is_installing(core) &&
+            state_apply_is_active(core->state)) ||
            !list_is_empty(&core->reads_ready) || !list_is_empty(&core->reads_decided) ||
            !list_is_empty(&core->validatable) || !list_is_empty(&core->dropped) ||
            core->region_changed;
@@ -159,6 +163,8 @@ static void on_tick(struct io_timer *timer)
     core->apply_waits_room = false; /* where it was memory that lacked, no job tells of it */
     core_space_look(core);
     core_tick(core);
+    if (core->digests != NULL && core_leads(core))
+        digests_lead(core->digests, &core->membership);
     io_timer_start(core->options.io, timer,
                    io_boot_ns(core->options.io) + core_tick_ms * NS_PER_MS);
 }
@@ -222,6 +228,23 @@ static void tell_retention(const struct core *core)
             LOG_TEXT("text", "how long outcomes are kept was settled when this store was made"));
 }
 
+enum status core_state_open(struct core *core, const struct lsm_mark *mark, struct error *error)
+{
+    const struct state_options state_options = {
+        .lsm = core->lsm,
+        .io = core->options.io,
+        .mark = mark,
+        .region_id = region_id,
+        .outcome_retention_ms = core->options.outcome_retention_ms,
+        .apply_ready = on_apply_ready,
+        .context = core,
+    };
+    enum status status = state_open(&state_options, &core->state, error);
+    if (status == STATUS_OK)
+        tell_retention(core);
+    return status;
+}
+
 static enum status open_storage(struct core *core, struct lsm_mark *mark, struct error *error)
 {
     const struct core_options *options = &core->options;
@@ -254,19 +277,7 @@ static enum status open_storage(struct core *core, struct lsm_mark *mark, struct
     if (report.manifest_repaired)
         log_warn("metadata_repaired", LOG_TEXT("file", report.repaired_path));
 
-    const struct state_options state_options = {
-        .lsm = core->lsm,
-        .io = options->io,
-        .mark = mark,
-        .region_id = region_id,
-        .outcome_retention_ms = options->outcome_retention_ms,
-        .apply_ready = on_apply_ready,
-        .context = core,
-    };
-    status = state_open(&state_options, &core->state, error);
-    if (status == STATUS_OK)
-        tell_retention(core);
-    return status;
+    return core_state_open(core, mark, error);
 }
 
 static enum status open_log(struct core *core, const struct lsm_mark *mark, struct error *error)
@@ -295,6 +306,7 @@ static enum status open_log(struct core *core, const struct lsm_mark *mark, stru
         .changed = core_on_changed,
         .confirmed = core_on_confirmed,
         .unconfirmed = core_on_unconfirmed,
+        .snapshot_needed = core_on_snapshot_needed,
         .received = core_on_received,
         .failed = on_log_failed,
         .context = core,
@@ -412,6 +424,9 @@ static enum status open_all(struct core *core, struct error *error)
         return status;
     core_membership_applied(core);
     core->region_changed = true;
+    status = core_install_open(core, error);
+    if (status != STATUS_OK)
+        return status;
     /* Each start begins a segment of the log: written as tables, what the earlier ones hold is
      * needed no more, and they can be used again where there is no space for new ones. Done before
      * anybody is served, so that starts which follow each other quickly do not use up what is left.
@@ -423,7 +438,7 @@ static enum status open_all(struct core *core, struct error *error)
         status = open_workers(core, error);
     if (status != STATUS_OK)
         return status;
-    replicated_log_release(core->log, lsm_installed_index(core->lsm));
+    core_log_release(core);
     core->work_wanted = true;
     if (core_leads(core))
         begin_term(core);
@@ -445,6 +460,7 @@ static void dismantle(struct core *core)
     io_timer_stop(io, &core->fresh.timer);
     if (core->workers != NULL)
         workers_close(core->workers);
+    core_install_close(core);
     if (core->log != NULL && replicated_log_close(core->log) != STATUS_OK)
         log_error("log_close_failed", LOG_TEXT("directory", core->path_wal));
     if (core->state != NULL)
@@ -495,7 +511,7 @@ enum status core_open(const struct core_options *options, struct core **core_out
 
 void core_refuse_rest(struct core *core)
 {
-    core_reads_refuse(core);
+    core_reads_refuse(core, STATUS_SHUTTING_DOWN, "This server stopped.");
     core_commits_refuse(core);
     core_member_refuse(core);
     core->answers_none = true;
@@ -514,16 +530,16 @@ enum status core_close(struct core *core, struct error *error)
     /* In a region of one, what it proposed itself is committed yet; in a larger one that is the
      * next leader's. What is being applied is finished in both. */
     bool alone = core->membership.count <= 1 && core_leads(core);
-    while (!core->failed &&
-           ((alone && replicated_log_inflight_count(core->log) != 0) ||
-            state_apply_is_active(core->state) || workers_busy_count(core->workers) != 0)) {
+    while (!core->failed && ((alone && replicated_log_inflight_count(core->log) != 0) ||
+                             (state_apply_is_active(core->state) && !core_is_installing(core)) ||
+                             workers_busy_count(core->workers) != 0)) {
         bool more = core_turn(core);
         io_turn(io, !more);
     }
     if (core->failed)
         return error_set(error, STATUS_IO_ERROR, "Stopped by the failure above.");
     enum status status = write_memtables(core, error);
-    replicated_log_release(core->log, lsm_installed_index(core->lsm));
+    core_log_release(core);
     enum status closed = replicated_log_close(core->log);
     core->log = NULL;
     if (status == STATUS_OK && closed != STATUS_OK)

@@ -11,7 +11,7 @@
 
 #define NS_PER_MS 1000000ULL
 
-enum { metrics_max = 64, alarms_max = 6, alarm_size = 320 };
+enum { metrics_max = 64, alarms_max = 7, alarm_size = 320 };
 
 /* A status reply being made. */
 struct report {
@@ -71,6 +71,10 @@ static void add_alarms(struct core *core, struct report *report)
     else if (replicated_log_leader(core->log) == NULL)
         alarm_text(report, "This server knows of no leader: fewer than a majority of the voters "
                            "answer, or an election is under way.");
+    if (core->digests_differ_count != 0)
+        alarm_text(report, "Replicas of this region were found to differ (replica_differs, "
+                           "replicas_disagree in this server's log): the member named there stops "
+                           "by itself; give it an empty data directory.");
     if (core->check.findings_count != 0) {
         snprintf(text, sizeof text,
                  "The last check found %" PRIu64 " places that are damaged: `strait check` lists "
@@ -124,7 +128,6 @@ static void add_storage_metrics(struct core *core, struct report *report)
     metric(report, "flushed_bytes", lsm.flushed_size);
     metric(report, "compacted_bytes", lsm.compacted_size);
     metric(report, "compactions_count", lsm.compactions_count);
-    metric(report, "compactions_running", lsm.compactions_running);
     metric(report, "write_pressure_percent", lsm_pressure(core->lsm));
     metric(report, "workers_busy_count", workers_busy_count(core->workers));
 }
@@ -154,6 +157,9 @@ static void add_region_metrics(struct core *core, struct report *report)
     metric(report, "commits_dropped_count", core->commits_dropped_count);
     metric(report, "reads_confirmed_count", core->reads_confirmed_count);
     metric(report, "reads_stale_count", core->reads_stale_count);
+    metric(report, "digests_differ_count", core->digests_differ_count);
+    if (core->digests != NULL)
+        metric(report, "digests_agreed_version", digests_agreed_version(core->digests));
 }
 
 static void status(struct core *core, struct request *request)

@@ -62,6 +62,8 @@ static void applied(struct core *core, const struct state_result *result)
     core->applying = (struct log_committed){0};
     if (kind == ENTRY_MEMBERSHIP)
         core_membership_applied(core);
+    if (result->versioned)
+        core_digests_note(core);
     if (context == &core->ticking) {
         core->ticking = false;
         follow_tick(core);
@@ -76,7 +78,7 @@ void core_apply(struct core *core)
 {
     struct state_result result;
 
-    while (!core->failed && !core->apply_waits_room) {
+    while (!core->failed && !core->apply_waits_room && !core_is_installing(core)) {
         if (!state_apply_is_active(core->state)) {
             if (!replicated_log_take(core->log, &core->applying))
                 return;

@@ -288,10 +288,15 @@ static void refuse_validating(struct core *core, struct list_link *list)
     }
 }
 
-void core_commits_refuse(struct core *core)
+void core_validations_refuse(struct core *core)
 {
     refuse_validating(core, &core->validating);
     refuse_validating(core, &core->validatable);
+}
+
+void core_commits_refuse(struct core *core)
+{
+    core_validations_refuse(core);
     refuse_unknown(core, &core->dropped);
     refuse_unknown(core, &core->delayed);
     refuse_unknown(core, &core->logged);

@@ -5,7 +5,10 @@
 
 #include "proto/base/list.h"
 #include "proto/membership.h"
+#include "replication/digest.h"
 #include "replication/replicated_log.h"
+#include "replication/snapshot_receiver.h"
+#include "replication/snapshot_sender.h"
 #include "server/ballast.h"
 #include "server/core.h"
 #include "server/snapshots.h"
@@ -113,6 +116,41 @@ struct core_freshness {
     unsigned questions_count;
 };
 
+/* How the sending of a snapshot ended, until the log is told. */
+struct core_snapshot_end {
+    uint64_t member;
+    struct wal_mark mark;
+    bool ok;
+};
+
+/* Snapshots of this leader's for others, and one that takes this state's place; core_install.c. */
+struct core_install {
+    struct snapshot_sender *sender; /* NULL: a region of one for good; and the receiver */
+    struct snapshot_receiver *receiver;
+    char path_checkpoint[512];
+    char path_staging[512];
+    struct work work; /* the job of either that is out */
+    struct snapshot_job *job;
+    unsigned given_count; /* LSM jobs handed out since the last of these */
+
+    bool serves; /* a member has been served in this term */
+    uint64_t needed[limit_members_count];
+    unsigned needed_count;
+    struct core_snapshot_end ended[limit_members_count];
+    unsigned ended_count;
+
+    enum {
+        CORE_INSTALL_NONE,
+        CORE_INSTALL_STAGED,
+        CORE_INSTALL_SWAPPING,
+        CORE_INSTALL_LOGGING
+    } step;
+    char directory[512];
+    struct lsm_mark mark;
+    bool answered; /* the step is done, with `status` */
+    enum status status;
+};
+
 /* A change of the membership under way, one at a time; core_member.c. */
 struct core_change {
     struct request *request; /* NULL: there is none */
@@ -151,6 +189,9 @@ struct core {
     struct core_change change;
     struct core_transfer transfer;
     struct core_freshness fresh;
+    struct core_install install;
+    struct digests *digests;       /* NULL: a region of one for good */
+    uint64_t digests_differ_count; /* comparisons in which replicas differed */
 
     /* Apply. */
     bool apply_ready;      /* the command under way may be stepped again */
@@ -207,6 +248,10 @@ struct core {
 void core_fail(struct core *core, enum status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Opens the state that the LSM has at `mark`. Blocking, but short: it reads the catalog. */
+MUST_CHECK enum status core_state_open(struct core *core, const struct lsm_mark *mark,
+                                       struct error *error);
+
 /* Answers, and counts. */
 void core_reply(struct core *core, struct request *request, const ProtobufCMessage *message);
 void core_refuse(struct core *core, struct request *request, enum status status,
@@ -246,6 +291,7 @@ void core_commit(struct core *core, struct request *request);
 void core_admit_delayed(struct core *core);
 void core_validate(struct core *core);
 void core_commits_refuse(struct core *core); /* all: their outcomes are not known */
+void core_validations_refuse(struct core *core);
 
 /* ---- core_apply.c: apply, ticks ---- */
 
@@ -265,7 +311,9 @@ uint64_t core_delay_ns(unsigned pressure, size_t size);
 void core_read(struct core *core, struct request *request);
 void core_read_begin(struct core_read *read); /* the state is new enough for it */
 void core_reads_run(struct core *core);
-void core_reads_refuse(struct core *core); /* all that are under way */
+
+/* All that are under way. */
+void core_reads_refuse(struct core *core, enum status status, const char *text);
 
 /* ---- core_fresh.c: reads by any member ---- */
 
@@ -283,6 +331,22 @@ void core_member_refuse(struct core *core); /* what is under way: the core ends 
 
 /* The members as messages in the arena; NULL where there is no memory. */
 Strait__Member **core_member_messages(struct core *core, struct arena *arena, size_t *count);
+
+/* ---- core_install.c: snapshots between members, digests ---- */
+
+MUST_CHECK enum status core_install_open(struct core *core, struct error *error);
+void core_install_close(struct core *core);
+void core_install_turn(struct core *core);
+void core_install_received(struct core *core, uint64_t from, uint8_t kind, struct bytes message);
+void core_on_snapshot_needed(void *context, uint64_t member);
+
+/* A snapshot takes the state's place: nothing is applied or read meanwhile. */
+bool core_is_installing(const struct core *core);
+
+/* The log may forget what the tables have, but not what a member that is sent a snapshot needs. */
+void core_log_release(struct core *core);
+void core_digests_note(struct core *core); /* a version was applied */
+void core_digests_reset(struct core *core);
 
 /* ---- core_jobs.c: the LSM's jobs and checks ---- */
 

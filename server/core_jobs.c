@@ -7,6 +7,8 @@
 #include "proto/base/log.h"
 #include "server/core_internal.h"
 
+enum { snapshot_jobs_every = 4 }; /* jobs of the LSM, while it has some */
+
 /* What a finished job's status means for us. */
 static void job_ended(struct core *core, enum status status, const struct error *error)
 {
@@ -33,8 +35,7 @@ static void job_returned(struct work *work, bool finished)
     core->work_wanted = true;
     core->apply_waits_room = false;
     job_ended(core, status, &error);
-    if (core->log != NULL)
-        replicated_log_release(core->log, lsm_installed_index(core->lsm));
+    core_log_release(core);
 }
 
 static bool job_step(struct work *work, struct io *worker_io)
@@ -52,6 +53,44 @@ static struct core_job *free_slot(struct core *core)
     UNREACHABLE();
 }
 
+/* ---- Jobs of snapshots: one is out at a time ---- */
+
+static bool snapshot_step(struct work *work, struct io *worker_io)
+{
+    return snapshot_job_step(((struct core *)work->context)->install.job, worker_io);
+}
+
+static void snapshot_returned(struct work *work, bool finished)
+{
+    struct core *core = work->context;
+    struct snapshot_job *job = core->install.job;
+
+    core->install.job = NULL;
+    core->work_wanted = true;
+    snapshot_job_return(job, finished);
+    core_log_release(core);
+}
+
+/* They come behind the LSM's, but are not kept from their turn for good. */
+static bool give_snapshot_job(struct core *core, bool lsm_is_idle)
+{
+    struct core_install *install = &core->install;
+
+    if (install->sender == NULL || install->job != NULL ||
+        (!lsm_is_idle && install->given_count < snapshot_jobs_every))
+        return false;
+    install->job = snapshot_receiver_job(install->receiver);
+    if (install->job == NULL)
+        install->job = snapshot_sender_job(install->sender);
+    if (install->job == NULL)
+        return false;
+    install->given_count = 0;
+    install->work =
+        (struct work){.step = snapshot_step, .returned = snapshot_returned, .context = core};
+    workers_give(core->workers, &install->work);
+    return true;
+}
+
 static void check_rest_give(struct core *core);
 
 void core_jobs_run(struct core *core)
@@ -60,11 +99,16 @@ void core_jobs_run(struct core *core)
         return;
     workers_turn(core->workers);
     while (workers_has_idle(core->workers)) {
+        if (give_snapshot_job(core, false))
+            continue;
         struct lsm_job *job = lsm_job_take(core->lsm);
         if (job == NULL) {
+            if (give_snapshot_job(core, true))
+                continue;
             core->work_wanted = false;
             break;
         }
+        core->install.given_count++;
         struct core_job *slot = free_slot(core);
         *slot = (struct core_job){.core = core, .job = job};
         slot->work.step = job_step;

@@ -160,7 +160,7 @@ void core_reads_run(struct core *core)
         read_run(LIST_ENTRY(link, struct core_read, link));
 }
 
-static void refuse_all(struct list_link *list)
+static void refuse_all(struct list_link *list, enum status status, const char *text)
 {
     struct list_link *link;
     while ((link = list_first(list)) != NULL) {
@@ -170,19 +170,19 @@ static void refuse_all(struct list_link *list)
             state_scan_close(read->scan);
         close_snapshot(read);
         read->is_linearizable = false;
-        read->status = STATUS_SHUTTING_DOWN;
-        snprintf(read->refusal.text, sizeof read->refusal.text, "This server stopped.");
+        read->status = status;
+        snprintf(read->refusal.text, sizeof read->refusal.text, "%s", text);
         read_end(read);
     }
 }
 
-void core_reads_refuse(struct core *core)
+void core_reads_refuse(struct core *core, enum status status, const char *text)
 {
-    refuse_all(&core->fresh.waiting);
-    refuse_all(&core->reads_ready);
-    refuse_all(&core->reads_parked);
-    refuse_all(&core->reads_unconfirmed);
-    refuse_all(&core->reads_decided);
+    refuse_all(&core->fresh.waiting, status, text);
+    refuse_all(&core->reads_ready, status, text);
+    refuse_all(&core->reads_parked, status, text);
+    refuse_all(&core->reads_unconfirmed, status, text);
+    refuse_all(&core->reads_decided, status, text);
 }
 
 /* ---- Beginning ---- */
@@ -353,6 +353,10 @@ static bool choose_state(struct core_read *read, uint64_t snapshot_id,
 static void start(struct core *core, struct request *request, uint64_t snapshot_id,
                   const Strait__Consistency *consistency)
 {
+    if (core_is_installing(core)) {
+        core_refuse_not_leader(core, request, "This server is being given a snapshot");
+        return;
+    }
     struct core_read *read = arena_alloc_zeroed(&request->arena, 1, sizeof *read);
     if (read == NULL) {
         core_refuse(core, request, STATUS_NO_MEMORY, 0, "No memory for this read.");

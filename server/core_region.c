@@ -72,6 +72,8 @@ void core_on_received(void *context, uint64_t from, uint8_t kind, struct bytes m
     struct core *core = context;
     if (kind >= PEER_FRESHNESS_FIRST && kind <= PEER_FRESHNESS_LAST)
         core_fresh_received(core, from, kind, message);
+    else
+        core_install_received(core, from, kind, message);
 }
 
 /* ---- Who leads ---- */
@@ -183,5 +185,7 @@ void core_region_turn(struct core *core)
     while ((link = list_pop_first(&core->dropped)) != NULL)
         core_refuse_dropped(core, LIST_ENTRY(link, struct request, link));
     core_member_turn(core);
-    core_fresh_turn(core);
+    core_install_turn(core);
+    if (!core->failed)
+        core_fresh_turn(core);
 }

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshots between members: those that this leader sends, and the one that takes this state's
+ * place; and the comparison of digests.
+ *
+ *     NONE       the receiver has staged one                 -> STAGED
+ *     STAGED     apply has paused, and nothing looks at the
+ *                state any more: the LSM is to install it    -> SWAPPING
+ *     SWAPPING   the manifest names the new content: the
+ *                state is opened anew, the log is told       -> LOGGING
+ *     LOGGING    the log begins after the mark, durably      -> NONE
+ *
+ * From STAGED to the end this member holds still: it applies nothing, reads nothing and does not
+ * vote. Where the LSM refuses, it goes on as before. A crash in SWAPPING leaves the old content or
+ * the new; in LOGGING the log is found to end below its base, and begins there. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "proto/base/assert.h"
+#include "proto/base/log.h"
+#include "proto/peer.h"
+#include "replication/snapshot_message.h"
+#include "server/core_internal.h"
+
+/* ---- What senders, receivers and digests ask of the core ---- */
+
+static bool send_message(void *context, uint64_t to, uint8_t kind, enum bus_lane lane,
+                         struct bytes message)
+{
+    struct core *core = context;
+    return replicated_log_send(core->log, to, kind, lane, message);
+}
+
+static void on_work(void *context)
+{
+    struct core *core = context;
+    core->work_wanted = true;
+}
+
+static void on_failed(void *context, enum status status, const char *text)
+{
+    core_fail(context, status, "A snapshot could not be received: %s", text);
+}
+
+/* Only takes note: it may come from within the log. */
+static void on_ended(void *context, uint64_t member, const struct lsm_mark *mark,
+                     enum status status)
+{
+    struct core_install *install = &((struct core *)context)->install;
+    log_info("snapshot_sent", LOG_U64("member", member), LOG_U64("index", mark->index),
+             LOG_TEXT("result", status_text(status)));
+    if (install->ended_count == limit_members_count)
+        return; /* the log asks again */
+    install->ended[install->ended_count++] = (struct core_snapshot_end){
+        .member = member, .mark = {mark->index, mark->term}, .ok = status == STATUS_OK};
+}
+
+static enum snapshot_verdict judge(void *context, uint64_t from, uint64_t term,
+                                   const struct lsm_mark *mark)
+{
+    const struct core *core = context;
+    const struct member *leader = replicated_log_leader(core->log);
+
+    if (leader == NULL || leader->id != from || term != replicated_log_term(core->log))
+        return SNAPSHOT_IGNORE;
+    return mark->index <= replicated_log_commit_index(core->log) ? SNAPSHOT_KNOWN : SNAPSHOT_ACCEPT;
+}
+
+static void on_staged(void *context, const char *directory, const struct lsm_mark *mark)
+{
+    struct core *core = context;
+    ASSERT(core->install.step == CORE_INSTALL_NONE);
+    core->install.step = CORE_INSTALL_STAGED;
+    core->install.mark = *mark;
+    snprintf(core->install.directory, sizeof core->install.directory, "%s", directory);
+}
+
+void core_on_snapshot_needed(void *context, uint64_t member)
+{
+    struct core_install *install = &((struct core *)context)->install;
+    for (unsigned i = 0; i < install->needed_count; i++) {
+        if (install->needed[i] == member)
+            return;
+    }
+    if (install->needed_count < limit_members_count)
+        install->needed[install->needed_count++] = member;
+}
+
+static void on_odd(void *context, uint64_t version)
+{
+    core_fail(context, STATUS_CORRUPT,
+              "This server's state at version %" PRIu64
+              " is not that of a majority of its region. It stops, so that it spreads no further: "
+              "keep its data directory for a look, and give the server an empty one.",
+              version);
+}
+
+static void on_differs(void *context, uint64_t member, uint64_t version)
+{
+    struct core *core = context;
+    core->digests_differ_count++;
+    log_error("replica_differs", LOG_U64("member", member), LOG_U64("version", version));
+}
+
+static void on_undecided(void *context, uint64_t version)
+{
+    struct core *core = context;
+    core->digests_differ_count++;
+    log_error("replicas_disagree", LOG_U64("version", version),
+              LOG_TEXT("text", "no majority of the voters has the same state"));
+}
+
+/* ---- Opening and closing ---- */
+
+enum status core_install_open(struct core *core, struct error *error)
+{
+    const struct core_options *options = &core->options;
+    struct core_install *install = &core->install;
+    snprintf(install->path_checkpoint, sizeof install->path_checkpoint, "%s/checkpoint",
+             options->directory);
+    snprintf(install->path_staging, sizeof install->path_staging, "%s/staging", options->directory);
+    const struct snapshot_sender_options sender = {
+        .io = options->io,
+        .keyring = options->keyring,
+        .lsm = core->lsm,
+        .directory = install->path_checkpoint,
+        .seed = options->seed,
+        .send = send_message,
+        .ended = on_ended,
+        .work = on_work,
+        .context = core,
+    };
+    const struct snapshot_receiver_options receiver = {
+        .io = options->io,
+        .keyring = options->keyring,
+        .lsm = core->lsm,
+        .directory = install->path_staging,
+        .trees = state_trees,
+        .trees_count = state_trees_count,
+        .uncompressed = options->uncompressed,
+        .send = send_message,
+        .judge = judge,
+        .staged = on_staged,
+        .work = on_work,
+        .failed = on_failed,
+        .context = core,
+    };
+    const struct digests_options digests = {
+        .self = replicated_log_self(core->log),
+        .send = send_message,
+        .odd = on_odd,
+        .differs = on_differs,
+        .undecided = on_undecided,
+        .context = core,
+    };
+    enum status status = snapshot_sender_open(&sender, &install->sender);
+    if (status == STATUS_OK)
+        status = snapshot_receiver_open(&receiver, &install->receiver);
+    if (status == STATUS_OK)
+        status = digests_create(&digests, &core->digests);
+    if (status != STATUS_OK)
+        return error_set(error, status, "Snapshots could not be prepared in %s: %s.",
+                         options->directory, status_text(status));
+    core_digests_reset(core);
+    return STATUS_OK;
+}
+
+void core_install_close(struct core *core)
+{
+    if (core->install.sender != NULL)
+        snapshot_sender_close(core->install.sender);
+    if (core->install.receiver != NULL)
+        snapshot_receiver_close(core->install.receiver);
+    digests_free(core->digests);
+}
+
+/* ---- Messages ---- */
+
+void core_install_received(struct core *core, uint64_t from, uint8_t kind, struct bytes message)
+{
+    if (core->install.sender == NULL)
+        return;
+    if (kind == SNAPSHOT_ANSWER)
+        snapshot_sender_received(core->install.sender, from, kind, message);
+    else if (kind >= PEER_SNAPSHOT_FIRST && kind <= PEER_SNAPSHOT_LAST)
+        snapshot_receiver_received(core->install.receiver, from, kind, message);
+    else
+        digests_received(core->digests, from, kind, message);
+}
+
+/* ---- Digests ---- */
+
+void core_digests_note(struct core *core)
+{
+    struct state_facts facts = state_facts(core->state);
+    if (core->digests != NULL)
+        digests_note(core->digests, facts.position.version, facts.chain_digest);
+}
+
+void core_digests_reset(struct core *core)
+{
+    struct state_facts facts = state_facts(core->state);
+    digests_reset(core->digests, facts.position.version, facts.chain_digest);
+}
+
+/* ---- Sending ---- */
+
+void core_log_release(struct core *core)
+{
+    uint64_t index = lsm_installed_index(core->lsm);
+    uint64_t pin =
+        core->install.sender != NULL ? snapshot_sender_pin(core->install.sender) : UINT64_MAX;
+    if (core->log != NULL)
+        replicated_log_release(core->log, index < pin ? index : pin);
+}
+
+static void serve_members(struct core *core)
+{
+    struct core_install *install = &core->install;
+    unsigned kept = 0;
+
+    if (!core_leads(core)) {
+        if (install->serves)
+            snapshot_sender_stop(install->sender);
+        install->serves = false;
+        install->needed_count = 0;
+        install->ended_count = 0;
+        return;
+    }
+    for (unsigned i = 0; i < install->needed_count; i++) {
+        enum status status = snapshot_sender_begin(install->sender, install->needed[i],
+                                                   replicated_log_term(core->log));
+        if (status == STATUS_BUSY)
+            install->needed[kept++] = install->needed[i];
+        else
+            install->serves = true;
+    }
+    install->needed_count = kept;
+    for (unsigned i = 0; i < install->ended_count; i++)
+        replicated_log_snapshot_sent(core->log, install->ended[i].member, install->ended[i].mark,
+                                     install->ended[i].ok);
+    if (install->ended_count != 0)
+        core_log_release(core);
+    install->ended_count = 0;
+}
+
+/* ---- Installing ---- */
+
+static void install_end(struct core *core, enum status status)
+{
+    log_info("snapshot_installed", LOG_U64("index", core->install.mark.index),
+             LOG_TEXT("result", status_text(status)));
+    core->install.step = CORE_INSTALL_NONE;
+    replicated_log_hold(core->log, false);
+    snapshot_receiver_installed(core->install.receiver, status);
+    core->fresh.look = true;
+    core->work_wanted = true;
+}
+
+static void on_swapped(void *context, enum status status, const struct lsm_mark *mark)
+{
+    struct core_install *install = &((struct core *)context)->install;
+    ASSERT(install->step == CORE_INSTALL_SWAPPING);
+    install->status = status;
+    if (status == STATUS_OK)
+        install->mark = *mark;
+    install->answered = true;
+}
+
+static void on_logged(void *context, enum status status)
+{
+    struct core_install *install = &((struct core *)context)->install;
+    ASSERT(install->step == CORE_INSTALL_LOGGING);
+    install->status = status;
+    install->answered = true;
+}
+
+/* What looks at the state is ended; what waits for a newer one waits on. */
+static void begin_swap(struct core *core)
+{
+    struct core_install *install = &core->install;
+
+    /* What was taken and is not applied counts as taken: the snapshot has to be past it. */
+    if (install->mark.index <= state_facts(core->state).applied_index + 1) {
+        install_end(core, STATUS_INVALID_ARGUMENT);
+        return;
+    }
+    replicated_log_hold(core->log, true);
+    core_reads_refuse(core, STATUS_NOT_LEADER, "This server is being given a snapshot.");
+    core_validations_refuse(core);
+    install->step = CORE_INSTALL_SWAPPING;
+    install->answered = false;
+    lsm_install(core->lsm, install->directory, on_swapped, core);
+    core->work_wanted = true;
+}
+
+static void open_state(struct core *core)
+{
+    struct core_install *install = &core->install;
+    struct error error = {0};
+
+    state_close(core->state);
+    core->state = NULL;
+    core->applying = (struct log_committed){0};
+    core->apply_ready = false;
+    core->apply_waits_room = false;
+    enum status status = core_state_open(core, &install->mark, &error);
+    if (status != STATUS_OK) {
+        core_fail(core, status, "The snapshot that was installed cannot be opened: %s", error.text);
+        return;
+    }
+    core_membership_applied(core);
+    core_digests_reset(core);
+    install->step = CORE_INSTALL_LOGGING;
+    install->answered = false;
+    replicated_log_snapshot_installed(
+        core->log, (struct wal_mark){install->mark.index, install->mark.term},
+        state_membership(core->state), state_facts(core->state).position.log_time_ns, on_logged);
+}
+
+static void swapped(struct core *core)
+{
+    if (core->install.status == STATUS_OK)
+        open_state(core);
+    else
+        install_end(core, core->install.status);
+}
+
+static void logged(struct core *core)
+{
+    enum status status = core->install.status;
+    if (status == STATUS_OK)
+        install_end(core, status);
+    else
+        core_fail(core, status,
+                  "The log in %s cannot begin at the snapshot's index %" PRIu64 ": %s.",
+                  core->path_wal, core->install.mark.index, status_text(status));
+}
+
+void core_install_turn(struct core *core)
+{
+    struct core_install *install = &core->install;
+
+    if (install->sender == NULL)
+        return;
+    serve_members(core);
+    if (install->step == CORE_INSTALL_STAGED)
+        begin_swap(core);
+    if (install->step == CORE_INSTALL_SWAPPING && install->answered)
+        swapped(core);
+    if (install->step == CORE_INSTALL_LOGGING && install->answered && !core->failed)
+        logged(core);
+}
+
+bool core_is_installing(const struct core *core)
+{
+    return core->install.step != CORE_INSTALL_NONE;
+}

@@ -35,6 +35,7 @@ struct call {
     uint32_t slot;      /* while SENT */
     uint32_t tries_count;      /* answers of a server that it cannot now */
     uint32_t unanswered_count; /* sends that no answer came to */
+    bool is_astray;            /* the last answer was that the server does not lead */
 
     /* The outcome, once DONE. `text` is empty where the server's own words are in the body. */
     enum status status;

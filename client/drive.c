@@ -238,6 +238,7 @@ static bool take_reply(strait *handle, struct reply *reply, uint64_t now_ns,
     /* An outcome that is not known is no answer to that send. */
     if (status != STATUS_OUTCOME_UNKNOWN)
         call->unanswered_count--;
+    call->is_astray = status == STATUS_NOT_LEADER;
     if (try_again(handle, call, status, body, now_ns, verdict))
         return true;
     call->body = reply->body;

@@ -117,6 +117,9 @@ void handle_expire(strait *handle, struct call *call)
                  "The deadline passed before an answer came: it is not known whether the commit "
                  "was done.%s%.200s",
                  trouble[0] != 0 ? " " : "", trouble);
+    } else if (call->is_astray) {
+        status = STATUS_UNREACHABLE;
+        snprintf(text, sizeof text, "No leader of the region was found before the deadline.");
     } else if (!handle->link_ready) {
         status = STATUS_UNREACHABLE;
         snprintf(text, sizeof text, "No server could be reached before the deadline.%s%.200s",

@@ -239,7 +239,8 @@ static void *accept_all(void *argument)
 
 /* ---- The server ---- */
 
-struct fake_server *fake_start(fake_handler handler, void *context)
+static struct fake_server *start(const struct fake_server *first, fake_handler handler,
+                                 void *context)
 {
     struct fake_server *server = calloc(1, sizeof *server);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -248,8 +249,14 @@ struct fake_server *fake_start(fake_handler handler, void *context)
     ck_assert_ptr_nonnull(server);
     server->handler = handler;
     server->context = context;
-    snprintf(server->directory, sizeof server->directory, "%s", unit_directory());
-    make_keys(server);
+    if (first == NULL) {
+        snprintf(server->directory, sizeof server->directory, "%s", unit_directory());
+        make_keys(server);
+    } else {
+        memcpy(server->directory, first->directory, sizeof server->directory);
+        server->tls = first->tls;
+        SSL_CTX_up_ref(server->tls);
+    }
     server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_eq(bind(server->listener, (struct sockaddr *)&address, size), 0);
     ck_assert_int_eq(listen(server->listener, 64), 0);
@@ -257,6 +264,17 @@ struct fake_server *fake_start(fake_handler handler, void *context)
     server->port = ntohs(address.sin_port);
     ck_assert_int_eq(pthread_create(&server->thread, NULL, accept_all, server), 0);
     return server;
+}
+
+struct fake_server *fake_start(fake_handler handler, void *context)
+{
+    return start(NULL, handler, context);
+}
+
+struct fake_server *fake_start_beside(const struct fake_server *first, fake_handler handler,
+                                      void *context)
+{
+    return start(first, handler, context);
 }
 
 void fake_stop(struct fake_server *server)

@@ -52,6 +52,10 @@ struct fake_server {
 
 struct fake_server *fake_start(fake_handler handler, void *context);
 
+/* Another one of the same authority: a handle that trusts the first trusts it too. */
+struct fake_server *fake_start_beside(const struct fake_server *first, fake_handler handler,
+                                      void *context);
+
 /* Ends all connections, joins all threads, and frees. */
 void fake_stop(struct fake_server *server);
 

@@ -59,7 +59,7 @@ void log_idle(struct log_fixture *fixture);   /* long enough for the empty batch
 void log_mend(struct log_fixture *fixture);
 void log_release_wait(struct log_fixture *fixture, uint64_t index); /* and until files have gone */
 
-/* The replay was of `first` to `last`, holes where `holes` has a bit (bit 0: index 1). */
+/* The replay was of `first` to `last`, holes where `holes` has a bit (bit 0: index 1, up to 64). */
 void log_check_replay(const struct log_fixture *fixture, uint64_t first, uint64_t last,
                       uint64_t holes);
 

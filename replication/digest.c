@@ -250,6 +250,8 @@ enum status digests_create(const struct digests_options *options, struct digests
     if (*digests == NULL)
         return STATUS_NO_MEMORY;
     (*digests)->options = *options;
+    if (options->series == 0)
+        (*digests)->options.series = DIGEST_CHAIN;
     return STATUS_OK;
 }
 

@@ -45,7 +45,7 @@ enum {
 struct digests;
 
 struct digests_options {
-    enum digest_series series;
+    enum digest_series series; /* 0: DIGEST_CHAIN */
     uint64_t self;
     /* False: not connected, or no room; it is asked again in another round. */
     bool (*send)(void *context, uint64_t to, uint8_t kind, enum bus_lane lane,

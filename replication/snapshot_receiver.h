@@ -58,7 +58,8 @@ struct snapshot_receiver_options {
     enum snapshot_verdict (*judge)(void *context, uint64_t from, uint64_t term,
                                    const struct lsm_mark *mark);
     /* All is there, verified and durable: `directory` is ready for lsm_install(). The owner answers
-     * with snapshot_receiver_installed(), later. */
+     * with snapshot_receiver_installed(), at once or later; with OK also where its state has come
+     * past the mark meanwhile, and it installs nothing. */
     void (*staged)(void *context, const char *directory, const struct lsm_mark *mark);
     /* There may be a job to take. */
     void (*work)(void *context);

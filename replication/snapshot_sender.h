@@ -64,7 +64,8 @@ struct snapshot_sender_options {
 MUST_CHECK enum status snapshot_sender_open(const struct snapshot_sender_options *options,
                                             struct snapshot_sender **sender);
 
-/* No job is out. The checkpoint goes, with `io` of the options. Blocking. */
+/* No job is out, and none of the LSM's is stepped or returned after this: a checkpoint that was
+ * asked for would be told of. The checkpoint goes, with `io` of the options. Blocking. */
 void snapshot_sender_close(struct snapshot_sender *sender);
 
 /* Begins a session, unless the member has one. `term` is this leader's. BUSY: too many; asked
@@ -82,7 +83,8 @@ void snapshot_sender_received(struct snapshot_sender *sender, uint64_t from, uin
 /* A job for a worker, or NULL. */
 struct snapshot_job *snapshot_sender_job(struct snapshot_sender *sender);
 
-/* The log is kept from here on; UINT64_MAX: no matter. */
+/* What the owner gives to replicated_log_release() is at most this: a member that installs the
+ * checkpoint needs the log from here on. UINT64_MAX: none does. */
 uint64_t snapshot_sender_pin(const struct snapshot_sender *sender);
 
 struct snapshot_sender_facts {

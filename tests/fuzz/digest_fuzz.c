@@ -33,8 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                           .members = {{.id = 1, .kinds = MEMBER_VOTER},
                                                       {.id = 2, .kinds = MEMBER_VOTER},
                                                       {.id = 3, .kinds = MEMBER_VOTER}}};
-    const struct digests_options options = {.series = DIGEST_CHAIN,
-                                            .self = 1,
+    const struct digests_options options = {.self = 1,
                                             .send = on_send,
                                             .odd = on_version,
                                             .differs = on_differs,

@@ -103,6 +103,27 @@ void log_recovered_cut(struct replicated_log *log, uint64_t index)
     log->membership_version++;
 }
 
+void log_recovered_install(struct replicated_log *log, struct wal_mark mark)
+{
+    struct log_recovered *recovered = &log->recovered;
+    size_t gone = (size_t)(mark.index - recovered->base.index);
+    bool held =
+        gone > 0 && gone <= recovered->count && recovered->entries[gone - 1].term == mark.term;
+
+    if (held) {
+        recovered->count -= gone;
+        memmove(recovered->entries, recovered->entries + gone,
+                recovered->count * sizeof recovered->entries[0]);
+        while (log->cache.count > 0 && log->cache.first <= mark.index)
+            entry_cache_drop_first(&log->cache);
+    } else {
+        memberships_cut(&log->memberships, mark.index);
+        entry_cache_cut(&log->cache, 0);
+        recovered->count = 0;
+    }
+    recovered->base = mark;
+}
+
 bool log_is_alone(const struct replicated_log *log)
 {
     const struct membership *membership = memberships_newest(&log->memberships);
@@ -222,9 +243,9 @@ static enum status found_region(struct replicated_log *log, struct error *error)
     enum status status = write_hard_state(log, &state, error);
     if (status != STATUS_OK)
         return status;
-    struct cached_entry *entry = log_entry_create(log, ENTRY_MEMBERSHIP, (struct bytes){0},
-                                                  bytes_of(encoded, membership_size(&membership)),
-                                                  last.index + 1, state.term);
+    struct cached_entry *entry = log_entry_create(
+        log, ENTRY_MEMBERSHIP, (struct bytes){0}, bytes_of(encoded, membership_size(&membership)),
+        (struct raft_mark){last.index + 1, state.term}, log_now_ns(log));
     status = entry == NULL ? STATUS_NO_MEMORY : STATUS_OK;
     struct wal_entry founding = {.index = last.index + 1, .term = state.term};
     if (status == STATUS_OK) {

@@ -107,7 +107,7 @@ static bool own_entry_add(struct replicated_log *log, const struct raft_own_entr
         kind = ENTRY_MEMBERSHIP;
     }
     struct cached_entry *entry =
-        log_entry_create(log, kind, (struct bytes){0}, body, own->mark.index, own->mark.term);
+        log_entry_create(log, kind, (struct bytes){0}, body, own->mark, log_now_ns(log));
     if (entry == NULL || entry_cache_reserve(&log->cache, 1) != STATUS_OK) {
         cached_entry_release(entry);
         return false;
@@ -152,17 +152,20 @@ void log_raft_hard_state(struct replicated_log *log)
 
     if (log->hard_state_writing || log->failed)
         return;
+    bool changed = log->raft != NULL && raft_take_hard_state(log->raft, &wanted);
+    if (!changed && log->snapshot_prepared == NULL && log->term_least == 0)
+        return;
     struct wal_hard_state next = wal_hard_state(log->wal);
-    bool is_wanted = log->snapshot_prepared != NULL;
-    if (is_wanted)
-        next.snapshot = log->snapshot_mark;
-    if (log->raft != NULL && raft_take_hard_state(log->raft, &wanted)) {
+    if (changed) {
         next.term = wanted.term;
         next.vote = wanted.vote;
-        is_wanted = true;
+    } else if (next.term < log->term_least) {
+        next.term = log->term_least;
+        next.vote = 0;
     }
-    if (!is_wanted)
-        return;
+    log->term_least = 0;
+    if (log->snapshot_prepared != NULL)
+        next.snapshot = log->snapshot_mark;
     log->hard_state_writing = true;
     log->hard_state = next;
     wal_hard_state_write(log->wal, &log->hard_state, hard_state_written, log);
@@ -347,24 +350,46 @@ static void forget_taken(struct replicated_log *log, uint64_t index)
     log->state_index = index;
 }
 
+/* Raft's log begins after the snapshot, or, while that does not exist, what was recovered. OK:
+ * `*held` says whether what follows the mark is kept. */
+static enum status snapshot_take(struct replicated_log *log, struct wal_mark mark,
+                                 const struct membership *membership, bool *held)
+{
+    const struct raft_configuration configuration = memberships_configuration(membership);
+    uint64_t term = 0;
+
+    *held = wal_term_at(log->wal, mark.index, &term) && term == mark.term;
+    if (log->raft == NULL) {
+        log_recovered_install(log, mark);
+        return STATUS_OK;
+    }
+    *held = raft_term_at(log->raft, mark.index, &term) && term == mark.term;
+    enum status status = raft_snapshot_installed(
+        log->raft, (struct raft_mark){mark.index, mark.term}, &configuration);
+    if (status != STATUS_OK || *held)
+        return status;
+    memberships_cut(&log->memberships, mark.index);
+    entry_cache_cut(&log->cache, 0);
+    log->extents_count = 0;
+    log->written_index = mark.index;
+    return STATUS_OK;
+}
+
 void replicated_log_snapshot_installed(struct replicated_log *log, struct wal_mark mark,
                                        struct bytes membership, uint64_t log_time_ns,
                                        void (*done)(void *context, enum status status))
 {
     struct membership decoded;
-    uint64_t term = 0;
+    bool held;
 
     ASSERT(log->snapshot_done == NULL);
     log->snapshot_done = done;
     enum status status = membership_decode(membership, &decoded);
-    if (status != STATUS_OK || log->raft == NULL || mark.index <= log->taken_index) {
-        snapshot_answer(log, status != STATUS_OK ? status : STATUS_INVALID_ARGUMENT);
-        return;
-    }
-    bool held = raft_term_at(log->raft, mark.index, &term) && term == mark.term;
-    const struct raft_configuration configuration = memberships_configuration(&decoded);
-    status = raft_snapshot_installed(log->raft, (struct raft_mark){mark.index, mark.term},
-                                     &configuration);
+    if (status == STATUS_OK &&
+        (mark.index <= log->taken_index || memberships_configuration(&decoded).voters_count == 0))
+        status = STATUS_INVALID_ARGUMENT;
+    if (status == STATUS_OK)
+        status = snapshot_take(log, mark, &decoded, &held);
     if (status != STATUS_OK) {
         snapshot_answer(log, status);
         return;
@@ -372,12 +397,6 @@ void replicated_log_snapshot_installed(struct replicated_log *log, struct wal_ma
     log_clock_observe(&log->clock, log_time_ns);
     log->proposals_passed = log->proposals.count != 0;
     forget_taken(log, mark.index);
-    if (!held) {
-        memberships_cut(&log->memberships, mark.index);
-        entry_cache_cut(&log->cache, 0);
-        log->extents_count = 0;
-        log->written_index = mark.index;
-    }
     memberships_install(&log->memberships, mark.index, &decoded);
     log->membership_version++;
     log->released_index = mark.index;
@@ -387,5 +406,8 @@ void replicated_log_snapshot_installed(struct replicated_log *log, struct wal_ma
     } else {
         wal_reset(log->wal, mark, snapshot_reset_done, log);
     }
-    log_raft_follow(log);
+    if (log->raft != NULL)
+        log_raft_follow(log);
+    if (log->mend != NULL)
+        mend_look(log->mend);
 }

@@ -165,8 +165,13 @@ static void receive_raft(struct replicated_log *log, const struct peer_message *
 {
     unsigned accepted_from;
 
-    if (log->raft == NULL || log->failed ||
-        (log->mend != NULL && !mend_permits(log->mend, message)))
+    if (log->failed)
+        return;
+    if (log->raft == NULL) {
+        mend_heard(log->mend, message);
+        return;
+    }
+    if (log->mend != NULL && !mend_permits(log->mend, message))
         return;
     if (message->kind == PEER_APPEND) {
         receive_append(log, message);

@@ -28,7 +28,6 @@ struct mend_member {
 struct mend {
     struct replicated_log *log;
     uint64_t term; /* this member's, at the start */
-    bool raised;   /* the newer term is being made durable, or is */
     bool begun;    /* Raft has */
     bool dropping; /* suspect entries are being discarded */
     bool failed;
@@ -410,36 +409,60 @@ static void settle(struct mend *mend)
         mend->dropping = true;
 }
 
-static void raised(void *context, enum status status)
-{
-    struct mend *mend = context;
-    struct error error = {0};
-
-    mend->log->hard_state_writing = false;
-    if (status == STATUS_OK)
-        status = log_raft_begin(mend->log, &error);
-    if (status != STATUS_OK) {
-        mend->failed = true;
-        log_fail(mend->log, status, error.text);
-        return;
-    }
-    mend->begun = true;
-}
-
 /* Acknowledgements that this member gave, and may have lost, were given to leaders up to its term.
- * In a newer one they count for nothing. */
-static void raise_term(struct mend *mend)
+ * In a newer one they count for nothing. True: it is durable. */
+static bool raise_term(struct mend *mend)
 {
     struct replicated_log *log = mend->log;
-    if (mend->raised || log->hard_state_writing)
+    if (wal_hard_state(log->wal).term > mend->term)
+        return true;
+    log->term_least = mend->term + 1;
+    log_raft_hard_state(log);
+    return false;
+}
+
+static void begin(struct mend *mend)
+{
+    struct error error = {0};
+    enum status status = log_raft_begin(mend->log, &error);
+    mend->begun = status == STATUS_OK;
+    mend->failed = !mend->begun;
+    if (mend->failed)
+        log_fail(mend->log, status, error.text);
+}
+
+/* ---- Snapshots ---- */
+
+/* What is lost is in the others' states, and in nobody's log any more. */
+static bool needs_snapshot(const struct mend *mend)
+{
+    const struct mend_place *first = &mend->places[0];
+    bool released = false;
+    if (mend->places_count == 0 || first->filling)
+        return false;
+    for (unsigned i = 0; i < mend->members_count; i++)
+        released |= first->said[i] == PEER_MEND_RELEASED;
+    return released;
+}
+
+void mend_heard(struct mend *mend, const struct peer_message *message)
+{
+    if ((message->kind != PEER_APPEND && message->kind != PEER_HEARTBEAT) || !needs_snapshot(mend))
         return;
-    mend->raised = true;
-    struct wal_hard_state state = wal_hard_state(log->wal);
-    state.term = mend->term + 1;
-    state.vote = 0;
-    log->hard_state_writing = true;
-    log->hard_state = state;
-    wal_hard_state_write(log->wal, &log->hard_state, raised, mend);
+    /* A leader that this member has acknowledged entries to counts on them, and would send nothing
+     * of what lies below. It learns of the newer term. */
+    if (message->term <= mend->term && !raise_term(mend))
+        return;
+    uint64_t own = wal_hard_state(mend->log->wal).term;
+    const struct peer_message refusal = {
+        .kind = PEER_APPEND_REPLY,
+        .to = message->from,
+        .term = message->term > own ? message->term : own,
+        .round = message->round,
+        .reject = true,
+    };
+    /* The next message of the leader's is answered alike. */
+    (void)log_send_message(mend->log, &refusal, BUS_CONTROL, (struct bytes){0});
 }
 
 /* ---- Turns ---- */
@@ -452,17 +475,10 @@ void mend_look(struct mend *mend)
 
 static bool finish(struct mend *mend)
 {
-    struct replicated_log *log = mend->log;
-    struct error error = {0};
-
-    if (!mend->begun) {
-        enum status status = log_raft_begin(log, &error);
-        if (status != STATUS_OK) {
-            mend->failed = true;
-            log_fail(log, status, error.text);
-            return false;
-        }
-    }
+    if (!mend->begun)
+        begin(mend);
+    if (mend->failed)
+        return false;
     log_info("log_mended", LOG_U64("filled", mend->filled_count),
              LOG_U64("discarded_from", mend->dropped_index));
     return true;
@@ -475,7 +491,8 @@ bool mend_turn(struct mend *mend)
 
     if (mend->failed)
         return false;
-    if (wal_is_whole(log->wal) && !log->hard_state_writing)
+    /* Raft begins with the hard state that is durable then. */
+    if (wal_is_whole(log->wal) && !log->hard_state_writing && log->snapshot_done == NULL)
         return finish(mend);
     follow_membership(mend);
     if (!mend->begun)
@@ -492,8 +509,8 @@ bool mend_turn(struct mend *mend)
     if (wal_holes_count(log->wal) == 0 && !mend->dropping && is_unknown(mend)) {
         if (mend->begun)
             settle(mend);
-        else
-            raise_term(mend);
+        else if (raise_term(mend) && !log->hard_state_writing && log->snapshot_done == NULL)
+            begin(mend);
     }
     return false;
 }

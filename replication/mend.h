@@ -17,6 +17,9 @@
  *    decayed within the moment before the crash.
  * "Had it, corrupt" is no such answer, nor is silence: then this member waits, and says so.
  *
+ * What all others have in their states only comes with a snapshot, which takes the place of the log
+ * up to its mark; what follows that is kept.
+ *
  * Where not even the extent of the last write is known, there is nothing to ask for by name. Then
  * consensus begins in a newer term, by which old acknowledgements lapse; but this member votes for
  * nobody, until the log has caught up with a leader that was elected without it (such a one has all
@@ -51,6 +54,10 @@ void mend_look(struct mend *mend);
 /* A member can be asked now. */
 void mend_connected(struct mend *mend, uint64_t member);
 void mend_answered(struct mend *mend, const struct peer_message *message);
+
+/* A message of Raft's came while there is no Raft yet. Where what is lost is in the others' states
+ * and in nobody's log any more, the leader is told that this member needs a snapshot. */
+void mend_heard(struct mend *mend, const struct peer_message *message);
 
 /* Whether Raft may see this message of its own: not a question for a vote which this member must
  * not give. */

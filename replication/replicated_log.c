@@ -79,8 +79,8 @@ static void *proposal_context(const struct log_proposals *proposals, uint64_t in
 }
 
 struct cached_entry *log_entry_create(struct replicated_log *log, enum entry_kind kind,
-                                      struct bytes identity, struct bytes body, uint64_t index,
-                                      uint64_t term)
+                                      struct bytes identity, struct bytes body,
+                                      struct raft_mark mark, uint64_t now_ns)
 {
     struct entry entry = {
         .kind = kind,
@@ -89,16 +89,17 @@ struct cached_entry *log_entry_create(struct replicated_log *log, enum entry_kin
         .identity = identity,
         .body = body,
     };
-    struct cached_entry *created = cached_entry_create(index, term, entry_size(&entry));
+    struct cached_entry *created = cached_entry_create(mark.index, mark.term, entry_size(&entry));
     if (created == NULL)
         return NULL;
-    entry.log_time_ns = log_clock_stamp(&log->clock, log_now_ns(log), io_wall_ns(log->options.io));
+    entry.log_time_ns = log_clock_stamp(&log->clock, now_ns, io_wall_ns(log->options.io));
     entry_encode(&entry, created->bytes);
     return created;
 }
 
 /* Whether a leader can take one more of this size, and where it would stand. */
-static enum status propose_check(struct replicated_log *log, size_t size, uint64_t *index)
+static enum status propose_check(struct replicated_log *log, size_t size, uint64_t now_ns,
+                                 uint64_t *index)
 {
     *index = 0;
     if (log->raft == NULL || raft_role(log->raft) != RAFT_LEADER)
@@ -108,7 +109,7 @@ static enum status propose_check(struct replicated_log *log, size_t size, uint64
     /* Its own first entry still waits for room or space. */
     if (log->written_index < raft_last(log->raft).index)
         return log->write_status == STATUS_OK ? STATUS_BUSY : log->write_status;
-    enum status status = raft_propose(log->raft, log_now_ns(log), NULL, 0, index);
+    enum status status = raft_propose(log->raft, now_ns, NULL, 0, index);
     if (status == STATUS_OK)
         status = proposals_reserve(&log->proposals);
     if (status == STATUS_OK)
@@ -119,14 +120,16 @@ static enum status propose_check(struct replicated_log *log, size_t size, uint64
 enum status replicated_log_propose(struct replicated_log *log, const struct log_proposal *proposal)
 {
     size_t size = entry_header_size + proposal->identity.size + proposal->body.size;
+    uint64_t now_ns = log_now_ns(log);
     uint64_t index;
 
-    enum status status = propose_check(log, size, &index);
+    enum status status = propose_check(log, size, now_ns, &index);
     if (status != STATUS_OK)
         return status;
     uint64_t term = raft_term(log->raft);
     struct cached_entry *entry =
-        log_entry_create(log, proposal->kind, proposal->identity, proposal->body, index, term);
+        log_entry_create(log, proposal->kind, proposal->identity, proposal->body,
+                         (struct raft_mark){index, term}, now_ns);
     if (entry == NULL)
         return STATUS_NO_MEMORY;
     /* The write-ahead log first: it may refuse, and Raft will not. */
@@ -139,7 +142,7 @@ enum status replicated_log_propose(struct replicated_log *log, const struct log_
     }
     struct raft_entry taken = {0};
     uint64_t first;
-    status = raft_propose(log->raft, log_now_ns(log), &taken, 1, &first);
+    status = raft_propose(log->raft, now_ns, &taken, 1, &first);
     ASSERT(status == STATUS_OK && first == index && taken.term == term);
     entry_cache_put(&log->cache, entry);
     log->written_index = index;

@@ -111,6 +111,7 @@ struct replicated_log {
     enum status write_status; /* why the rest is not: BUSY, DISK_FULL */
     bool hard_state_writing;
     struct wal_hard_state hard_state; /* being written, or written last */
+    uint64_t term_least;              /* wanted by mending; 0: none */
 
     /* Apply. */
     uint64_t taken_index;
@@ -182,8 +183,8 @@ uint64_t log_take_limit(const struct replicated_log *log);
 
 /* Encodes and stamps an entry of this leader's. NULL: no memory. */
 struct cached_entry *log_entry_create(struct replicated_log *log, enum entry_kind kind,
-                                      struct bytes identity, struct bytes body, uint64_t index,
-                                      uint64_t term);
+                                      struct bytes identity, struct bytes body,
+                                      struct raft_mark mark, uint64_t now_ns);
 
 /* Proposals at and above `index` are told to have been dropped. */
 void log_proposals_drop(struct replicated_log *log, uint64_t index);
@@ -212,6 +213,9 @@ MUST_CHECK enum status log_recovered_membership(struct replicated_log *log, uint
 
 /* The recovered log ends before `index`. */
 void log_recovered_cut(struct replicated_log *log, uint64_t index);
+
+/* The recovered log begins after `mark`; what follows it is kept where the log holds it. */
+void log_recovered_install(struct replicated_log *log, struct wal_mark mark);
 
 /* Nobody else decides. */
 bool log_is_alone(const struct replicated_log *log);

@@ -560,6 +560,49 @@ void region_isolate(struct region *region, unsigned number, bool isolated)
     }
 }
 
+/* ---- Snapshots ---- */
+
+static void on_prepared(void *context, enum status status)
+{
+    struct node *node = context;
+    ck_assert_int_eq(status, STATUS_OK);
+    node->prepared = true;
+}
+
+static void on_installed(void *context, enum status status)
+{
+    struct node *node = context;
+    node->install_status = status;
+    node->installed = true;
+}
+
+enum status region_install(struct region *region, const struct node *from, struct node *to)
+{
+    uint8_t encoded[membership_size_max];
+    to->prepared = false;
+    to->installed = false;
+    replicated_log_hold(to->log, true);
+    replicated_log_snapshot_prepare(to->log, from->applied, on_prepared);
+    while (!to->prepared)
+        region_step(region);
+    struct wal_mark mark = from->applied;
+    membership_encode(&from->membership, encoded);
+    replicated_log_snapshot_installed(to->log, mark,
+                                      bytes_of(encoded, membership_size(&from->membership)),
+                                      from->log_time_ns, on_installed);
+    if (mark.index > to->applied.index) {
+        to->applied = mark;
+        to->log_time_ns = from->log_time_ns;
+        to->membership = from->membership;
+    }
+    while (!to->installed)
+        region_step(region);
+    replicated_log_hold(to->log, false);
+    if (to->install_status == STATUS_OK)
+        node_flush_state(region, to->number);
+    return to->install_status;
+}
+
 /* ---- Damage ---- */
 
 struct damage {
@@ -587,13 +630,27 @@ static void search(void *context, const char *path, uint64_t size)
     free(bytes);
 }
 
-bool node_damage(struct node *node, unsigned proposal)
+static struct damage find(struct node *node, unsigned proposal)
 {
     struct damage damage = {.node = node};
     memcpy(damage.wanted, body_mark, sizeof body_mark);
     store_u64(damage.wanted + sizeof body_mark, proposal);
     sim_disk_each_file(node->disk, search, &damage);
+    return damage;
+}
+
+bool node_damage(struct node *node, unsigned proposal)
+{
+    struct damage damage = find(node, proposal);
     if (damage.found)
         sim_disk_flip_bit(node->disk, damage.path, damage.offset, 3);
+    return damage.found;
+}
+
+bool node_damage_header(struct node *node, unsigned proposal)
+{
+    struct damage damage = find(node, proposal);
+    if (damage.found)
+        sim_disk_flip_bit(node->disk, damage.path, damage.offset / 4096 * 4096 + 16, 3);
     return damage.found;
 }

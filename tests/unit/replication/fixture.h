@@ -64,6 +64,9 @@ struct node {
     unsigned unconfirmed_count;
     unsigned changed_count;
     uint64_t snapshot_member; /* that needs one */
+    bool prepared;
+    bool installed;
+    enum status install_status;
 };
 
 struct region {
@@ -128,10 +131,16 @@ void region_await_level(struct region *region);
 void region_change(struct region *region, const struct membership *target);
 void region_isolate(struct region *region, unsigned number, bool isolated);
 
+/* As a server does it: the state of `from` takes the place of that of `to`. */
+enum status region_install(struct region *region, const struct node *from, struct node *to);
+
 struct member node_member(const struct node *node, unsigned kinds);
 
-/* Flips a bit of each batch that holds the plain text of this node's segments (keys are off) for
- * the proposal's number. */
+/* Flips a bit of the proposal's body where its write-ahead log holds it (keys are off). False: it
+ * does not. */
 bool node_damage(struct node *node, unsigned proposal);
+
+/* The same for the header of its batch, which is in the same block. */
+bool node_damage_header(struct node *node, unsigned proposal);
 
 #endif

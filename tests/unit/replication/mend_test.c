@@ -131,6 +131,144 @@ START_TEST(test_holes_below_the_state_do_not_matter)
 }
 END_TEST
 
+/* The others have let go of what this one lost. The leader still counts on what this one has
+ * acknowledged to it, unless it leads a newer term. */
+static void mend_by_snapshot(bool new_term)
+{
+    struct region *region = region_create(3, 6);
+    region->retained_size = 1024 * 1024;
+    region_form(region);
+    region_commit(region, 60, 500);
+    region_await_level(region);
+    struct node *leader = region_leader(region);
+    struct node *hurt = &region->nodes[(leader->number + 1) % 3];
+    struct node *other = &region->nodes[(leader->number + 2) % 3];
+    node_close(region, hurt->number);
+    ck_assert(node_damage(hurt, 40));
+    if (new_term) {
+        ck_assert_int_eq(replicated_log_transfer(leader->log, other->id), STATUS_OK);
+        region_run_ms(region, 500);
+        ck_assert_ptr_eq(region_await_leader(region), other);
+        leader = other;
+    }
+    region_commit(region, 40, 100 * 1000);
+    region_await_level(region);
+    for (unsigned i = 0; i < 3; i++) {
+        if (i != hurt->number)
+            node_flush_state(region, i);
+    }
+    region_run_ms(region, 200);
+    node_open(region, hurt->number);
+    ck_assert(is_mending(hurt));
+    for (unsigned i = 0; i < 2000 && leader->snapshot_member == 0; i++) {
+        region_run_ms(region, 5);
+        leader = region_await_leader(region);
+    }
+    ck_assert_uint_eq(leader->snapshot_member, hurt->id);
+    ck_assert(is_mending(hurt));
+    struct wal_mark mark = leader->applied;
+    ck_assert_int_eq(region_install(region, leader, hurt), STATUS_OK);
+    replicated_log_snapshot_sent(leader->log, hurt->id, mark, true);
+    region_await_level(region);
+    ck_assert(!is_mending(hurt));
+    region_commit(region, 10, 100);
+    region_await_level(region);
+    node_crash(region, hurt->number, SIM_RESTART_LOSE_UNFLUSHED);
+    node_open(region, hurt->number);
+    region_await_level(region);
+    region_destroy(region);
+}
+
+START_TEST(test_what_the_others_released_comes_with_a_snapshot)
+{
+    mend_by_snapshot(false);
+    mend_by_snapshot(true);
+}
+END_TEST
+
+/* A region all of whose nodes stopped right after an entry was applied: it stands in the last batch
+ * of each, without a successor. Returns the proposal. */
+static unsigned stop_after_commit(struct region *region)
+{
+    unsigned number;
+    region_commit(region, 20, 200);
+    region_await_level(region);
+    region_run_ms(region, 50);
+    struct node *leader = region_leader(region);
+    ck_assert_int_eq(node_propose(leader, 200, &number), STATUS_OK);
+    while (!region_is_level(region) || region->proposals[number].fate != FATE_APPLIED)
+        region_step(region);
+    for (unsigned i = 0; i < 3; i++)
+        node_crash(region, i, SIM_RESTART_KEEP_ALL);
+    return number;
+}
+
+static void open_unknown(struct region *region, unsigned number)
+{
+    node_open(region, number);
+    ck_assert(region->nodes[number].report.suspect.is_unknown);
+    ck_assert(is_mending(&region->nodes[number]));
+}
+
+static void is_settled(struct region *region)
+{
+    region_await_level(region);
+    region_run_ms(region, 100);
+    region_commit(region, 5, 100);
+    for (unsigned i = 0; i < 3; i++) {
+        node_close(region, i);
+        node_open(region, i);
+        ck_assert_uint_eq(region->nodes[i].report.suspect.first, 0);
+        region_await_level(region);
+    }
+    region_destroy(region);
+}
+
+START_TEST(test_a_tail_of_unknown_extent)
+{
+    struct region *region = formed(20);
+    unsigned number = stop_after_commit(region);
+    ck_assert(node_damage_header(&region->nodes[1], number));
+    open_unknown(region, 1);
+    /* It votes for nobody who may lack what it has lost. */
+    node_open(region, 0);
+    region_run_ms(region, 3000);
+    ck_assert_ptr_null(region_leader(region));
+    node_open(region, 2);
+    is_settled(region);
+}
+END_TEST
+
+START_TEST(test_a_tail_of_unknown_extent_while_others_lead)
+{
+    struct region *region = formed(21);
+    unsigned number = stop_after_commit(region);
+    ck_assert(node_damage_header(&region->nodes[2], number));
+    node_open(region, 0);
+    node_open(region, 1);
+    region_commit(region, 10, 100);
+    open_unknown(region, 2);
+    is_settled(region);
+}
+END_TEST
+
+START_TEST(test_two_tails_of_unknown_extent)
+{
+    struct region *region = formed(22);
+    unsigned number = stop_after_commit(region);
+    ck_assert(node_damage_header(&region->nodes[0], number));
+    ck_assert(node_damage_header(&region->nodes[1], number));
+    open_unknown(region, 0);
+    open_unknown(region, 1);
+    region_run_ms(region, 3000);
+    ck_assert_ptr_null(region_leader(region));
+    /* All have said how far they go: the one that goes farthest is elected. */
+    node_open(region, 2);
+    ck_assert_uint_eq(region_await_leader(region)->number, 2);
+    is_settled(region);
+}
+END_TEST
+
 /* Under load, power fails for some nodes at some moment; what their disks keep is drawn. All that
  * was applied anywhere is there afterwards: the fixture compares. */
 static void crash_under_load(uint64_t seed, unsigned victims, uint64_t *suspects)
@@ -199,6 +337,10 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_what_nobody_has_is_waited_for);
     tcase_add_test(tests, test_corrupt_everywhere);
     tcase_add_test(tests, test_holes_below_the_state_do_not_matter);
+    tcase_add_test(tests, test_what_the_others_released_comes_with_a_snapshot);
+    tcase_add_test(tests, test_a_tail_of_unknown_extent);
+    tcase_add_test(tests, test_a_tail_of_unknown_extent_while_others_lead);
+    tcase_add_test(tests, test_two_tails_of_unknown_extent);
     tcase_add_test(tests, test_power_fails_for_one);
     tcase_add_test(tests, test_power_fails_for_two);
     tcase_add_test(tests, test_power_fails_for_all);

@@ -248,48 +248,6 @@ START_TEST(test_a_member_needs_a_snapshot)
 }
 END_TEST
 
-static struct node *snapshot_from;
-static unsigned snapshot_steps;
-static enum status snapshot_status;
-
-static void on_prepared(void *context, enum status status)
-{
-    (void)context;
-    ck_assert_int_eq(status, STATUS_OK);
-    snapshot_steps++;
-}
-
-static void on_installed(void *context, enum status status)
-{
-    (void)context;
-    snapshot_status = status;
-    snapshot_steps++;
-}
-
-/* As a server does it: what the leader's state is takes the place of this one's. */
-static void install(struct region *region, struct node *to)
-{
-    uint8_t encoded[membership_size_max];
-    const struct node *from = snapshot_from;
-    snapshot_steps = 0;
-    replicated_log_hold(to->log, true);
-    replicated_log_snapshot_prepare(to->log, from->applied, on_prepared);
-    while (snapshot_steps == 0)
-        region_step(region);
-    to->applied = from->applied;
-    to->log_time_ns = from->log_time_ns;
-    to->membership = from->membership;
-    membership_encode(&to->membership, encoded);
-    replicated_log_snapshot_installed(to->log, to->applied,
-                                      bytes_of(encoded, membership_size(&to->membership)),
-                                      to->log_time_ns, on_installed);
-    while (snapshot_steps == 1)
-        region_step(region);
-    replicated_log_hold(to->log, false);
-    if (snapshot_status == STATUS_OK)
-        node_flush_state(region, to->number);
-}
-
 START_TEST(test_a_snapshot_takes_the_place_of_the_log)
 {
     struct region *region = region_create(3, 11);
@@ -307,17 +265,13 @@ START_TEST(test_a_snapshot_takes_the_place_of_the_log)
     for (unsigned i = 0; i < 2000 && leader->snapshot_member == 0; i++)
         region_run_ms(region, 5);
     ck_assert_uint_eq(leader->snapshot_member, late->id);
-    snapshot_from = leader;
     struct wal_mark mark = leader->applied;
-    install(region, late);
-    ck_assert_int_eq(snapshot_status, STATUS_OK);
+    ck_assert_int_eq(region_install(region, leader, late), STATUS_OK);
     replicated_log_snapshot_sent(leader->log, late->id, mark, true);
     region_commit(region, 20, 100);
     region_await_level(region);
     /* A second one of the same state changes nothing. */
-    snapshot_from = late;
-    install(region, late);
-    ck_assert_int_eq(snapshot_status, STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(region_install(region, late, late), STATUS_INVALID_ARGUMENT);
     node_crash(region, late->number, SIM_RESTART_LOSE_UNFLUSHED);
     node_open(region, late->number);
     region_commit(region, 5, 100);

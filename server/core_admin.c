@@ -128,6 +128,7 @@ static void add_storage_metrics(struct core *core, struct report *report)
     metric(report, "flushed_bytes", lsm.flushed_size);
     metric(report, "compacted_bytes", lsm.compacted_size);
     metric(report, "compactions_count", lsm.compactions_count);
+    metric(report, "compactions_running", lsm.compactions_running);
     metric(report, "write_pressure_percent", lsm_pressure(core->lsm));
     metric(report, "workers_busy_count", workers_busy_count(core->workers));
 }

@@ -8,7 +8,7 @@ static bool hear_leader(struct raft *raft, const struct raft_message *message)
     ASSERT(message->term >= raft->hard_state.term);
     bool newer = message->term > raft->hard_state.term;
     /* 3.4: at most one leader in a term. */
-    if (!newer && raft->leader != 0 && raft->leader != message->from) {
+    if (!newer && raft->term_leader != 0 && raft->term_leader != message->from) {
         raft->statistics.dropped_count++;
         return false;
     }
@@ -137,8 +137,8 @@ static unsigned count_known(const struct raft *raft, const struct raft_message *
     uint64_t term;
 
     for (; known < message->entries_count; known++, index++) {
-        /* What lies at or below the base is committed, therefore the same. */
-        if (index <= raft->log.base.index)
+        /* What lies below the base is committed, therefore the same. */
+        if (index < raft->log.base.index)
             continue;
         if (!raft_log_term_at(&raft->log, index, &term) || term != message->entries[known].term)
             break;

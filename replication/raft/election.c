@@ -80,8 +80,6 @@ void raft_step_down(struct raft *raft)
     raft->confirm_told = 0;
     raft->transfer_vote = false;
     raft->votes_count = 0;
-    raft->matched_index = raft->commit_index;
-    raft->answer_owed = false;
     raft_outbox_clear(raft);
 }
 
@@ -91,17 +89,15 @@ void raft_become_follower(struct raft *raft, uint64_t term, uint64_t leader)
     ASSERT(leader != raft->options.self);
     if (term > raft->hard_state.term) {
         /* 3.3: a term begins without a vote. The vote of an older one is never needed again. */
-        raft->hard_state = (struct raft_hard_state){.term = term};
         raft_step_down(raft);
+        raft_begin_term(raft, (struct raft_hard_state){.term = term});
     } else if (raft->role != RAFT_FOLLOWER) {
         raft_step_down(raft);
     }
-    if (leader != 0 && leader != raft->leader) {
-        ASSERT(raft->leader == 0);
+    if (leader != 0) {
+        ASSERT(raft->term_leader == 0 || raft->term_leader == leader);
         raft->leader = leader;
-        raft->matched_index = raft->commit_index;
-        raft->answered_index = 0;
-        raft->answer_owed = false;
+        raft->term_leader = leader;
     }
 }
 
@@ -111,7 +107,9 @@ static void become_leader(struct raft *raft)
     ASSERT(raft_hard_state_is_durable(raft) && raft->hard_state.vote == raft->options.self);
     ASSERT(raft->log.durable_index == raft->log.last_index);
     raft->role = RAFT_LEADER;
+    ASSERT(raft->term_leader == 0);
     raft->leader = raft->options.self;
+    raft->term_leader = raft->options.self;
     raft->statistics.won_count++;
     raft->lease_dropped = false;
     raft->transfer_to = 0;
@@ -177,13 +175,11 @@ static void stand(struct raft *raft, bool transfer)
 {
     ASSERT(raft_election_may_stand(raft));
     raft->role = RAFT_CANDIDATE;
-    raft->leader = 0;
     raft->statistics.elections_count++;
-    raft->hard_state =
-        (struct raft_hard_state){.term = raft->hard_state.term + 1, .vote = raft->options.self};
+    raft_begin_term(raft, (struct raft_hard_state){.term = raft->hard_state.term + 1,
+                                                   .vote = raft->options.self});
     raft->transfer_vote = transfer;
     raft->votes_count = 0;
-    raft_outbox_clear(raft);
     raft_election_restart_timer(raft);
     ask_voters(raft, RAFT_VOTE, raft->hard_state.term);
 }
@@ -281,8 +277,8 @@ static void ask_vote(struct raft *raft, const struct raft_message *message)
         raft_become_follower(raft, message->term, 0);
     }
     bool current = message->term == raft->hard_state.term;
-    bool free =
-        raft->hard_state.vote == message->from || (raft->hard_state.vote == 0 && raft->leader == 0);
+    bool free = raft->hard_state.vote == message->from ||
+                (raft->hard_state.vote == 0 && raft->term_leader == 0);
     bool granted = current && free && is_up_to_date(raft, message->mark);
     if (granted) {
         /* The answer waits until this is durable (raft_outbox_take). */
@@ -316,6 +312,11 @@ void raft_election_answer(struct raft *raft, const struct raft_message *message)
     }
     if (raft->role != (prevote ? RAFT_CANDIDATE_PREVOTE : RAFT_CANDIDATE))
         return;
+    /* Nothing was asked yet: an answer is of some other origin. */
+    if (!raft_hard_state_is_durable(raft)) {
+        raft->statistics.dropped_count++;
+        return;
+    }
     /* A yes to a pre-vote names the term it was asked for; a no, the one it comes from, which is
      * not above ours here. An answer of the other kind, or to another term's question, counts for
      * nothing. */

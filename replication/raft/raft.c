@@ -122,6 +122,18 @@ void raft_commit(struct raft *raft, uint64_t index)
     raft_log_committed(&raft->log, index);
 }
 
+void raft_begin_term(struct raft *raft, struct raft_hard_state state)
+{
+    ASSERT(state.term > raft->hard_state.term);
+    raft->hard_state = state;
+    raft->leader = 0;
+    raft->term_leader = 0;
+    raft->matched_index = raft->commit_index;
+    raft->answered_index = 0;
+    raft->answer_owed = false;
+    raft_outbox_clear(raft);
+}
+
 void raft_append_own(struct raft *raft, const struct raft_configuration *configuration)
 {
     ASSERT(raft->role == RAFT_LEADER && raft->own_count < raft_own_entries_max);
@@ -364,15 +376,29 @@ void raft_release(struct raft *raft, uint64_t index)
     raft_log_release(&raft->log, index);
 }
 
+/* Whether a snapshot can be: of a place that is not committed here yet, and not of an older term
+ * than what is. */
+static bool snapshot_is_possible(const struct raft *raft, struct raft_mark mark,
+                                 const struct raft_configuration *configuration)
+{
+    return mark.index > raft->commit_index && mark.index < RAFT_NUMBER_MAX && mark.term > 0 &&
+           mark.term < RAFT_NUMBER_MAX &&
+           mark.term >= raft_log_mark(&raft->log, raft->commit_index).term &&
+           configuration->voters_count > 0 && raft_configuration_is_valid(configuration);
+}
+
 enum status raft_snapshot_installed(struct raft *raft, struct raft_mark mark,
                                     const struct raft_configuration *configuration)
 {
-    if (mark.index <= raft->commit_index || mark.index >= RAFT_NUMBER_MAX || mark.term == 0 ||
-        raft->role == RAFT_LEADER || configuration->voters_count == 0 ||
-        !raft_configuration_is_valid(configuration))
+    if (raft->role == RAFT_LEADER || !snapshot_is_possible(raft, mark, configuration))
         return STATUS_INVALID_ARGUMENT;
-    if (raft->role != RAFT_FOLLOWER)
+    if (mark.term > raft->hard_state.term)
+        raft_become_follower(raft, mark.term, 0);
+    else if (raft->role != RAFT_FOLLOWER)
         raft_step_down(raft);
+    /* What waits to be said of a log that goes is not true any more. */
+    if (!raft_log_has(&raft->log, mark))
+        raft_outbox_clear(raft);
     raft_log_install(&raft->log, mark, configuration);
     raft_drop_own(raft);
     raft->applied_index = mark.index;

@@ -158,7 +158,9 @@ struct raft {
     struct raft_hard_state hard_state_durable;
 
     enum raft_role role;
-    uint64_t leader; /* of the term; 0: not known */
+    uint64_t leader; /* of the term; 0: not known, or silent */
+    /* Who was heard of as the term's leader, and stays it though silent; 0: nobody yet. */
+    uint64_t term_leader;
     bool held;
     uint64_t election_deadline_ns; /* not a leader's */
 
@@ -166,8 +168,8 @@ struct raft {
      * helps nobody else to be elected (4.2.3, 6.4.1). */
     uint64_t contact_ns;
 
-    /* A follower. Up to `matched_index` its log is that of the term's leader. An answer is owed:
-     * it goes when what it says is durable. */
+    /* A follower. Up to `matched_index`, which rises within a term, its log is that of the term's
+     * leader. An answer is owed: it goes when what it says is durable. */
     uint64_t matched_index;
     uint64_t answered_index;
     uint64_t answer_round;
@@ -213,6 +215,9 @@ static inline void raft_see_time(struct raft *raft, uint64_t now_ns)
     if (now_ns > raft->now_ns)
         raft->now_ns = now_ns;
 }
+
+/* A term begins: with a vote or without, and with nothing heard of its leader. */
+void raft_begin_term(struct raft *raft, struct raft_hard_state state);
 
 /* Raises the commit index and does what follows from it. */
 void raft_commit(struct raft *raft, uint64_t index);

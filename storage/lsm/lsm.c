@@ -514,6 +514,7 @@ struct lsm_statistics lsm_statistics(const struct lsm *lsm)
     statistics.cache_hits_count = cache.hits_count;
     statistics.cache_misses_count = cache.misses_count;
     statistics.blocked_count = cache.again_count;
+    statistics.compactions_running = lsm->compactions_count;
     statistics.disk_full = lsm->disk_full;
     for (unsigned t = 0; t < lsm->trees_count; t++) {
         if (lsm->open != NULL)

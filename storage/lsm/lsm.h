@@ -313,6 +313,7 @@ struct lsm_statistics {
     uint64_t flushed_size;
     uint64_t compacted_size;
     uint64_t compactions_count;
+    uint64_t compactions_running; /* begun and not installed */
     uint64_t blocked_count; /* reads that answered AGAIN */
     bool disk_full;         /* a job failed for lack of space, and will be tried again */
 };

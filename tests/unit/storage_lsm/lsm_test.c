@@ -225,6 +225,7 @@ START_TEST(test_view_outlives_compaction)
         ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
     }
     ck_assert_uint_gt(lsm_statistics(fixture.lsm).compactions_count, 0);
+    ck_assert_uint_eq(lsm_statistics(fixture.lsm).compactions_running, 0);
     ck_assert_int_eq(fixture_get(&fixture, view, fixture_bytes_tree, bytes_of_text("k"), &value),
                      STATUS_OK);
     ck_assert(bytes_equal(value.value, bytes_of_text("old")));

@@ -51,6 +51,10 @@ struct raw_region {
     bool lease_off;
 };
 
+struct raw_http {
+    char *listen;
+};
+
 struct raw_memory {
     char *cache_size;
     char *memtable_size;
@@ -81,6 +85,7 @@ struct raw {
     struct raw_access *access;
     unsigned access_count;
     struct raw_region region;
+    struct raw_http http;
     struct raw_memory memory;
     struct raw_threads threads;
     struct raw_limits limits;
@@ -132,6 +137,9 @@ static const cyaml_schema_field_t region_fields[] = {
     CYAML_FIELD_BOOL("lease_off", CYAML_FLAG_OPTIONAL, struct raw_region, lease_off),
     CYAML_FIELD_END};
 
+static const cyaml_schema_field_t http_fields[] = {
+    FIELD_TEXT("listen", REQUIRED, struct raw_http, listen, text_length_max), CYAML_FIELD_END};
+
 static const cyaml_schema_field_t memory_fields[] = {
     FIELD_TEXT("cache_size", OPTIONAL, struct raw_memory, cache_size, text_length_max),
     FIELD_TEXT("memtable_size", OPTIONAL, struct raw_memory, memtable_size, text_length_max),
@@ -166,6 +174,7 @@ static const cyaml_schema_field_t fields[] = {
     CYAML_FIELD_SEQUENCE("access", CYAML_FLAG_POINTER, struct raw, access, &access_schema, 1,
                          limit_access_count),
     CYAML_FIELD_MAPPING("region", CYAML_FLAG_OPTIONAL, struct raw, region, region_fields),
+    CYAML_FIELD_MAPPING("http", CYAML_FLAG_OPTIONAL, struct raw, http, http_fields),
     CYAML_FIELD_MAPPING("memory", CYAML_FLAG_OPTIONAL, struct raw, memory, memory_fields),
     CYAML_FIELD_MAPPING("threads", CYAML_FLAG_OPTIONAL, struct raw, threads, threads_fields),
     CYAML_FIELD_MAPPING("limits", CYAML_FLAG_OPTIONAL, struct raw, limits, limits_fields),
@@ -486,6 +495,23 @@ static enum status take_addresses(const struct taking *taking)
     return status;
 }
 
+static enum status take_http(const struct taking *taking)
+{
+    struct config *config = taking->config;
+    const char *listen = taking->raw->http.listen;
+    if (listen == NULL)
+        return STATUS_OK;
+    if (config_parse_address(listen, config->http_host, &config->http_port) != STATUS_OK)
+        return config_tree_refuse(taking->tree, taking->error, "http.listen",
+                                  "must be ADDRESS:PORT with a numeric address, like "
+                                  "0.0.0.0:7413, not \"%s\"",
+                                  listen);
+    if (config->http_port == config->listen_port)
+        return config_tree_refuse(taking->tree, taking->error, "http.listen",
+                                  "must be another port than that of clients");
+    return STATUS_OK;
+}
+
 static enum status take_region(const struct taking *taking)
 {
     struct config_region *region = &taking->config->region;
@@ -558,6 +584,8 @@ static enum status take_all(const struct taking *taking)
         status = take_access(taking);
     if (status == STATUS_OK)
         status = take_region(taking);
+    if (status == STATUS_OK)
+        status = take_http(taking);
     if (status == STATUS_OK)
         status = take_measures(taking);
     return status;

@@ -60,6 +60,9 @@ struct config {
     struct config_access *access;
     size_t access_count;
 
+    char http_host[config_host_size]; /* for machines that watch */
+    uint16_t http_port;               /* 0: not at all */
+
     struct config_region region;
     bool bootstrap; /* of the command line, not of the file: a new store is a region of one */
 

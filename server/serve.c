@@ -17,6 +17,7 @@
 #include "server/core.h"
 #include "server/net/tls.h"
 #include "server/net_threads.h"
+#include "server/watch.h"
 #include "server/peering.h"
 #include "server/state/state.h"
 #include "storage/io/blocking.h"
@@ -40,6 +41,7 @@ struct server {
     struct peering *peering; /* NULL: a region of one for good */
     struct core *core;
     struct net_threads *net;
+    struct watch *watch;
     struct io_bell signals;
     struct io_timer drain_timer;
     bool drain_over;
@@ -340,6 +342,8 @@ static enum status open_all(struct server *server, struct error *error)
         status = open_core(server, error);
     if (status == STATUS_OK)
         status = open_net(server, error);
+    if (status == STATUS_OK)
+        status = watch_open(server->config, server->io, server->core, &server->watch, error);
     return status;
 }
 
@@ -361,6 +365,7 @@ static void reload(struct server *server)
         return;
     }
     net_threads_reload(server->net, tls);
+    watch_reload(server->watch);
     SSL_CTX_free(server->tls);
     server->tls = tls;
     log_info("certificates_reloaded", LOG_TEXT("certificate", config->tls_certificate));
@@ -374,6 +379,7 @@ static void turn(struct server *server)
     while ((request = net_threads_take(server->net)) != NULL)
         core_take(server->core, request);
     more = core_turn(server->core);
+    watch_turn(server->watch);
     net_threads_turn_end(server->net);
     io_turn(server->io, !more && net_threads_may_wait(server->net));
 }
@@ -398,6 +404,7 @@ static void run(struct server *server)
     if (sd_notify(0, "STOPPING=1") < 0)
         log_warn("sd_notify_failed");
     core_stop(server->core);
+    watch_stop(server->watch);
     net_threads_drain(server->net);
     server->drain_timer = (struct io_timer){.fired = on_drain_over, .context = server};
     io_timer_start(server->io, &server->drain_timer, io_boot_ns(server->io) + drain_ms * NS_PER_MS);
@@ -434,6 +441,7 @@ static enum status close_all(struct server *server, struct error *error)
     enum status status = STATUS_OK;
     if (server->net != NULL)
         net_threads_close(server->net);
+    watch_close(server->watch);
     if (server->core != NULL)
         status = core_close(server->core, error);
     peering_close(server->peering);

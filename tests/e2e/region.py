@@ -50,6 +50,7 @@ class Member(Server):
         self.region = region
         self.name = name
         self.peers = "127.0.0.1:%d" % free_port()
+        self.http = "127.0.0.1:%d" % free_port()
         self.extra = []
         super().__init__(data=os.path.join(region.folder, name), start=False)
         self.clients = "127.0.0.1:%d" % self.port
@@ -70,7 +71,8 @@ class Member(Server):
                  "encryption:", "  master_key_file: %s" % self.master_key,
                  "region:", "  name: %s" % self.name, "  listen: %s" % self.peers,
                  "  clients: %s" % self.clients, "  cluster_id: %s" % region.cluster_id,
-                 "  election_timeout: %s" % ELECTION_TIMEOUT, "access:"]
+                 "  election_timeout: %s" % ELECTION_TIMEOUT,
+                 "http:", "  listen: %s" % self.http, "access:"]
         identities = [("admin", "admin"), ("app", "writer")] + [(name, "peer") for name in region.names]
         for identity, role in identities:
             lines += ["  - identity: %s" % identity, "    role: %s" % role]

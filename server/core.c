@@ -146,6 +146,7 @@ struct core_facts core_facts(const struct core *core)
         .member = replicated_log_self(core->log),
         .term = replicated_log_term(core->log),
         .leads = replicated_log_role(core->log) == LOG_LEADER,
+        .role = core_role_text(core),
         .commit_index = replicated_log_commit_index(core->log),
         .applied_index = facts.applied_index,
         .applied_term = facts.applied_term,

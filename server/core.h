@@ -106,6 +106,7 @@ struct core_facts {
     uint64_t member; /* this store's id in its region */
     uint64_t term;
     bool leads;
+    const char *role; /* as the status tells it; static */
     uint64_t commit_index;
     uint64_t applied_index;
     uint64_t applied_term;

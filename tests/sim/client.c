@@ -211,7 +211,7 @@ static void attempt(struct client *client)
     request->event.fire = arrive;
     request->event.drop = drop_request;
     request->world = world;
-    request->client = client->index;
+    request->client = client;
     request->server = client->server;
     request->call = call->number;
     request->request.type = call->type;
@@ -303,8 +303,9 @@ static void refused(struct client *client, enum status status, const Strait__Ref
     struct client_call *call = &client->call;
     unsigned leader = world_leader_hint(client->world, refusal);
     understand(client, refusal->position);
-    world_note(client->world, &client->world->servers[client->server], "to client %u: %s: %s",
-               client->index, status_name(status), refusal->text);
+    if (status != STATUS_NOT_LEADER) /* there are many while there is none */
+        world_note(client->world, &client->world->servers[client->server], "to client %u: %s: %s",
+                   client->index, status_name(status), refusal->text);
     switch (status) {
     case STATUS_NOT_LEADER:
         /* It may have been logged before the leader lost its office. */
@@ -335,7 +336,7 @@ static void refused(struct client *client, enum status status, const Strait__Ref
 static void fire_reply(struct event *event)
 {
     struct sim_request *request = (struct sim_request *)event;
-    struct client *client = &request->world->clients[request->client];
+    struct client *client = request->client;
     struct request *inner = &request->request;
     ProtobufCMessage *message;
 
@@ -360,7 +361,7 @@ static void fire_reply(struct event *event)
 static void fire_disconnect(struct event *event)
 {
     struct sim_request *request = (struct sim_request *)event;
-    struct client *client = &request->world->clients[request->client];
+    struct client *client = request->client;
     if (client->call.active && client->call.number == request->call) {
         client->disconnects_count++;
         attempt_failed(client, true);
@@ -372,7 +373,7 @@ static void send_back(struct sim_request *request, uint64_t now_ns,
                       void (*fire)(struct event *event))
 {
     struct world *world = request->world;
-    struct client *client = &world->clients[request->client];
+    struct client *client = request->client;
     uint64_t due_ns;
 
     if (!network_pass(&world->network, request->server, client->node, now_ns, &due_ns)) {

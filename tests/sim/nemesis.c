@@ -268,7 +268,7 @@ static void act_on(struct world *world, struct sim_server *server, enum nemesis_
         break;
     case NEMESIS_RESTART:
         did(world, server->index, fault);
-        server->is_closing = true;
+        server_close(server);
         break;
     case NEMESIS_PAUSE:
         pause_server(world, server);
@@ -294,6 +294,12 @@ static void act_on(struct world *world, struct sim_server *server, enum nemesis_
     case NEMESIS_READ_ERROR:
         io_error(world, server, fault);
         break;
+    case NEMESIS_TRANSFER:
+        if (operator_is_idle(&world->operator)) {
+            did(world, server->index, fault);
+            operator_transfer(&world->operator, server->index);
+        }
+        break;
     case NEMESIS_DISK_FULL:
         full_disk(world, server);
         break;
@@ -311,7 +317,7 @@ static void act_next(struct world *world, unsigned server)
     enum nemesis_fault fault =
         (enum nemesis_fault)generator_below(&nemesis->generator, NEMESIS_FAULTS_END);
     server = (unsigned)generator_below(&nemesis->generator, servers_count);
-    if (nemesis_fault_applies(fault, servers_count) &&
+    if (nemesis_fault_applies(fault, &world->options) &&
         world->servers[server].state == SIM_SERVER_UP && !world->servers[server].is_closing)
         act_on(world, &world->servers[server], fault);
     later(world, draw_ms(world, between_min_ms, between_max_ms), 0, act_next);
@@ -351,12 +357,15 @@ const char *nemesis_fault_name(enum nemesis_fault fault)
     return names[fault];
 }
 
-bool nemesis_fault_applies(enum nemesis_fault fault, unsigned servers_count)
+bool nemesis_fault_applies(enum nemesis_fault fault, const struct world_options *options)
 {
     static const bool alone[] = {
 #define NEMESIS_ALONE(name, text, is_alone) [NEMESIS_##name] = is_alone,
         NEMESIS_FAULTS(NEMESIS_ALONE)
 #undef NEMESIS_ALONE
     };
-    return servers_count > 1 || alone[fault];
+    /* A graceful stop writes the memtables; without tables there is little to read. */
+    if (options->keep_log && (fault == NEMESIS_RESTART || fault == NEMESIS_READ_ERROR))
+        return false;
+    return options->servers_count > 1 || alone[fault];
 }

@@ -34,7 +34,8 @@ struct world;
     X(WRITE_ERROR, "write-error", true)                                                            \
     X(FLUSH_ERROR, "flush-error", true)                                                            \
     X(READ_ERROR, "read-error", true)                                                              \
-    X(DISK_FULL, "disk-full", true)
+    X(DISK_FULL, "disk-full", true)                                                                \
+    X(TRANSFER, "transfer", false)
 
 enum nemesis_fault {
 #define NEMESIS_ENUM(name, text, alone) NEMESIS_##name,
@@ -62,6 +63,7 @@ void nemesis_end(struct world *world);
 void nemesis_look(struct world *world, struct sim_server *server);
 
 const char *nemesis_fault_name(enum nemesis_fault fault);
-bool nemesis_fault_applies(enum nemesis_fault fault, unsigned servers_count);
+struct world_options;
+bool nemesis_fault_applies(enum nemesis_fault fault, const struct world_options *options);
 
 #endif

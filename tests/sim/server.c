@@ -14,6 +14,7 @@
 enum {
     segment_bytes = 256 * 1024,
     memtable_bytes = 128 * 1024,
+    kept_memtable_bytes = 64 * 1024 * 1024,
     table_bytes = 64 * 1024,
     cache_bytes = 256 * 1024,
     reserve_bytes = 1024 * 1024,
@@ -111,6 +112,78 @@ static enum status open_keyring(struct sim_server *server)
                         &server->error);
 }
 
+static void name_member(unsigned index, struct member *member)
+{
+    snprintf(member->name, sizeof member->name, "s%u", index);
+    snprintf(member->peers, sizeof member->peers, "s%u:7101", index);
+    snprintf(member->clients, sizeof member->clients, "s%u:7100", index);
+}
+
+/* ---- Probes ---- */
+
+/* One server asks another one who it is. */
+struct probe {
+    struct event event; /* first */
+    struct sim_server *asker;
+    uint64_t life; /* of the asker: its core is gone with it */
+    unsigned asked;
+    core_probed_fn *probed;
+    void *context;
+};
+
+static void probe_drop(struct event *event)
+{
+    free(event);
+}
+
+/* In a turn of the asker's. */
+static void probe_end(struct probe *probe)
+{
+    struct world *world = probe->asker->world;
+    struct member member = {0};
+    enum status status = STATUS_UNREACHABLE;
+    if (probe->asked < world->options.servers_count &&
+        world->servers[probe->asked].state == SIM_SERVER_UP &&
+        world->servers[probe->asked].bus.self != 0 &&
+        !world->network.cut[probe->asker->index][probe->asked] &&
+        !world->network.cut[probe->asked][probe->asker->index]) {
+        status = STATUS_OK;
+        member.id = world->servers[probe->asked].bus.self;
+        name_member(probe->asked, &member);
+    }
+    probe->probed(probe->context, status, status == STATUS_OK ? &member : NULL,
+                  "It does not answer.");
+    free(probe);
+}
+
+static void probe_fire(struct event *event)
+{
+    struct probe *probe = (struct probe *)event;
+    if (probe->asker->lives == probe->life && probe->asker->state == SIM_SERVER_UP)
+        server_receive(probe->asker, event);
+    else
+        free(probe);
+}
+
+static void probe_begin(void *context, const char *address, const char *name,
+                        core_probed_fn *probed, void *probed_context)
+{
+    struct sim_server *server = context;
+    struct probe *probe = calloc(1, sizeof *probe);
+    ASSERT(probe != NULL && address[0] == 's' && name[0] == 's' && address[1] == name[1]);
+    probe->event.fire = probe_fire;
+    probe->event.drop = probe_drop;
+    probe->asker = server;
+    probe->life = server->lives;
+    probe->asked = (unsigned)(address[1] - '0');
+    probe->probed = probed;
+    probe->context = probed_context;
+    schedule_add(&server->world->schedule, &probe->event,
+                 sim_disk_now_ns(server->disk) + 5 * NS_PER_MS);
+}
+
+/* ---- Starts, once the keys are there ---- */
+
 static enum status open_core(struct sim_server *server, bool bootstrap)
 {
     struct world *world = server->world;
@@ -118,7 +191,7 @@ static enum status open_core(struct sim_server *server, bool bootstrap)
         .io = server->io,
         .keyring = server->keyring,
         .directory = directory,
-        .memtable_size = memtable_bytes,
+        .memtable_size = world->options.keep_log ? kept_memtable_bytes : memtable_bytes,
         .cache_size = cache_bytes,
         .segment_size = segment_bytes,
         .table_size = table_bytes,
@@ -131,9 +204,8 @@ static enum status open_core(struct sim_server *server, bool bootstrap)
     };
     if (world->options.servers_count > 1) {
         options.bus = &server->bus.bus;
-        snprintf(options.self.name, sizeof options.self.name, "s%u", server->index);
-        snprintf(options.self.peers, sizeof options.self.peers, "s%u:7101", server->index);
-        snprintf(options.self.clients, sizeof options.self.clients, "s%u:7100", server->index);
+        name_member(server->index, &options.self);
+        options.probe = probe_begin;
     }
     return core_open(&options, &server->core, &server->error);
 }
@@ -223,6 +295,29 @@ void server_crash(struct sim_server *server, enum sim_restart_mode mode, uint64_
     stop(server, mode, restart_ns);
 }
 
+void server_wipe(struct sim_server *server)
+{
+    struct world *world = server->world;
+    uint64_t now_ns = sim_disk_now_ns(server->disk);
+    if (server->state == SIM_SERVER_UP)
+        server_crash(server, SIM_RESTART_KEEP_ALL, UINT64_MAX);
+    sim_disk_destroy(server->disk);
+    server->disk = sim_disk_create(generator_draw(&world->generator));
+    sim_disk_clock_advance_to(server->disk, now_ns);
+    server->state = SIM_SERVER_DOWN;
+    server->is_made = false;
+    server->restart_ns = world->now_ns;
+    world_note(world, server, "has an empty disk");
+}
+
+void server_close(struct sim_server *server)
+{
+    ASSERT(server->state == SIM_SERVER_UP && !server->is_closing);
+    core_stop(server->core);
+    server->is_closing = true;
+    server->closing_until_ns = server->world->now_ns + 1000 * NS_PER_MS;
+}
+
 static void close_gracefully(struct sim_server *server)
 {
     struct error error = {0};
@@ -251,8 +346,10 @@ uint64_t server_next_ns(const struct sim_server *server)
         return server->restart_ns;
     uint64_t now_ns = sim_disk_now_ns(server->disk);
     uint64_t next_ns = now_ns;
-    if (!server->more && server->inbox_count == 0 && !server->is_closing)
+    if (!server->more && server->inbox_count == 0)
         next_ns = sim_disk_next_ns(server->disk);
+    if (server->is_closing && next_ns > server->closing_until_ns)
+        next_ns = server->closing_until_ns;
     if (next_ns < now_ns)
         next_ns = now_ns;
     return next_ns < server->paused_until_ns ? server->paused_until_ns : next_ns;
@@ -265,6 +362,8 @@ static void take_inbox(struct sim_server *server)
         struct event *event = server->inbox[i];
         if (client_is_request(event))
             client_hand_over(event, server);
+        else if (event->fire == probe_fire)
+            probe_end((struct probe *)event);
         else
             sim_bus_deliver(&server->bus, event);
     }
@@ -307,6 +406,12 @@ void server_turn(struct sim_server *server)
     }
     send_replies(server);
     world_check_server(world, server);
-    if (server->is_closing && core_requests_count(server->core) == 0)
+    if (!server->is_closing)
+        return;
+    if (world->now_ns >= server->closing_until_ns)
+        core_refuse_rest(server->core);
+    if (core_requests_count(server->core) == 0) {
+        send_replies(server);
         close_gracefully(server);
+    }
 }

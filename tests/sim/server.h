@@ -11,6 +11,7 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/nemesis.h"
 
+struct client;
 struct world;
 
 enum sim_server_state {
@@ -36,8 +37,9 @@ struct sim_server {
     bool more;       /* the core has more to do at once */
     bool failed;     /* the core cannot go on */
     bool is_made;    /* its store was made */
-    bool is_closing; /* takes no request, and closes when none is left */
-    uint64_t lives;  /* starts */
+    bool is_closing; /* takes no request; closes when none is left, or it is time to */
+    uint64_t closing_until_ns;
+    uint64_t lives; /* starts */
     uint64_t paused_until_ns;
     uint64_t restart_ns; /* while down; UINT64_MAX: not by itself */
     bool may_fail;       /* a fault was put in this life, or the one before, that may end it */
@@ -51,7 +53,7 @@ struct sim_request {
     struct event event; /* first */
     struct world *world;
     struct request request;
-    unsigned client;
+    struct client *client;
     unsigned server;
     uint64_t call; /* the client's number of it */
 };
@@ -71,6 +73,12 @@ void server_turn(struct sim_server *server);
 /* Power is lost, or the process is killed: the disk keeps what `mode` says. It starts again at
  * `restart_ns`. */
 void server_crash(struct sim_server *server, enum sim_restart_mode mode, uint64_t restart_ns);
+
+/* A graceful stop begins; it starts again soon after. */
+void server_close(struct sim_server *server);
+
+/* Its disk is lost, and it is down or goes down: it starts with an empty one, and waits. */
+void server_wipe(struct sim_server *server);
 
 /* Puts into the inbox. */
 void server_receive(struct sim_server *server, struct event *event);

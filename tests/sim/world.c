@@ -75,8 +75,11 @@ void world_check_server(struct world *world, struct sim_server *server)
 
 unsigned world_leader_hint(const struct world *world, const Strait__Refusal *refusal)
 {
-    (void)refusal;
-    return world->options.servers_count;
+    unsigned count = world->options.servers_count;
+    if (refusal->leader == NULL || refusal->leader[0] != 's')
+        return count;
+    unsigned index = (unsigned)(refusal->leader[1] - '0');
+    return index < count ? index : count;
 }
 
 /* ---- Time ---- */
@@ -149,13 +152,21 @@ static bool run(struct world *world, uint64_t span_ns, bool (*done)(struct world
 
 /* ---- Phases ---- */
 
+static void on_built(struct world *world)
+{
+    for (unsigned i = 0; i < world->clients_count; i++) {
+        world->clients[i].log_time_ns = world->clients[0].log_time_ns;
+        workload_begin(world->workload_clients[i]);
+    }
+    world->is_prepared = true;
+}
+
 static void on_prepared(struct client *client)
 {
-    for (unsigned i = 0; i < client->world->clients_count; i++) {
-        client->world->clients[i].log_time_ns = client->log_time_ns;
-        workload_begin(client->world->workload_clients[i]);
-    }
-    client->world->is_prepared = true;
+    if (client->world->options.servers_count == 1)
+        on_built(client->world);
+    else
+        operator_build(&client->world->operator, on_built);
 }
 
 static bool is_prepared(struct world *world)
@@ -170,6 +181,8 @@ static bool has_committed(struct world *world)
 
 static bool clients_are_idle(struct world *world)
 {
+    if (!operator_is_idle(&world->operator))
+        return false;
     for (unsigned i = 0; i < world->clients_count; i++)
         if (!workload_is_idle(world->workload_clients[i]))
             return false;
@@ -217,7 +230,7 @@ static void note_servers(struct world *world)
         world_note(world, server,
                    "state %d, %s in term %" PRIu64 ", committed %" PRIu64 ", applied %" PRIu64
                    ", version %" PRIu64 ", requests %" PRIu64 ", next due in %" PRIi64 " us",
-                   server->state, facts->leads ? "leads" : "follows", facts->term,
+                   server->state, facts->role != NULL ? facts->role : "unseen", facts->term,
                    facts->commit_index, facts->applied_index, facts->version,
                    server->core == NULL ? 0 : core_requests_count(server->core),
                    (int64_t)(server_next_ns(server) - world->now_ns) / 1000);
@@ -255,8 +268,10 @@ static void come_to_an_end(struct world *world)
     workload_read_all(world->workload_clients[0], on_read_all);
     if (!run(world, settle_max_s * NS_PER_S, is_read))
         world_fail(world, "what was written cannot be read");
-    if (!run(world, replicas_max_s * NS_PER_S, replicas_are_equal))
-        world_fail(world, "the replicas do not become equal");
+    if (run(world, replicas_max_s * NS_PER_S, replicas_are_equal))
+        return;
+    note_servers(world);
+    world_fail(world, "the replicas do not become equal");
 }
 
 static void judge(struct world *world)
@@ -296,7 +311,7 @@ static void begin(struct world *world, const struct world_options *options)
     generator_init(&world->generator, options->seed);
     random_seed(generator_draw(&world->generator));
     network_init(&world->network, generator_draw(&world->generator), options->servers_count,
-                 clients_count);
+                 clients_count + 1);
     invariants_init(&world->invariants);
     workload_init(&world->workload);
     world->workload.think_ns = 2 * think_ms * NS_PER_MS;
@@ -316,6 +331,7 @@ static void begin(struct world *world, const struct world_options *options)
         client_init(&world->clients[i], world, i);
         world->workload_clients[i] = workload_client_create(&world->workload, &world->clients[i]);
     }
+    operator_init(&world->operator, world, clients_count);
     for (unsigned i = 0; i < options->servers_count; i++)
         server_start(&world->servers[i], i == 0);
 }
@@ -364,6 +380,7 @@ void world_run(const struct world_options *options, struct world_result *result)
         client_free(&world.clients[i]);
         workload_client_free(world.workload_clients[i]);
     }
+    operator_free(&world.operator);
     workload_free(&world.workload);
     invariants_free(&world.invariants);
 }

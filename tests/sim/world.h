@@ -15,6 +15,7 @@
 #include "tests/sim/client.h"
 #include "tests/sim/invariants.h"
 #include "tests/sim/nemesis.h"
+#include "tests/sim/operator.h"
 #include "tests/sim/server.h"
 #include "tests/sim/workload.h"
 
@@ -25,6 +26,7 @@ struct world_options {
     unsigned servers_count;
     uint64_t seconds; /* of the phase with faults */
     bool calm;        /* no faults */
+    bool keep_log;    /* no memtable is written, so that no log releases what another may need */
     bool verbose;
 };
 
@@ -37,6 +39,7 @@ struct world {
     struct sim_buses buses;
     struct sim_server servers[sim_servers_max];
     struct client clients[world_clients_max];
+    struct sim_operator operator;
     struct workload workload;
     struct workload_client *workload_clients[world_clients_max];
     unsigned clients_count;

@@ -35,7 +35,7 @@ void raft_append_answer(struct raft *raft)
 {
     if (!raft->answer_owed || raft->held || raft->role != RAFT_FOLLOWER || raft->leader == 0)
         return;
-    uint64_t durable = raft->log.durable_index;
+    uint64_t durable = PLANTED(raft_ack_early) ? raft->log.last_index : raft->log.durable_index;
     uint64_t match = raft->matched_index < durable ? raft->matched_index : durable;
     /* 3.8 (and 10.2.1): what is not durable here is not said to be held. Of several writes under
      * way each that is done is told. */

@@ -250,6 +250,8 @@ static bool is_up_to_date(const struct raft *raft, struct raft_mark theirs)
 {
     struct raft_mark own = raft_log_last(&raft->log);
 
+    if (PLANTED(raft_vote_any_log))
+        return true;
     return theirs.term > own.term || (theirs.term == own.term && theirs.index >= own.index);
 }
 
@@ -257,8 +259,9 @@ static bool is_up_to_date(const struct raft *raft, struct raft_mark theirs)
  * to several. */
 static void ask_prevote(struct raft *raft, const struct raft_message *message)
 {
-    bool granted = message->term > raft->hard_state.term && !raft_election_in_lease(raft) &&
-                   is_up_to_date(raft, message->mark);
+    bool free = !raft_election_in_lease(raft) || PLANTED(raft_vote_in_lease);
+    bool granted =
+        message->term > raft->hard_state.term && free && is_up_to_date(raft, message->mark);
 
     raft_outbox_put(raft,
                     &(struct raft_message){.type = RAFT_PREVOTE_REPLY,
@@ -272,13 +275,14 @@ static void ask_vote(struct raft *raft, const struct raft_message *message)
     if (message->term > raft->hard_state.term) {
         /* 4.2.3, 6.4.1: whoever has heard of a leader lately helps no other, not even by taking
          * over the term, unless that leader wants it so. */
-        if (raft_election_in_lease(raft) && !message->transfer)
+        if (raft_election_in_lease(raft) && !message->transfer && !PLANTED(raft_vote_in_lease))
             return;
         raft_become_follower(raft, message->term, 0);
     }
     bool current = message->term == raft->hard_state.term;
     bool free = raft->hard_state.vote == message->from ||
                 (raft->hard_state.vote == 0 && raft->term_leader == 0);
+    free = free || PLANTED(raft_vote_twice);
     bool granted = current && free && is_up_to_date(raft, message->mark);
     if (granted) {
         /* The answer waits until this is durable (raft_outbox_take). */
@@ -308,6 +312,12 @@ void raft_election_answer(struct raft *raft, const struct raft_message *message)
 
     if (message->reject && message->term > raft->hard_state.term) {
         raft_become_follower(raft, message->term, 0);
+        return;
+    }
+    if (PLANTED(raft_prevote_counted) && prevote && raft->role == RAFT_CANDIDATE &&
+        message->term == raft->hard_state.term && raft_hard_state_is_durable(raft)) {
+        record_vote(raft, message->from, !message->reject);
+        count_votes(raft);
         return;
     }
     if (raft->role != (prevote ? RAFT_CANDIDATE_PREVOTE : RAFT_CANDIDATE))

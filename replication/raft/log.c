@@ -153,7 +153,8 @@ void raft_log_truncate(struct raft_log *log, uint64_t index)
         log->durable_index = index - 1;
     log->last_index = index - 1;
     log->runs_count = runs_up_to(log, log->last_index);
-    while (log->configurations[log->configurations_count - 1].index > log->last_index) {
+    while (!PLANTED(raft_configuration_kept) &&
+           log->configurations[log->configurations_count - 1].index > log->last_index) {
         log->configurations_count--;
         ASSERT(log->configurations_count > 0);
     }
@@ -176,7 +177,7 @@ void raft_log_committed(struct raft_log *log, uint64_t index)
 
 bool raft_log_persisted(struct raft_log *log, struct raft_mark mark)
 {
-    if (!raft_log_has(log, mark))
+    if (!raft_log_has(log, mark) && !(PLANTED(raft_notice_stale) && mark.index <= log->last_index))
         return false;
     /* Writes are done in the order in which they were begun: when one that supersedes others is,
      * nothing is heard of those any more. */
@@ -208,7 +209,7 @@ void raft_log_release(struct raft_log *log, uint64_t index)
 void raft_log_install(struct raft_log *log, struct raft_mark mark,
                       const struct raft_configuration *configuration)
 {
-    bool kept = raft_log_has(log, mark);
+    bool kept = raft_log_has(log, mark) && !PLANTED(raft_snapshot_drops);
 
     ASSERT(mark.index > log->base.index);
     if (kept) {

@@ -118,7 +118,7 @@ uint64_t raft_quorum_value(const struct raft *raft, raft_value *value)
     if (c->voters_count == 0)
         return 0;
     uint64_t reached = majority_value(raft, c->voters, c->voters_count, value);
-    if (c->outgoing_count > 0) {
+    if (c->outgoing_count > 0 && !PLANTED(raft_commit_one_half)) {
         uint64_t other = majority_value(raft, c->outgoing, c->outgoing_count, value);
         reached = other < reached ? other : reached;
     }
@@ -143,7 +143,8 @@ static bool change_may_begin(const struct raft *raft)
 {
     const struct raft_configuration_at *newest = raft_log_configuration(&raft->log);
 
-    return raft->commit_index >= raft->noop_index && newest->index <= raft->commit_index &&
+    bool begun = raft->commit_index >= raft->noop_index || PLANTED(raft_change_early);
+    return begun && newest->index <= raft->commit_index &&
            !raft_configuration_is_joint(&newest->configuration) && raft->transfer_to == 0 &&
            raft->own_count == 0;
 }
@@ -174,6 +175,8 @@ enum status raft_change(struct raft *raft, uint64_t now_ns, const struct raft_co
         return status;
     raft_append_own(raft, &next);
     raft_progress_follow_configuration(raft);
+    if (PLANTED(raft_joint_left_early))
+        raft_membership_committed(raft);
     return STATUS_OK;
 }
 
@@ -182,7 +185,10 @@ void raft_membership_committed(struct raft *raft)
     const struct raft_configuration_at *newest = raft_log_configuration(&raft->log);
 
     ASSERT(raft->role == RAFT_LEADER);
-    if (newest->index > raft->commit_index || raft->commit_index < raft->noop_index)
+    bool early = PLANTED(raft_joint_left_early) &&
+                 raft_configuration_is_joint(&newest->configuration) &&
+                 raft->own_count < raft_own_entries_max;
+    if (!early && (newest->index > raft->commit_index || raft->commit_index < raft->noop_index))
         return;
     if (raft_configuration_is_joint(&newest->configuration)) {
         /* 4.3: once the joint configuration is committed, and not before, the leader makes the

@@ -35,7 +35,8 @@ bool raft_hard_state_is_durable(const struct raft *raft)
  * (3.8). */
 bool raft_outbox_take(struct raft *raft, struct raft_message *message)
 {
-    if (raft->outbox_count == 0 || !raft_hard_state_is_durable(raft))
+    bool durable = raft_hard_state_is_durable(raft) || PLANTED(raft_vote_early);
+    if (raft->outbox_count == 0 || !durable)
         return false;
     *message = raft->outbox[0];
     raft->outbox_count--;

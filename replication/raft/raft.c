@@ -60,6 +60,8 @@ enum status raft_create(const struct raft_options *options, struct raft **out)
     raft->now_ns = filled.now_ns;
     /* Before the start it may have heard of a leader that counts on it (6.4.1). */
     raft->contact_ns = filled.now_ns;
+    if (PLANTED(raft_vote_after_start))
+        raft->contact_ns = filled.now_ns - filled.election_timeout_ns;
     raft->commit_index = filled.base.index;
     raft->applied_index = filled.base.index;
     raft->matched_index = filled.base.index;
@@ -381,9 +383,12 @@ void raft_release(struct raft *raft, uint64_t index)
 static bool snapshot_is_possible(const struct raft *raft, struct raft_mark mark,
                                  const struct raft_configuration *configuration)
 {
-    return mark.index > raft->commit_index && mark.index < RAFT_NUMBER_MAX && mark.term > 0 &&
-           mark.term < RAFT_NUMBER_MAX &&
-           mark.term >= raft_log_mark(&raft->log, raft->commit_index).term &&
+    bool newer = mark.index > raft->commit_index;
+    if (PLANTED(raft_snapshot_stale))
+        newer = mark.index > raft->log.base.index;
+    return newer && mark.index < RAFT_NUMBER_MAX && mark.term > 0 && mark.term < RAFT_NUMBER_MAX &&
+           (mark.term >= raft_log_mark(&raft->log, raft->commit_index).term ||
+            PLANTED(raft_snapshot_stale)) &&
            configuration->voters_count > 0 && raft_configuration_is_valid(configuration);
 }
 

@@ -8,6 +8,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/generator.h"
+#include "proto/base/planted.h"
 #include "replication/raft/raft.h"
 
 enum {

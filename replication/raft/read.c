@@ -60,7 +60,8 @@ uint64_t raft_read_quorum_contact_ns(const struct raft *raft)
 bool raft_may_read(const struct raft *raft)
 {
     /* 6.4, step 1: only with an entry of its own term does a leader know what is committed. */
-    return raft->role == RAFT_LEADER && raft->applied_index >= raft->noop_index;
+    return raft->role == RAFT_LEADER &&
+           (raft->applied_index >= raft->noop_index || PLANTED(raft_read_early));
 }
 
 bool raft_lease_holds(const struct raft *raft, uint64_t now_ns)
@@ -83,6 +84,10 @@ bool raft_lease_holds(const struct raft *raft, uint64_t now_ns)
     uint64_t margin = timeout / 1000000 * raft->options.clock_bound_ppm +
                       timeout % 1000000 * raft->options.clock_bound_ppm / 1000000 + 1;
     uint64_t begun = round - raft->round_ahead_ns;
+    if (PLANTED(raft_lease_from_answer))
+        begun = raft_quorum_value(raft, contact_of);
+    if (PLANTED(raft_lease_unbounded))
+        margin = 0;
     uint64_t now = now_ns > raft->now_ns ? now_ns : raft->now_ns;
     ASSERT(margin < timeout && round >= raft->round_ahead_ns);
     return now < begun + timeout - margin;
@@ -95,7 +100,7 @@ enum status raft_confirm(struct raft *raft, uint64_t now_ns, uint64_t *round)
     if (raft->role != RAFT_LEADER)
         return STATUS_NOT_LEADER;
     /* A round of which nothing has left yet is begun after this call as well. */
-    if (!raft->round_open || raft->members_count == 0)
+    if ((!raft->round_open && !PLANTED(raft_confirm_old_round)) || raft->members_count == 0)
         raft_read_begin_round(raft);
     raft->confirm_wanted = raft->round;
     *round = raft->round;

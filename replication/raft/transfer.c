@@ -6,7 +6,7 @@ static void tell(struct raft *raft, uint64_t to)
 {
     /* Before anybody is told to stand: from now on another may be elected within what would have
      * been the lease. */
-    raft->lease_dropped = true;
+    raft->lease_dropped = !PLANTED(raft_lease_kept);
     raft_outbox_put(raft, &(struct raft_message){.type = RAFT_TIMEOUT_NOW, .to = to});
 }
 
@@ -22,7 +22,7 @@ enum status raft_transfer(struct raft *raft, uint64_t now_ns, uint64_t to)
         return raft->transfer_to == to ? STATUS_OK : STATUS_BUSY;
     raft->transfer_to = to;
     raft->transfer_deadline_ns = raft->now_ns + raft->options.election_timeout_ns;
-    raft->lease_dropped = true;
+    raft->lease_dropped = !PLANTED(raft_lease_kept);
     raft_transfer_proceed(raft);
     return STATUS_OK;
 }

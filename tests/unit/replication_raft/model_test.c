@@ -14,8 +14,25 @@
 
 static const uint64_t millisecond = 1000000;
 
+enum step_kind {
+    STEP_NETWORK,
+    STEP_DISK,
+    STEP_TIME,
+    STEP_LEADER,
+    STEP_SNAPSHOT,
+    STEP_CRASH,
+    STEP_CHANGE,
+    STEP_CUT,
+    STEP_HOLD,
+    STEP_KINDS
+};
+
 struct schedule {
     struct cluster *cluster;
+    unsigned weights[STEP_KINDS];
+    uint64_t time_max_ns; /* of one step */
+    bool
+        stopped[cluster_nodes_max + 1]; /* takes no step, though its clock runs and others ask it */
     struct generator generator;
     unsigned loss;        /* in a thousand packets */
     unsigned duplication; /* in a thousand packets */
@@ -48,6 +65,10 @@ static void step_network(struct schedule *schedule)
     if (cluster->packets_count == 0)
         return;
     size_t place = schedule->reordering ? generator_below(generator, cluster->packets_count) : 0;
+    if (schedule->stopped[cluster->packets[place].message.to])
+        place = generator_below(generator, cluster->packets_count);
+    if (schedule->stopped[cluster->packets[place].message.to])
+        return;
     if (generator_chance(generator, schedule->loss, 1000) ||
         cluster->packets_count > cluster_packets_max / 2) {
         cluster_drop(cluster, place);
@@ -62,10 +83,11 @@ static void step_time(struct schedule *schedule)
 {
     struct cluster *cluster = schedule->cluster;
 
-    cluster->now_ns += generator_below(&schedule->generator, 12 * millisecond);
+    cluster->now_ns += generator_below(&schedule->generator, schedule->time_max_ns);
     for (unsigned id = 1; id <= cluster->nodes_count; id++) {
         struct cluster_node *node = &cluster->nodes[id];
-        if (node->raft != NULL && raft_deadline_ns(node->raft) <= cluster_time_ns(cluster, node))
+        if (node->raft != NULL && !schedule->stopped[id] &&
+            raft_deadline_ns(node->raft) <= cluster_time_ns(cluster, node))
             cluster_tick(cluster, node);
     }
 }
@@ -75,7 +97,7 @@ static void step_disk(struct schedule *schedule)
     struct cluster_node *node = any_node(schedule);
     struct generator *generator = &schedule->generator;
 
-    if (node->raft == NULL)
+    if (node->raft == NULL || schedule->stopped[node->id])
         return;
     if (generator_chance(generator, 1, 2))
         cluster_write_state(schedule->cluster, node);
@@ -100,10 +122,16 @@ static void step_cut(struct schedule *schedule)
     struct cluster *cluster = schedule->cluster;
     struct generator *generator = &schedule->generator;
     bool heal = generator_chance(generator, 1, 2);
+    bool halves = generator_chance(generator, 1, 2);
+    uint64_t half = generator_draw(generator);
 
+    for (unsigned id = 1; id <= cluster->nodes_count; id++)
+        schedule->stopped[id] = !heal && generator_chance(generator, 1, 5);
+    /* Two halves, or single directions. */
     for (unsigned from = 1; from <= cluster->nodes_count; from++)
         for (unsigned to = 1; to <= cluster->nodes_count; to++)
-            cluster->cut[from][to] = !heal && generator_chance(generator, 1, 4);
+            cluster->cut[from][to] = !heal && (halves ? ((half >> from) & 1) != ((half >> to) & 1)
+                                                      : generator_chance(generator, 1, 4));
 }
 
 static void step_change(struct schedule *schedule)
@@ -167,35 +195,49 @@ static void step_snapshot(struct schedule *schedule)
     ck_assert(status == STATUS_OK || status == STATUS_INVALID_ARGUMENT);
 }
 
+static void step_hold(struct schedule *schedule)
+{
+    struct cluster_node *node = any_node(schedule);
+
+    if (node->raft != NULL)
+        cluster_hold(schedule->cluster, node, generator_chance(&schedule->generator, 1, 3));
+}
+
+/* Each schedule has much of some kinds of step and little of others: what needs many of one kind in
+ * a row is reached that way (Groce and others, "Swarm Testing", 2012). */
+static void draw_weights(struct schedule *schedule)
+{
+    static const unsigned usual[STEP_KINDS] = {520, 200, 130, 105, 15, 10, 5, 5, 3};
+
+    for (unsigned i = 0; i < STEP_KINDS; i++)
+        schedule->weights[i] =
+            usual[i] * 4 >> (i == STEP_NETWORK ? 2 : 2 * generator_below(&schedule->generator, 3));
+    schedule->time_max_ns = millisecond << generator_below(&schedule->generator, 7);
+}
+
+static enum step_kind draw_kind(struct schedule *schedule)
+{
+    unsigned total = 0;
+    for (unsigned i = 0; i < STEP_KINDS; i++)
+        total += schedule->weights[i];
+    uint64_t place = generator_below(&schedule->generator, total);
+    unsigned kind = 0;
+    for (; place >= schedule->weights[kind]; kind++)
+        place -= schedule->weights[kind];
+    return kind;
+}
+
 static void run_schedule(struct schedule *schedule, unsigned steps)
 {
-    struct generator *generator = &schedule->generator;
+    static void (*const take[STEP_KINDS])(struct schedule *) = {
+        step_network, step_disk,   step_time, step_leader, step_snapshot,
+        step_crash,   step_change, step_cut,  step_hold};
 
+    draw_weights(schedule);
     for (unsigned i = 0; i < steps; i++) {
         if (schedule->cluster->committed_count > cluster_entries_max / 2)
             return;
-        uint64_t kind = generator_below(generator, 1000);
-        if (kind < 520)
-            step_network(schedule);
-        else if (kind < 720)
-            step_disk(schedule);
-        else if (kind < 850)
-            step_time(schedule);
-        else if (kind < 955)
-            step_leader(schedule);
-        else if (kind < 970)
-            step_snapshot(schedule);
-        else if (kind < 980)
-            step_crash(schedule);
-        else if (kind < 985)
-            step_change(schedule);
-        else if (kind < 990)
-            step_cut(schedule);
-        else if (kind < 993 && any_node(schedule)->raft != NULL) {
-            struct cluster_node *node = any_node(schedule);
-            if (node->raft != NULL)
-                cluster_hold(schedule->cluster, node, generator_chance(generator, 1, 2));
-        }
+        take[draw_kind(schedule)](schedule);
     }
 }
 
@@ -287,7 +329,7 @@ START_TEST(test_what_always_holds_does_in_schedules_drawn_at_random)
            (unsigned long long)totals_confirmed, (unsigned long long)totals_snapshots,
            (unsigned long long)totals_terms);
     /* The schedules reach what they are meant to. */
-    ck_assert_uint_gt(totals_committed, count * 20);
+    ck_assert_uint_gt(totals_committed, count * 10);
     ck_assert_uint_gt(totals_leases, count * 50);
     ck_assert_uint_gt(totals_confirmed, count * 2);
     ck_assert_uint_gt(totals_snapshots, count / 10);

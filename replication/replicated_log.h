@@ -180,7 +180,7 @@ void replicated_log_snapshot_prepare(struct replicated_log *log, struct wal_mark
 
 /* A snapshot took the state's place: the log begins after `mark`, and keeps what follows it with
  * the same term. `membership` is as of `mark`. `done` is called when that is durable, from a turn
- * of the io; INVALID_ARGUMENT for a mark that is committed here already: nothing has changed. One
+ * of the io; INVALID_ARGUMENT for a mark that was taken here already: nothing has changed. One
  * at a time, after replicated_log_snapshot_prepare(), and under replicated_log_hold(). */
 void replicated_log_snapshot_installed(struct replicated_log *log, struct wal_mark mark,
                                        struct bytes membership, uint64_t log_time_ns,

@@ -280,6 +280,32 @@ START_TEST(test_a_snapshot_takes_the_place_of_the_log)
 }
 END_TEST
 
+START_TEST(test_a_snapshot_of_what_the_log_has_too)
+{
+    struct region *region = formed(21);
+    struct node *leader = region_leader(region);
+    struct node *late = &region->nodes[(leader->number + 1) % 3];
+    region_commit(region, 20, 100);
+    region_await_level(region);
+    late->stopped = true;
+    region_commit(region, 40, 100);
+    region_run_ms(region, 200);
+    struct wal_mark mark = leader->applied;
+    ck_assert_uint_ge(replicated_log_commit_index(late->log), mark.index);
+    region_commit(region, 40, 100);
+    /* The state jumps to the mark; what follows it is applied from the log. */
+    ck_assert_int_eq(region_install(region, leader, late), STATUS_OK);
+    ck_assert_uint_gt(late->applied.index, mark.index);
+    late->stopped = false;
+    region_commit(region, 10, 100);
+    region_await_level(region);
+    node_crash(region, late->number, SIM_RESTART_KEEP_ALL);
+    node_open(region, late->number);
+    region_await_level(region);
+    region_destroy(region);
+}
+END_TEST
+
 START_TEST(test_members_come_and_go)
 {
     struct region *region = region_create(4, 12);
@@ -531,6 +557,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_all_restart);
     tcase_add_test(tests, test_a_member_needs_a_snapshot);
     tcase_add_test(tests, test_a_snapshot_takes_the_place_of_the_log);
+    tcase_add_test(tests, test_a_snapshot_of_what_the_log_has_too);
     tcase_add_test(tests, test_members_come_and_go);
     tcase_add_test(tests, test_changes_that_cannot_be);
     tcase_add_test(tests, test_leadership_is_handed_over);

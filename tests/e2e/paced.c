@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Puts at a steady rate through libstrait until a signal TERM: what faults of a region are measured with.
+/* Puts at a steady rate through libstrait until SIGTERM: faults of a region are measured with it.
  *
  * paced RATE LOG
  *
@@ -66,10 +66,10 @@ static void on_done(void *context, const struct strait_completion *completion)
         written = fprintf(answers, "done %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", slot->number,
                           now_ns(), slot->sent_ns);
     else
-        written = fprintf(answers, "failed %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %s\n",
-                          slot->number, now_ns(), slot->sent_ns,
-                          strait_status_name(completion->status),
-                          strait_error_text(completion->error));
+        written =
+            fprintf(answers, "failed %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %s\n", slot->number,
+                    now_ns(), slot->sent_ns, strait_status_name(completion->status),
+                    strait_error_text(completion->error));
     if (written < 0)
         fail("the log cannot be written");
     slot->next_free = first_free;
@@ -77,7 +77,7 @@ static void on_done(void *context, const struct strait_completion *completion)
     busy_count--;
 }
 
-/* False where the library takes no more for now: the same number is sent later. */
+/* False where the library takes no more at this time: the same number is sent later. */
 static bool send_one(uint64_t number)
 {
     char key[24];

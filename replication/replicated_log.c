@@ -508,9 +508,14 @@ enum log_role replicated_log_role(const struct replicated_log *log)
     UNREACHABLE();
 }
 
+uint64_t replicated_log_leader_id(const struct replicated_log *log)
+{
+    return log->raft == NULL ? 0 : raft_leader(log->raft);
+}
+
 const struct member *replicated_log_leader(const struct replicated_log *log)
 {
-    uint64_t leader = log->raft == NULL ? 0 : raft_leader(log->raft);
+    uint64_t leader = replicated_log_leader_id(log);
     return leader == 0 ? NULL : membership_find(memberships_newest(&log->memberships), leader);
 }
 

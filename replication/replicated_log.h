@@ -157,6 +157,10 @@ enum log_role replicated_log_role(const struct replicated_log *log);
 /* NULL: not known. Valid as the membership is. */
 const struct member *replicated_log_leader(const struct replicated_log *log);
 
+/* Its id, also where the membership here does not know it yet, as a new member's does not; 0: none
+ * is known. */
+uint64_t replicated_log_leader_id(const struct replicated_log *log);
+
 struct log_member_facts {
     uint64_t id;
     uint64_t match_index; /* known to be durable there */

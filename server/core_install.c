@@ -4,14 +4,17 @@
  *
  *     NONE       the receiver has staged one                 -> STAGED
  *     STAGED     apply has paused, and nothing looks at the
- *                state any more: the LSM is to install it    -> SWAPPING
+ *                state any more                              -> PREPARING
+ *     PREPARING  the log has noted durably what is about to
+ *                happen: the LSM is to install it            -> SWAPPING
  *     SWAPPING   the manifest names the new content: the
  *                state is opened anew, the log is told       -> LOGGING
  *     LOGGING    the log begins after the mark, durably      -> NONE
  *
  * From STAGED to the end this member holds still: it applies nothing, reads nothing and does not
  * vote. Where the LSM refuses, it goes on as before. A crash in SWAPPING leaves the old content or
- * the new; in LOGGING the log is found to end below its base, and begins there. */
+ * the new; from then on the log may not reach the state, or differ from it: by what PREPARING noted
+ * it is known to begin anew there. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -58,9 +61,9 @@ static enum snapshot_verdict judge(void *context, uint64_t from, uint64_t term,
                                    const struct lsm_mark *mark)
 {
     const struct core *core = context;
-    const struct member *leader = replicated_log_leader(core->log);
+    uint64_t leader = replicated_log_leader_id(core->log);
 
-    if (leader == NULL || leader->id != from || term != replicated_log_term(core->log))
+    if (leader == 0 || leader != from || term != replicated_log_term(core->log))
         return SNAPSHOT_IGNORE;
     return mark->index <= replicated_log_commit_index(core->log) ? SNAPSHOT_KNOWN : SNAPSHOT_ACCEPT;
 }
@@ -256,6 +259,14 @@ static void install_end(struct core *core, enum status status)
     core->work_wanted = true;
 }
 
+static void on_prepared(void *context, enum status status)
+{
+    struct core_install *install = &((struct core *)context)->install;
+    ASSERT(install->step == CORE_INSTALL_PREPARING);
+    install->status = status;
+    install->answered = true;
+}
+
 static void on_swapped(void *context, enum status status, const struct lsm_mark *mark)
 {
     struct core_install *install = &((struct core *)context)->install;
@@ -275,18 +286,31 @@ static void on_logged(void *context, enum status status)
 }
 
 /* What looks at the state is ended; what waits for a newer one waits on. */
-static void begin_swap(struct core *core)
+static void prepare(struct core *core)
 {
     struct core_install *install = &core->install;
 
-    /* What was taken and is not applied counts as taken: the snapshot has to be past it. */
+    /* The log was quicker: what was taken and is not applied counts as taken. */
     if (install->mark.index <= state_facts(core->state).applied_index + 1) {
-        install_end(core, STATUS_INVALID_ARGUMENT);
+        install_end(core, STATUS_OK);
         return;
     }
     replicated_log_hold(core->log, true);
     core_reads_refuse(core, STATUS_NOT_LEADER, "This server is being given a snapshot.");
     core_validations_refuse(core);
+    install->step = CORE_INSTALL_PREPARING;
+    install->answered = false;
+    replicated_log_snapshot_prepare(
+        core->log, (struct wal_mark){install->mark.index, install->mark.term}, on_prepared);
+}
+
+static void prepared(struct core *core)
+{
+    struct core_install *install = &core->install;
+    if (install->status != STATUS_OK) {
+        install_end(core, install->status);
+        return;
+    }
     install->step = CORE_INSTALL_SWAPPING;
     install->answered = false;
     lsm_install(core->lsm, install->directory, on_swapped, core);
@@ -344,7 +368,9 @@ void core_install_turn(struct core *core)
         return;
     serve_members(core);
     if (install->step == CORE_INSTALL_STAGED)
-        begin_swap(core);
+        prepare(core);
+    if (install->step == CORE_INSTALL_PREPARING && install->answered)
+        prepared(core);
     if (install->step == CORE_INSTALL_SWAPPING && install->answered)
         swapped(core);
     if (install->step == CORE_INSTALL_LOGGING && install->answered && !core->failed)

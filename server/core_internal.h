@@ -142,6 +142,7 @@ struct core_install {
     enum {
         CORE_INSTALL_NONE,
         CORE_INSTALL_STAGED,
+        CORE_INSTALL_PREPARING,
         CORE_INSTALL_SWAPPING,
         CORE_INSTALL_LOGGING
     } step;

@@ -19,7 +19,7 @@
 #include "client/strait.h"
 
 enum {
-    slots_count = 8192, /* more than are sent within a deadline at 400 a second */
+    slots_count = 8192, /* at 1,000 a second, what a pause of eight seconds leaves unanswered */
     value_size = 256,
     timeout_ms = 20000,
     wait_ms = 1,

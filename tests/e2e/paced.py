@@ -28,6 +28,7 @@ class Paced:
         self.log = os.path.join(folder or server.data, "paced.log")
         self.read_bytes = 0
         self.answers = []
+        self.acknowledged_count = 0
         open(self.log, "w", encoding="ascii").close()
         self.process = subprocess.Popen([PACED, str(rate), self.log], env=server.environment(),
                                         stderr=subprocess.PIPE, text=True)
@@ -42,9 +43,11 @@ class Paced:
                     return self.answers
                 self.read_bytes += len(line.encode("utf-8"))
                 self.answers.append(Answer(line))
+                self.acknowledged_count += self.answers[-1].status is None
 
     def done_count(self):
-        return sum(1 for answer in self.look() if answer.status is None)
+        self.look()
+        return self.acknowledged_count
 
     def wait_more(self, count, seconds=60):
         """Until so many more are acknowledged."""

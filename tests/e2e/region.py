@@ -99,9 +99,11 @@ class Member(Server):
 
 
 class Region:
-    """`count` members, n1 to nN, all voters. `spare`: names that certificates and access know too."""
+    """`count` members, n1 to nN, all voters. `spare`: names that certificates and access know too.
+    Without an `election_timeout` it is the server's own."""
 
-    def __init__(self, count=3, spare=(), start=True):
+    def __init__(self, count=3, spare=(), start=True, election_timeout=ELECTION_TIMEOUT):
+        self.election_timeout = election_timeout
         self.folder = tempfile.mkdtemp(prefix="strait-region-")
         self.cluster_id = os.urandom(16).hex()
         self.authority = Authority(self.folder)

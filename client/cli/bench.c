@@ -4,7 +4,8 @@
  * The connections are spread over threads. Where each has a thread to itself and carries one
  * request at a time, the thread makes synchronous calls; otherwise each thread drives its
  * connections from one epoll loop, with asynchronous calls. Latency is from before the call to
- * after its completion. The first second is not counted.
+ * after its completion. The time begins when all connections are made, to the member that leads;
+ * its first second is not counted.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -43,6 +44,11 @@ struct bench {
     struct worker *workers;
     uint64_t counted_from_ns;
     uint64_t end_ns;
+    /* Workers wait here with their connections made until the time begins. */
+    pthread_mutex_t gate_lock;
+    pthread_cond_t gate_changed;
+    uint64_t connected_count; /* workers */
+    bool is_open;
 };
 
 /* One thread and its connections: those whose number, modulo the threads', is its own. */
@@ -62,6 +68,7 @@ struct driver {
     struct histogram latencies; /* nanoseconds */
     uint64_t errors_count;
     struct strait_error first_error;
+    bool is_connected;
     uint64_t slots_count;
     struct slot {
         struct driver *driver;
@@ -85,6 +92,34 @@ static uint64_t now_ns(void)
     struct timespec now = {0};
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* ---- The gate ---- */
+
+static void gate_pass(struct bench *bench)
+{
+    pthread_mutex_lock(&bench->gate_lock);
+    bench->connected_count++;
+    pthread_cond_broadcast(&bench->gate_changed);
+    while (!bench->is_open)
+        pthread_cond_wait(&bench->gate_changed, &bench->gate_lock);
+    pthread_mutex_unlock(&bench->gate_lock);
+}
+
+static void gate_await(struct bench *bench, uint64_t workers_count)
+{
+    pthread_mutex_lock(&bench->gate_lock);
+    while (bench->connected_count < workers_count)
+        pthread_cond_wait(&bench->gate_changed, &bench->gate_lock);
+    pthread_mutex_unlock(&bench->gate_lock);
+}
+
+static void gate_open(struct bench *bench)
+{
+    pthread_mutex_lock(&bench->gate_lock);
+    bench->is_open = true;
+    pthread_cond_broadcast(&bench->gate_changed);
+    pthread_mutex_unlock(&bench->gate_lock);
 }
 
 /* ---- Driving ---- */
@@ -170,21 +205,23 @@ static void begin_next(struct slot *slot)
 static void on_connected(void *context, const struct strait_completion *completion)
 {
     struct driver *driver = context;
+    strait_free(completion->records);
     driver->worker->inflight_count--;
-    if (completion->status != STRAIT_OK)
+    driver->is_connected = completion->status == STRAIT_OK;
+    if (!driver->is_connected)
         count(driver, 0, completion->status, completion->error);
-    for (uint64_t i = 0; completion->status == STRAIT_OK && i < driver->slots_count; i++)
-        begin_next(&driver->slots[i]);
 }
 
-/* The slots begin once the connection is made. */
-static void begin_driver(struct driver *driver, int set)
+/* A linearizable read, whose answer comes over a connection to the leader and no other. */
+static const struct strait_key first_read = {.table = "bench", .key = {"none", 4}};
+
+static void connect_driver(struct driver *driver, int set)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = driver};
     enum strait_status status = STRAIT_NO_MEMORY;
 
     if (epoll_ctl(set, EPOLL_CTL_ADD, strait_poll_fd(driver->handle), &event) == 0)
-        status = strait_ping_async(driver->handle, 0, on_connected, driver);
+        status = strait_get_async(driver->handle, NULL, &first_read, 1, 0, on_connected, driver);
     if (status == STRAIT_OK) {
         driver->worker->inflight_count++;
         strait_dispatch(driver->handle, 0);
@@ -194,13 +231,11 @@ static void begin_driver(struct driver *driver, int set)
     }
 }
 
-static void drive_loop(struct worker *worker, int set)
+/* Until everything under way has its answer. */
+static void dispatch_all(const struct worker *worker, int set)
 {
-    const struct bench *bench = worker->bench;
     struct epoll_event events[events_max];
 
-    for (uint64_t i = worker->number; i < bench->connections; i += bench->threads)
-        begin_driver(&bench->drivers[i], set);
     while (worker->inflight_count != 0) {
         /* Less than 0 where a signal came. */
         int ready_count = epoll_wait(set, events, events_max, -1);
@@ -209,12 +244,32 @@ static void drive_loop(struct worker *worker, int set)
     }
 }
 
+static void drive_loop(struct worker *worker, int set)
+{
+    struct bench *bench = worker->bench;
+
+    for (uint64_t i = worker->number; i < bench->connections; i += bench->threads)
+        connect_driver(&bench->drivers[i], set);
+    dispatch_all(worker, set);
+    gate_pass(bench);
+    for (uint64_t i = worker->number; i < bench->connections; i += bench->threads) {
+        struct driver *driver = &bench->drivers[i];
+        for (uint64_t k = 0; driver->is_connected && k < driver->slots_count; k++)
+            begin_next(&driver->slots[k]);
+        strait_dispatch(driver->handle, 0);
+    }
+    dispatch_all(worker, set);
+}
+
 static void drive_alone(struct driver *driver)
 {
     struct strait_error error;
+    struct strait_records *records = NULL;
 
-    /* Connections are made before the time begins to count. */
-    enum strait_status status = strait_ping(driver->handle, 0, NULL, &error);
+    enum strait_status status =
+        strait_get_many(driver->handle, NULL, &first_read, 1, 0, &records, &error);
+    strait_free(records);
+    gate_pass(driver->bench);
     if (status == STRAIT_OK)
         drive_synchronous(driver);
     else
@@ -234,6 +289,7 @@ static void *worker_main(void *context)
     if (set == -1) {
         const struct strait_error error = {.status = STRAIT_NO_MEMORY};
         count(first, 0, STRAIT_NO_MEMORY, &error);
+        gate_pass(worker->bench);
         return NULL;
     }
     drive_loop(worker, set);
@@ -441,10 +497,6 @@ static enum cli_exit run(struct bench *bench, strait *control)
             return cli_fail(bench->cli, CLI_REFUSED, "connection %" PRIu64 " could not be opened",
                             i);
     }
-    if (read_counters(control, &before, &error) != STRAIT_OK)
-        return cli_error(bench->cli, &error);
-    bench->counted_from_ns = before.time_ns + warm_ns;
-    bench->end_ns = bench->counted_from_ns + bench->seconds * 1000000000;
     for (; started < bench->threads; started++) {
         struct worker *worker = &bench->workers[started];
         *worker = (struct worker){.bench = bench, .number = started};
@@ -452,11 +504,21 @@ static enum cli_exit run(struct bench *bench, strait *control)
             break;
     }
     bool all_started = started == bench->threads;
+    gate_await(bench, started);
+    enum strait_status status = read_counters(control, &before, &error);
+    /* Otherwise the end stays in the past, and each worker ends at once. */
+    if (all_started && status == STRAIT_OK) {
+        bench->counted_from_ns = before.time_ns + warm_ns;
+        bench->end_ns = bench->counted_from_ns + bench->seconds * 1000000000;
+    }
+    gate_open(bench);
     while (started > 0)
         pthread_join(bench->workers[--started].thread, NULL);
     if (!all_started)
         return cli_fail(bench->cli, CLI_REFUSED, "a thread could not be started (ulimit -u)");
-    if (read_counters(control, &after, &error) != STRAIT_OK)
+    if (status == STRAIT_OK)
+        status = read_counters(control, &after, &error);
+    if (status != STRAIT_OK)
         return cli_error(bench->cli, &error);
     gather(bench, &before, &after, &result);
     if (bench->cli->json)
@@ -518,7 +580,9 @@ static bool parse_options(struct bench *bench, int *count, char **arguments)
 
 enum cli_exit cli_bench(struct cli *cli, int count, char **arguments)
 {
-    struct bench bench = {.cli = cli};
+    struct bench bench = {.cli = cli,
+                          .gate_lock = PTHREAD_MUTEX_INITIALIZER,
+                          .gate_changed = PTHREAD_COND_INITIALIZER};
     struct strait_error error = {0};
     enum cli_exit exit = CLI_DONE;
 

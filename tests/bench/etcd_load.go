@@ -65,6 +65,21 @@ func connect(o options) []*clientv3.Client {
 	return clients
 }
 
+// One get each, so that all connections are made before the time begins.
+func warm(clients []*clientv3.Client) {
+	var wait sync.WaitGroup
+	for _, client := range clients {
+		wait.Add(1)
+		go func(client *clientv3.Client) {
+			defer wait.Done()
+			if _, err := client.Get(context.Background(), key(0)); err != nil {
+				fail(err)
+			}
+		}(client)
+	}
+	wait.Wait()
+}
+
 func key(n int) string { return fmt.Sprintf("bench/%012d", n) }
 
 // One client's loop until `stop`; latencies in microseconds, and whether the gets found anything.
@@ -104,6 +119,7 @@ func main() {
 		fail(fmt.Errorf("no workload %q: put or get", o.workload))
 	}
 	clients := connect(o)
+	warm(clients)
 	var stop int32
 	var failed int64
 	var wait sync.WaitGroup

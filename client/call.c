@@ -128,6 +128,16 @@ uint32_t call_retry_after_ms(const struct call *call, struct bytes body)
     return pause_ms < retry_max_ms ? pause_ms : retry_max_ms;
 }
 
+uint64_t call_log_time_ns(struct bytes body)
+{
+    struct arena arena;
+    const Strait__Refusal *refusal = decode_refusal(body, &arena);
+    uint64_t log_time_ns =
+        refusal != NULL && refusal->position != NULL ? refusal->position->log_time_ns : 0;
+    arena_free(&arena);
+    return log_time_ns;
+}
+
 void call_leader(struct bytes body, char leader[call_leader_size])
 {
     struct arena arena;

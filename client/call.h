@@ -30,12 +30,14 @@ struct call {
     uint8_t *frame; /* header and body; the header's number is filled in by each send */
     size_t frame_size;
     uint64_t deadline_ns;
-    uint64_t due_ns;    /* while DELAYED */
-    uint64_t issued_ns; /* of a commit: goes into the frame with the first send; 0: not sent yet */
-    uint32_t slot;      /* while SENT */
-    uint32_t tries_count;      /* answers of a server that it cannot now */
+    uint64_t due_ns;      /* while DELAYED */
+    uint64_t issued_ns;   /* of a commit: goes into the frame with the first send that may count; 0:
+                           * there was none yet */
+    uint32_t slot;        /* while SENT */
+    uint32_t tries_count; /* answers of a server that it cannot now */
     uint32_t unanswered_count; /* sends that no answer came to */
     bool is_astray;            /* the last answer was that the server does not lead */
+    bool is_restamped;         /* of a commit: was told that it was issued too long ago, once */
 
     /* The outcome, once DONE. `text` is empty where the server's own words are in the body. */
     enum status status;
@@ -75,6 +77,9 @@ void call_stamp(struct call *call, uint64_t issued_ns);
 /* The status that a caller learns, when `status` is what an answer or the library says: that of a
  * commit is OUTCOME_UNKNOWN where an earlier send of it may yet run, or may have. */
 enum status call_outcome(const struct call *call, enum status status);
+
+/* The log's time that a refusal speaks of; 0 where it does not. */
+uint64_t call_log_time_ns(struct bytes body);
 
 /* Where a refusal says that the region's leader is; "" where it does not. */
 void call_leader(struct bytes body, char leader[call_leader_size]);

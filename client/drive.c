@@ -213,6 +213,28 @@ static bool try_again(strait *handle, struct call *call, enum status status, str
     return delay(handle, call, body, now_ns);
 }
 
+/* A commit all of whose sends were refused for certain has not run, nor ever will: the next send is
+ * its first, and takes the newest log time that is known by then. That of a server which had not
+ * caught up yet may have been too old even for that, which is told with the time as it is. */
+static bool restamp(strait *handle, struct call *call, enum status status, struct bytes body)
+{
+    if (!call_is_commit(call) || call->unanswered_count != 0)
+        return false;
+    if (status != STATUS_TXN_EXPIRED) {
+        if (is_not_now(handle, call, status))
+            call->issued_ns = 0;
+        return false;
+    }
+    uint64_t log_time_ns = call_log_time_ns(body);
+    if (call->is_restamped || log_time_ns <= call->issued_ns)
+        return false;
+    handle_note_log_time(handle, log_time_ns);
+    call->is_restamped = true;
+    call->issued_ns = 0;
+    requeue(handle, call);
+    return true;
+}
+
 /* False where the reply belongs to no request: the server has lost its way. */
 static bool take_reply(strait *handle, struct reply *reply, uint64_t now_ns,
                        struct verdict *verdict)
@@ -239,7 +261,8 @@ static bool take_reply(strait *handle, struct reply *reply, uint64_t now_ns,
     if (status != STATUS_OUTCOME_UNKNOWN)
         call->unanswered_count--;
     call->is_astray = status == STATUS_NOT_LEADER;
-    if (try_again(handle, call, status, body, now_ns, verdict))
+    if (restamp(handle, call, status, body) ||
+        try_again(handle, call, status, body, now_ns, verdict))
         return true;
     call->body = reply->body;
     call->body_size = reply->header.body_size;

@@ -26,7 +26,14 @@ die() {
 running_pid() {
     [ -f "$1/$2.pid" ] || return 1
     found=$(cat "$1/$2.pid")
-    [ -n "$found" ] && [ "$(cat "/proc/$found/comm" 2>/dev/null)" = straitd ] && echo "$found"
+    [ -n "$found" ] || return 1
+    # Its number may be another process's by now; and one that was killed, and whose parent has not
+    # looked yet (Z), does not run.
+    case "$(cat "/proc/$found/stat" 2>/dev/null)" in
+    *"(straitd) Z"*) return 1 ;;
+    *"(straitd)"*) echo "$found" ;;
+    *) return 1 ;;
+    esac
 }
 
 # stop DIR NAME

@@ -314,8 +314,8 @@ struct lsm_statistics {
     uint64_t compacted_size;
     uint64_t compactions_count;
     uint64_t compactions_running; /* begun and not installed */
-    uint64_t blocked_count; /* reads that answered AGAIN */
-    bool disk_full;         /* a job failed for lack of space, and will be tried again */
+    uint64_t blocked_count;       /* reads that answered AGAIN */
+    bool disk_full;               /* a job failed for lack of space, and will be tried again */
 };
 struct lsm_statistics lsm_statistics(const struct lsm *lsm);
 

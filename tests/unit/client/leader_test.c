@@ -24,6 +24,9 @@ struct region {
     char told_address[128]; /* in place of that, where it is not empty */
     unsigned drops;         /* commits that are done and answered with OUTCOME_UNKNOWN... */
     unsigned next_leader;   /* ... upon which this one leads */
+    uint64_t floor_ns;      /* what was issued before is answered with TXN_EXPIRED ... */
+    bool floor_follows;     /* ... however late it was issued */
+    unsigned expired_count;
     uint8_t ids[ids_max][16];
     unsigned ids_count;
     Strait__Consistency__Kind kind; /* of the last get */
@@ -46,6 +49,35 @@ static void refuse(struct region *region, struct fake_connection *connection,
     refusal.retry_after_ms = 20;
     refusal.leader = leader;
     fake_reply(connection, request, status, &refusal.base);
+}
+
+/* Whether it was issued too long ago: then it is refused, with the log's time as it is. */
+static bool expire(struct region *region, struct fake_connection *connection,
+                   const struct fake_request *request)
+{
+    Strait__Refusal refusal = STRAIT__REFUSAL__INIT;
+    Strait__Position position = STRAIT__POSITION__INIT;
+    struct arena arena;
+    ProtobufCMessage *message;
+
+    message_arena_init(&arena, request->body.size);
+    ck_assert_int_eq(
+        message_decode(&strait__commit__descriptor, request->body, true, &arena, &message),
+        STATUS_OK);
+    uint64_t issued_ns = ((const Strait__Commit *)message)->issued_ns;
+    arena_free(&arena);
+    if (issued_ns >= region->floor_ns)
+        return false;
+    region->expired_count++;
+    refusal.text = (char *)(uintptr_t) "refused by the test";
+    position.epoch_number = 2;
+    position.epoch_region = 1;
+    position.log_time_ns = region->floor_ns;
+    refusal.position = &position;
+    fake_reply(connection, request, STATUS_TXN_EXPIRED, &refusal.base);
+    if (region->floor_follows)
+        region->floor_ns += 1000;
+    return true;
 }
 
 /* Whether the id is new. */
@@ -76,6 +108,8 @@ static void commit(struct region *region, struct fake_connection *connection,
     Strait__CommitReply reply = STRAIT__COMMIT_REPLY__INIT;
     Strait__Position position = STRAIT__POSITION__INIT;
 
+    if (expire(region, connection, request))
+        return;
     reply.repeated_reply = !run(region, request);
     if (region->drops != 0) {
         region->drops--;
@@ -467,6 +501,50 @@ START_TEST(test_reads_that_any_member_answers)
 }
 END_TEST
 
+/* A member that lags behind tells a log time that is too old at the leader. Nothing was run, so
+ * that the commit is issued anew. */
+START_TEST(test_a_log_time_that_was_too_old_is_taken_anew)
+{
+    struct strait_error error;
+    struct region *region = region_start(2, 2);
+    strait *handle = open_handle(region, 1, 10000);
+
+    region->floor_ns = fake_log_time_ns + 1000;
+    ck_assert_msg(commit_one(handle, NULL, &error) == STRAIT_OK, "%s", error.text);
+    ck_assert_uint_eq(region->expired_count, 1);
+    ck_assert_uint_eq(region->ids_count, 1);
+    /* Once: a server that calls each time too old is believed in the end. */
+    region->floor_ns = fake_log_time_ns + 1000000;
+    region->floor_follows = true;
+    ck_assert_int_eq(commit_one(handle, NULL, &error), STRAIT_TXN_EXPIRED);
+    ck_assert_uint_eq(region->expired_count, 3);
+    ck_assert_uint_eq(region->ids_count, 1);
+    strait_close(handle);
+    region_stop(region);
+}
+END_TEST
+
+/* Where an earlier send may have run, only the same words can tell. */
+START_TEST(test_a_commit_that_may_have_run_is_not_issued_anew)
+{
+    struct strait_error error;
+    struct region *region = region_start(0, 0);
+    strait *handle = open_handle(region, 3, 10000);
+
+    region->floor_ns = fake_log_time_ns + 1000;
+    region->floor_follows = true;
+    strait_txn *txn = strait_txn_new();
+    strait_txn_put(txn, "orders", strait_text("o1"), strait_text("v"), NULL);
+    char token[] = "00112233445566778899aabbccddeeff-0000000000000001";
+    ck_assert_int_eq(strait_txn_set_token(txn, token), STRAIT_OK);
+    ck_assert_int_eq(strait_commit(handle, txn, 0, NULL, &error), STRAIT_OUTCOME_UNKNOWN);
+    ck_assert_uint_eq(region->expired_count, 1);
+    strait_txn_free(txn);
+    strait_close(handle);
+    region_stop(region);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_set_timeout(tests, 120);
@@ -480,4 +558,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_commits_survive_leaders);
     tcase_add_test(tests, test_a_leader_that_is_gone);
     tcase_add_test(tests, test_reads_that_any_member_answers);
+    tcase_add_test(tests, test_a_log_time_that_was_too_old_is_taken_anew);
+    tcase_add_test(tests, test_a_commit_that_may_have_run_is_not_issued_anew);
 }

@@ -216,10 +216,28 @@ void region_destroy(struct region *region)
         if (region->nodes[i].log != NULL)
             node_close(region, i);
         drop_messages(region, i);
-        keyring_close(region->nodes[i].keyring);
+        if (!region->is_clone)
+            keyring_close(region->nodes[i].keyring);
         sim_disk_destroy(region->nodes[i].disk);
     }
     free(region);
+}
+
+struct region *region_clone(const struct region *region, uint64_t seed)
+{
+    struct region *clone = malloc(sizeof *clone);
+    ck_assert_ptr_nonnull(clone);
+    ck_assert_uint_eq(region->messages_count, 0);
+    *clone = *region;
+    clone->is_clone = true;
+    for (unsigned i = 0; i < clone->count; i++) {
+        struct node *node = &clone->nodes[i];
+        ck_assert_ptr_null(node->log);
+        node->region = clone;
+        node->disk = sim_disk_clone(region->nodes[i].disk, seed * 16 + i);
+        node->io = sim_disk_io(node->disk);
+    }
+    return clone;
 }
 
 enum status node_try_open(struct region *region, unsigned number, struct error *error)

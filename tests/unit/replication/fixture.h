@@ -71,6 +71,7 @@ struct node {
 
 struct region {
     unsigned count;
+    bool is_clone; /* its keyrings are another's */
     uint64_t segment_size;
     size_t cache_size;
     uint64_t retained_size;
@@ -91,6 +92,10 @@ struct region {
 /* `count` nodes, all down and new. The first founds the region when it is opened. */
 struct region *region_create(unsigned count, uint64_t seed);
 void region_destroy(struct region *region);
+
+/* The same region once more, with disks of its own and the original's keyrings: that one is
+ * destroyed last. All nodes of both are down. */
+struct region *region_clone(const struct region *region, uint64_t seed);
 
 enum status node_try_open(struct region *region, unsigned number, struct error *error);
 void node_open(struct region *region, unsigned number);

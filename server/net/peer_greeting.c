@@ -106,7 +106,6 @@ static enum status find_sender(struct peers *peers, const struct peer_hello *hel
                                struct peer_member **member, struct reason *reason)
 {
     *member = peers_find(peers, hello->member);
-    struct peer_member *namesake = peers_find_name(peers, hello->name);
     if (*member != NULL && strcmp((*member)->about.name, hello->name) != 0) {
         snprintf(reason->text, sizeof reason->text, "This store belongs to member %s, not to %s.",
                  (*member)->about.name, hello->name);
@@ -119,12 +118,6 @@ static enum status find_sender(struct peers *peers, const struct peer_hello *hel
                  "%s was removed from the region. To let it in again, add it with a new store.",
                  hello->name);
         return STATUS_NOT_FOUND;
-    }
-    if (namesake != NULL && !namesake->is_guest) {
-        snprintf(reason->text, sizeof reason->text,
-                 "The region has a member %s, with another store. Replace that one first.",
-                 hello->name);
-        return STATUS_ALREADY_EXISTS;
     }
     *member = peers_add_guest(peers, hello);
     if (*member != NULL)

@@ -59,16 +59,6 @@ struct peer_member *peers_find(struct peers *peers, uint64_t id)
     return NULL;
 }
 
-struct peer_member *peers_find_name(struct peers *peers, const char *name)
-{
-    EACH_PLACE(member, peers)
-    {
-        if (member->about.id != 0 && strcmp(member->about.name, name) == 0)
-            return member;
-    }
-    return NULL;
-}
-
 bool peers_was_removed(const struct peers *peers, uint64_t id)
 {
     for (int i = 0; i < peers_removed_count; i++) {

@@ -13,9 +13,10 @@
  * transport knows remotes: a member that lags behind hears of those who joined since only from
  * themselves, and a new store that waits to be added has no membership at all. A guest is heard and
  * can be answered (we dial back to the address that its HELLO says), as long as its connection
- * lasts; there are at most limit_members_count. Refused for good is who was removed from the
- * membership, as far as this process has seen it, or comes under the name of a member with another
- * id.
+ * lasts; there are at most limit_members_count. So is one that comes under the name of a member
+ * with another id: the membership here may be older than that one's replacement, and the log that
+ * tells of it may come from the new one alone, where that leads. Refused for good is who was
+ * removed from the membership, as far as this process has seen it.
  *
  * A refusal says why in a frame before the connection ends. A dialler that fails or is refused
  * tries again, from back_off_min_ms, doubled up to back_off_max_ms, each drawn between half and all

@@ -136,9 +136,8 @@ void peers_step_later(struct peers *peers);
 
 void peers_timer_start(struct peers *peers, struct io_timer *timer, uint64_t delay_ms);
 
-/* By id, by name; NULL: neither a member nor a guest. */
+/* NULL: neither a member nor a guest. */
 struct peer_member *peers_find(struct peers *peers, uint64_t id);
-struct peer_member *peers_find_name(struct peers *peers, const char *name);
 bool peers_was_removed(const struct peers *peers, uint64_t id);
 
 /* NULL: no place. */

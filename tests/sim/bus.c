@@ -215,8 +215,13 @@ static void hear_guest(struct sim_bus *bus, unsigned from, uint64_t sender)
         return;
     if (link->is_guest && link->member == sender)
         return;
-    if (link->wanted)
-        return; /* under the name of a member, with another id */
+    if (bus->buses->buses[from]->self != sender)
+        return; /* of a store that is gone meanwhile */
+    /* Under the name of a member it has that one's place: the membership here is old, as there the
+     * member was replaced since, and no other store will answer to that name. */
+    if (link->up)
+        cut_off(bus->buses, bus->index, from, now_of(bus->buses, bus->index));
+    link->wanted = false;
     link->is_guest = true;
     link->member = sender;
     dial(bus->buses, bus->index, from, now_of(bus->buses, bus->index));

@@ -121,9 +121,9 @@ static void change_answer(struct core *core)
 
 #define CHANGE_REFUSE(core, status, retry_after_ms, ...)                                           \
     do {                                                                                           \
-        struct request *refused_request = (core)->change.request;                                  \
+        /* The text may be of the target's. */                                                     \
+        core_refuse(core, (core)->change.request, status, retry_after_ms, __VA_ARGS__);            \
         (core)->change = (struct core_change){0};                                                  \
-        core_refuse(core, refused_request, status, retry_after_ms, __VA_ARGS__);                   \
     } while (false)
 
 static void change_propose(struct core *core)

@@ -152,6 +152,7 @@ struct core_facts core_facts(const struct core *core)
         .applied_term = facts.applied_term,
         .version = facts.position.version,
         .chain_digest = facts.chain_digest,
+        .snapshots_count = core->install.installed_count,
     };
 }
 

@@ -112,6 +112,7 @@ struct core_facts {
     uint64_t applied_term;
     uint64_t version;
     struct hash128 chain_digest; /* over the write sets of all versions up to it */
+    uint64_t snapshots_count;    /* that took the state's place since the start */
 };
 struct core_facts core_facts(const struct core *core);
 

@@ -352,12 +352,14 @@ static void swapped(struct core *core)
 static void logged(struct core *core)
 {
     enum status status = core->install.status;
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        core->install.installed_count++;
         install_end(core, status);
-    else
+    } else {
         core_fail(core, status,
                   "The log in %s cannot begin at the snapshot's index %" PRIu64 ": %s.",
                   core->path_wal, core->install.mark.index, status_text(status));
+    }
 }
 
 void core_install_turn(struct core *core)

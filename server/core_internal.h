@@ -150,6 +150,7 @@ struct core_install {
     struct lsm_mark mark;
     bool answered; /* the step is done, with `status` */
     enum status status;
+    uint64_t installed_count; /* since the start */
 };
 
 /* A change of the membership under way, one at a time; core_member.c. */

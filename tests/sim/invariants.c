@@ -71,6 +71,8 @@ void invariants_look(struct invariants *invariants, struct world *world, unsigne
     struct core_facts *last = &invariants->last[server];
 
     look_at_leader(invariants, world, facts);
+    invariants->snapshots_count += facts->snapshots_count - last->snapshots_count;
+    last->snapshots_count = facts->snapshots_count;
     if (facts->applied_index == last->applied_index && facts->commit_index == last->commit_index &&
         facts->term == last->term)
         return;

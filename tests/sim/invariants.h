@@ -37,6 +37,7 @@ struct invariants {
     struct core_facts last[sim_servers_max]; /* of the server's current life */
     uint64_t compared_count;                 /* points that a second replica reached as well */
     uint64_t applied_max;                    /* of any server, ever */
+    uint64_t snapshots_count;                /* that took a state's place */
 };
 
 void invariants_init(struct invariants *invariants);

@@ -250,6 +250,18 @@ void nemesis_look(struct world *world, struct sim_server *server)
     server->armed_fault = NEMESIS_FAULTS_END;
 }
 
+/* The operator replaces the member: half of the time one that is gone already, else one that works
+ * until it is removed. */
+static void lose_disk(struct world *world, struct sim_server *server)
+{
+    if (!operator_is_idle(&world->operator))
+        return;
+    did(world, server->index, NEMESIS_LOST_DISK);
+    if (chance(world, 1, 2))
+        server_crash(server, SIM_RESTART_KEEP_ALL, UINT64_MAX);
+    operator_replace(&world->operator, server->index);
+}
+
 /* ---- Which, and when ---- */
 
 static void act_on(struct world *world, struct sim_server *server, enum nemesis_fault fault)
@@ -299,6 +311,9 @@ static void act_on(struct world *world, struct sim_server *server, enum nemesis_
             did(world, server->index, fault);
             operator_transfer(&world->operator, server->index);
         }
+        break;
+    case NEMESIS_LOST_DISK:
+        lose_disk(world, server);
         break;
     case NEMESIS_DISK_FULL:
         full_disk(world, server);

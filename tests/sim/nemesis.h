@@ -35,7 +35,8 @@ struct world;
     X(FLUSH_ERROR, "flush-error", true)                                                            \
     X(READ_ERROR, "read-error", true)                                                              \
     X(DISK_FULL, "disk-full", true)                                                                \
-    X(TRANSFER, "transfer", false)
+    X(TRANSFER, "transfer", false)                                                                 \
+    X(LOST_DISK, "lost-disk", false)
 
 enum nemesis_fault {
 #define NEMESIS_ENUM(name, text, alone) NEMESIS_##name,

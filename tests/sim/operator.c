@@ -69,9 +69,14 @@ static void stepped(struct client *client, enum status status, const ProtobufCMe
         operator->transfers_count += status == STATUS_OK;
         finish(operator);
         return;
+    case OPERATOR_HAND_OVER:
+        plan->step = OPERATOR_REMOVE;
+        break;
     case OPERATOR_REMOVE:
         if (status == STATUS_OK || status == STATUS_NOT_FOUND)
             plan->step = OPERATOR_WIPE;
+        else if (status == STATUS_CONDITION_FAILED)
+            plan->step = OPERATOR_HAND_OVER;
         break;
     case OPERATOR_ADD:
         if (status == STATUS_OK || status == STATUS_ALREADY_EXISTS)
@@ -104,11 +109,19 @@ static void ask_change(struct sim_operator *operator, Strait__MemberChange__Acti
     client_ask(&operator->client, FRAME_MEMBER_CHANGE, &change.base, false, stepped);
 }
 
-static void ask_transfer(struct sim_operator *operator)
+/* To the server, or to any other than it. */
+static void ask_transfer(struct sim_operator *operator, bool to)
 {
+    const struct world *world = operator->client.world;
     Strait__LeaderTransfer transfer = STRAIT__LEADER_TRANSFER__INIT;
     char name[8];
-    snprintf(name, sizeof name, "s%u", operator->plan.server);
+    unsigned server = operator->plan.server;
+    if (!to)
+        server = (server + 1 +
+                  (unsigned)generator_below(&operator->client.generator,
+                                            world->options.servers_count - 1)) %
+                 world->options.servers_count;
+    snprintf(name, sizeof name, "s%u", server);
     transfer.name = name;
     client_ask(&operator->client, FRAME_LEADER_TRANSFER, &transfer.base, false, stepped);
 }
@@ -133,8 +146,11 @@ static void do_step(struct client *client)
     case OPERATOR_PROMOTE:
         ask_change(operator, STRAIT__MEMBER_CHANGE__ACTION__PROMOTE);
         break;
+    case OPERATOR_HAND_OVER:
+        ask_transfer(operator, false);
+        break;
     case OPERATOR_TRANSFER:
-        ask_transfer(operator);
+        ask_transfer(operator, true);
         break;
     case OPERATOR_IDLE:
         UNREACHABLE();

@@ -9,6 +9,7 @@
 struct operator_plan {
     enum {
         OPERATOR_IDLE,
+        OPERATOR_HAND_OVER, /* by a member that leads, before it is removed */
         OPERATOR_REMOVE,
         OPERATOR_WIPE,
         OPERATOR_ADD,

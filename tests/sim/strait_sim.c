@@ -16,7 +16,7 @@ static const char usage[] =
     "    --seed N         one run; the same seed and build give the same run\n"
     "    --seeds FROM-TO  one run each, TO included; of 20 or more, one where a kind of fault "
     "never\n"
-    "                     came is a failure\n"
+    "                     came is a failure, or no snapshot was installed\n"
     "    --servers N      1 to 5 (3)\n"
     "    --seconds N      simulated, with faults (60)\n"
     "    --twice          each seed is run twice, and the runs compared\n"
@@ -109,6 +109,8 @@ static void add(struct world_result *sum, const struct world_result *result)
     sum->retries_count += result->retries_count;
     sum->turns_count += result->turns_count;
     sum->messages_count += result->messages_count;
+    sum->snapshots_count += result->snapshots_count;
+    sum->replacements_count += result->replacements_count;
     sum->simulated_ns += result->simulated_ns;
     for (unsigned i = 0; i < NEMESIS_FAULTS_END; i++)
         sum->faults[i] += result->faults[i];
@@ -188,14 +190,21 @@ int main(int count, char **values)
            simulated * (options.twice ? 2 : 1) / processor_seconds());
     printf("transactions %" PRIu64 " (%.1f per second), commits %" PRIu64 ", refused %" PRIu64
            ", unknown %" PRIu64 ", retries %" PRIu64 ", elections %" PRIu64 ", starts %" PRIu64
-           ", turns %" PRIu64 ", messages %" PRIu64 "\n",
+           ", turns %" PRIu64 ", messages %" PRIu64 ", snapshots %" PRIu64 ", replacements %" PRIu64
+           "\n",
            sum->transactions_count, (double)sum->transactions_count / simulated, sum->commits_count,
            sum->refused_count, sum->unknown_count, sum->retries_count, sum->elections_count,
-           sum->starts_count, sum->turns_count, sum->messages_count);
+           sum->starts_count, sum->turns_count, sum->messages_count, sum->snapshots_count,
+           sum->replacements_count);
     bool all = tell_faults(&options, &totals);
     bool many = totals.runs_count >= many_runs && !options.world.calm;
     if (many && !all) {
         printf("FAILED: a kind of fault never came\n");
+        return 1;
+    }
+    if (many && !options.world.keep_log && options.world.servers_count > 1 &&
+        sum->snapshots_count == 0) {
+        printf("FAILED: no snapshot was ever installed\n");
         return 1;
     }
     return totals.failed_count == 0 ? 0 : 1;

@@ -147,6 +147,8 @@ static void cut_off(struct sim_buses *buses, unsigned from, unsigned to, uint64_
     tell(buses, from, to, BUS_DISCONNECTED, now_ns + 1);
     if (link->wanted)
         dial_later(buses, from, to, now_ns);
+    else
+        link->is_guest = false; /* until it is heard again */
 }
 
 void sim_bus_break(struct sim_buses *buses, unsigned from, unsigned to)

@@ -261,8 +261,10 @@ static void be_alive(struct world *world)
 static void come_to_an_end(struct world *world)
 {
     world->workload.is_stopping = true;
-    if (!run(world, settle_max_s * NS_PER_S, clients_are_idle))
+    if (!run(world, settle_max_s * NS_PER_S, clients_are_idle)) {
+        note_servers(world);
         world_fail(world, "clients do not come to an end");
+    }
     if (world->failure[0] != 0)
         return;
     workload_read_all(world->workload_clients[0], on_read_all);

@@ -5,6 +5,8 @@
 
 #include "replication/replicated_log_internal.h"
 
+#include "proto/base/planted.h"
+
 enum { write_entries_max = 64, write_size_max = 1024 * 1024, retry_ms = 50 };
 
 /* ---- Entries to the write-ahead log ---- */
@@ -54,7 +56,8 @@ void log_raft_write(struct replicated_log *log)
 void log_raft_cut(struct replicated_log *log, uint64_t index)
 {
     ASSERT(index > log->taken_index);
-    log_proposals_drop(log, index);
+    if (!PLANTED(log_proposals_kept))
+        log_proposals_drop(log, index);
     entry_cache_cut(&log->cache, index);
     size_t count = log->memberships.count;
     memberships_cut(&log->memberships, index);
@@ -168,7 +171,10 @@ void log_raft_hard_state(struct replicated_log *log)
         next.snapshot = log->snapshot_mark;
     log->hard_state_writing = true;
     log->hard_state = next;
-    wal_hard_state_write(log->wal, &log->hard_state, hard_state_written, log);
+    if (PLANTED(log_hard_state_unwritten) && changed && log->snapshot_prepared == NULL)
+        hard_state_written(log, STATUS_OK);
+    else
+        wal_hard_state_write(log->wal, &log->hard_state, hard_state_written, log);
 }
 
 void replicated_log_snapshot_prepare(struct replicated_log *log, struct wal_mark mark,
@@ -206,7 +212,7 @@ static void tell_dropped(struct replicated_log *log)
         log->proposals_passed = false;
         log_proposals_drop(log, 0);
     }
-    if (log->proposals.count > 0 &&
+    if (log->proposals.count > 0 && !PLANTED(log_proposals_kept) &&
         (raft_role(log->raft) != RAFT_LEADER || raft_term(log->raft) != log->proposals.term))
         log_proposals_drop(log, raft_commit_index(log->raft) + 1);
 }
@@ -363,7 +369,8 @@ static enum status snapshot_take(struct replicated_log *log, struct wal_mark mar
         log_recovered_install(log, mark);
         return STATUS_OK;
     }
-    *held = raft_term_at(log->raft, mark.index, &term) && term == mark.term;
+    *held = raft_term_at(log->raft, mark.index, &term) &&
+            (PLANTED(log_snapshot_keeps_suffix) || term == mark.term);
     /* The log has caught up meanwhile: only the state jumps. */
     if (*held && mark.index <= raft_commit_index(log->raft)) {
         raft_applied(log->raft, mark.index);

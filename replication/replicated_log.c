@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "proto/base/planted.h"
 #include "replication/replicated_log_internal.h"
 
 /* Kept where nobody is known to be slow, for whoever leads next. */
@@ -220,7 +221,7 @@ uint64_t replicated_log_commit_index(const struct replicated_log *log)
 uint64_t log_take_limit(const struct replicated_log *log)
 {
     uint64_t commit = replicated_log_commit_index(log);
-    if (log->raft == NULL || raft_role(log->raft) == RAFT_LEADER)
+    if (log->raft == NULL || raft_role(log->raft) == RAFT_LEADER || PLANTED(log_applies_unwritten))
         return commit;
     /* What is committed and not durable here may stand where the disk still has a suffix that was
      * superseded: were the state durable first, the log would not fit it after a crash. A leader

@@ -6,6 +6,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "proto/base/planted.h"
 #include "server/core_internal.h"
 #include "server/net/request.h"
 
@@ -152,7 +153,9 @@ void core_tick(struct core *core)
         log_info("snapshots_expired", LOG_U64("count", expired));
     if (!core_leads(core))
         return;
-    uint64_t horizon = snapshots_oldest(&core->snapshots, facts.position.version);
+    uint64_t horizon = PLANTED(core_snapshots_unheld)
+                           ? facts.position.version
+                           : snapshots_oldest(&core->snapshots, facts.position.version);
     bool hides_more = horizon > facts.horizon && facts.horizon < facts.written_version;
     if (!hides_more && !state_tick_due(core->state, replicated_log_time_ns(core->log)))
         return;

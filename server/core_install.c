@@ -20,6 +20,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "proto/base/planted.h"
 #include "proto/peer.h"
 #include "replication/snapshot_message.h"
 #include "server/core_internal.h"
@@ -209,7 +210,8 @@ void core_digests_reset(struct core *core)
 
 void core_log_release(struct core *core)
 {
-    uint64_t index = lsm_installed_index(core->lsm);
+    uint64_t index = PLANTED(core_log_released_early) ? state_facts(core->state).applied_index
+                                                      : lsm_installed_index(core->lsm);
     uint64_t pin =
         core->install.sender != NULL ? snapshot_sender_pin(core->install.sender) : UINT64_MAX;
     if (core->log != NULL)

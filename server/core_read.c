@@ -15,6 +15,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "proto/base/planted.h"
 #include "proto/message.h"
 #include "server/core_internal.h"
 #include "server/net/request.h"
@@ -89,8 +90,9 @@ static void read_finish(struct core_read *read, enum status status)
         state_scan_close(read->scan);
     read->scan = NULL;
     read->status = status;
-    if (read->is_linearizable && replicated_log_term(core->log) == read->term) {
-        if (replicated_log_lease_holds(core->log)) {
+    if (read->is_linearizable && !read->is_confirmed &&
+        replicated_log_term(core->log) == read->term) {
+        if (replicated_log_lease_holds(core->log) || PLANTED(core_read_unconfirmed)) {
             read->is_confirmed = true;
         } else if (replicated_log_confirm(core->log, &read->round) == STATUS_OK) {
             core->reads_confirmed_count++;
@@ -332,6 +334,7 @@ static bool choose_state(struct core_read *read, uint64_t snapshot_id,
     switch (kind) {
     case STRAIT__CONSISTENCY__KIND__LINEARIZABLE:
         read->is_linearizable = true;
+        read->is_confirmed = PLANTED(core_lease_first) && replicated_log_lease_holds(core->log);
         return check_leads(core, read->request);
     case STRAIT__CONSISTENCY__KIND__BOUNDED_STALE:
         core->reads_stale_count++;

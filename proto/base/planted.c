@@ -1,6 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/base/planted.h"
 
+const char *planted_name(enum planted bug)
+{
+    static const char *const names[PLANTED_END] = {"",
+#define PLANTED_NAME(name, text) #name,
+                                                   PLANTED_LIST(PLANTED_NAME)
+#undef PLANTED_NAME
+    };
+    return names[bug];
+}
+
+const char *planted_text(enum planted bug)
+{
+    static const char *const texts[PLANTED_END] = {"",
+#define PLANTED_TEXT(name, text) text,
+                                                   PLANTED_LIST(PLANTED_TEXT)
+#undef PLANTED_TEXT
+    };
+    return texts[bug];
+}
+
 #if defined(STRAIT_PLANTED)
 
 #include <stdlib.h>
@@ -23,14 +43,8 @@ enum planted planted_chosen(void)
 
 bool planted_choose(const char *name)
 {
-    static const char *const names[] = {"",
-#define PLANTED_NAME(name, text) #name,
-                                        PLANTED_LIST(PLANTED_NAME)
-#undef PLANTED_NAME
-    };
-
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strcmp(names[i], name) == 0) {
+    for (unsigned i = 0; i < PLANTED_END; i++)
+        if (strcmp(planted_name((enum planted)i), name) == 0) {
             chosen = (enum planted)i;
             looked = true;
             return true;

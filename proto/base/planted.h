@@ -37,13 +37,42 @@
     X(raft_lease_from_answer, "the lease runs from when a round was answered")                     \
     X(raft_lease_unbounded, "the lease takes no account of clocks that run apart")                 \
     X(raft_read_early, "reads begin before the own no-op is applied")                              \
-    X(raft_confirm_old_round, "a round that was begun earlier confirms a read")
+    X(raft_confirm_old_round, "a round that was begun earlier confirms a read")                    \
+    X(raft_commit_minority, "one voter is enough to commit")                                       \
+    X(log_hard_state_unwritten, "term and vote are said to be durable and never written")          \
+    X(log_applies_unwritten, "a follower applies what its own log does not hold durably")          \
+    X(log_proposals_kept, "an entry of another answers for the one it superseded")                 \
+    X(log_snapshot_keeps_suffix, "a log that differs from a snapshot is kept after it")            \
+    X(wal_unflushed, "a batch is said to be durable once it is written")                           \
+    X(wal_name_unflushed, "a segment is used before its name is durable")                          \
+    X(wal_error_passed, "a write or flush that failed counts as done")                             \
+    X(wal_vote_lost, "the hard state keeps the term and not the vote")                             \
+    X(wal_term_lost, "the hard state keeps the term before")                                       \
+    X(twin_unflushed, "copies of a twin are renamed before they are durable")                      \
+    X(core_log_released_early, "the log is released up to what is applied and not yet in tables")  \
+    X(core_read_unconfirmed, "a deposed leader reads: neither lease nor quorum is asked")          \
+    X(core_lease_first, "the lease is looked at before a read, and not after")                     \
+    X(core_snapshots_unheld, "versions that an open snapshot sees are let go")                     \
+    X(state_outcome_unread, "a retry of what was committed runs again")                            \
+    X(state_outcomes_volatile, "outcomes of before a restart are not known")                       \
+    X(state_refusal_forgotten, "a refusal's outcome is not kept: a retry may succeed")             \
+    X(state_reads_unchecked, "what a commit has read may have changed since")                      \
+    X(state_mark_ahead, "the applied index is persisted one ahead of the data")                    \
+    X(lsm_mark_ahead, "a manifest's mark is the memtables', not the tables'")                      \
+    X(lsm_level0_order, "level 0 is searched from the oldest table")                               \
+    X(lsm_memtable_order, "memtables are searched from the oldest")                                \
+    X(lsm_horizon_ignored, "a merge drops older versions that a reader needs")                     \
+    X(lsm_tombstone_early, "a merge drops deletions that hide what is below")                      \
+    X(lsm_inputs_newest, "a compaction takes level 0's newest tables and leaves older ones")       \
+    X(lsm_table_unflushed, "a table is installed before its contents are durable")                 \
+    X(lsm_names_unflushed, "a table is installed before its name is durable")
 
 enum planted {
     PLANTED_NONE,
 #define PLANTED_ENUM(name, text) PLANTED_##name,
     PLANTED_LIST(PLANTED_ENUM)
 #undef PLANTED_ENUM
+        PLANTED_END
 };
 
 #if defined(STRAIT_PLANTED)
@@ -52,6 +81,10 @@ enum planted planted_chosen(void);
 #else
 #define PLANTED(name) false
 #endif
+
+/* The bug of a number from 1 to PLANTED_END - 1, and what it does. */
+const char *planted_name(enum planted bug);
+const char *planted_text(enum planted bug);
 
 /* By name; "" for none. False where there is no such bug, or none is compiled in. */
 bool planted_choose(const char *name);

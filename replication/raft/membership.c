@@ -3,6 +3,8 @@
  * leader changes them (4.3). */
 #include "replication/raft/raft_internal.h"
 
+#include "proto/base/planted.h"
+
 #include <string.h>
 
 static bool list_has(const uint64_t *list, unsigned count, uint64_t member)
@@ -108,7 +110,7 @@ static uint64_t majority_value(const struct raft *raft, const uint64_t *list, un
             values[place] = values[place - 1];
         values[place] = own;
     }
-    return values[count / 2];
+    return values[PLANTED(raft_commit_minority) ? 0 : count / 2];
 }
 
 uint64_t raft_quorum_value(const struct raft *raft, raft_value *value)

@@ -14,6 +14,7 @@
  * One wave of look-ups is enough: the outcome, what was read, and all records and unique keys that
  * the commit names. What a found record names (its old entries) is not read: it is the record's. */
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
 #include "proto/message.h"
 #include "proto/number.h"
 #include "server/state/command.h"
@@ -222,13 +223,14 @@ static enum status look_up_outcome(struct apply *apply)
     struct commit *commit = &apply->commit;
     struct lsm_value value;
 
-    if (commit->looked_up)
+    if (commit->looked_up || PLANTED(state_outcome_unread))
         return STATUS_OK;
     enum status status = lsm_get(apply->view, &apply->wait, STATE_TREE_OUTCOMES,
                                  bytes_of(commit->outcome_key, sizeof commit->outcome_key), &value);
     if (status == STATUS_AGAIN)
         return status;
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK &&
+        !(PLANTED(state_outcomes_volatile) && value.version <= apply->state->opened_version)) {
         commit->found = true;
         status = outcome_decode(value.value, &commit->outcome);
     } else if (status == STATUS_NOT_FOUND) {
@@ -350,7 +352,7 @@ static enum status execute_items(struct apply *apply)
     const Strait__Commit *message = commit->message;
     struct state_result *result = &apply->result;
 
-    if (commit->validation.verdict != STATUS_OK)
+    if (commit->validation.verdict != STATUS_OK && !PLANTED(state_reads_unchecked))
         return commit->validation.verdict;
     if (apply->overlay.failure != STATUS_OK)
         return apply->overlay.failure;
@@ -449,7 +451,8 @@ static enum status commit_execute(struct apply *apply)
         return status;
     if (status != STATUS_OK) {
         refuse(apply, status);
-        write_outcome(apply);
+        if (!PLANTED(state_refusal_forgotten))
+            write_outcome(apply);
     }
     mark_outcome_add(&apply->next, commit->message->issued_ns);
     return STATUS_OK;

@@ -2,14 +2,17 @@
 #include "server/state/mark.h"
 
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
 
 enum { mark_format = 1, mark_buckets_offset = 80 };
 
 void mark_encode(const struct mark_state *state, uint64_t index, uint64_t term,
                  struct lsm_mark *mark)
 {
-    *mark = (struct lsm_mark){
-        .index = index, .term = term, .version = state->version, .state_size = mark_state_size};
+    *mark = (struct lsm_mark){.index = index + PLANTED(state_mark_ahead),
+                              .term = term,
+                              .version = state->version,
+                              .state_size = mark_state_size};
     uint8_t *to = mark->state;
     to[0] = mark_format;
     store_u32(to + 4, state->cluster_version);

@@ -101,6 +101,7 @@ static enum status load(struct state *state, const struct state_options *options
     state->applied_index = options->mark->index;
     state->applied_term = options->mark->term;
     state->written_version = state->mark.version;
+    state->opened_version = state->mark.version;
     lsm_horizon_set(state->lsm, state->mark.horizon);
     state->forgotten_horizon = state->mark.horizon;
     status = lsm_view_open(state->lsm, UINT64_MAX, &view);

@@ -12,6 +12,7 @@ struct state {
     uint64_t applied_index;
     uint64_t applied_term;
     uint64_t written_version;
+    uint64_t opened_version; /* what the tables held when it was opened */
     struct catalog *catalog;
 
     /* What the LSM may forget, it is told only once an installed mark knows of it too: else a

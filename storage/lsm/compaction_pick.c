@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
 #include "storage/lsm/compaction.h"
 
 enum { level_growth = 10 };
@@ -106,7 +107,9 @@ static bool choose_level0(const struct lsm *lsm, struct compaction_pick *pick)
         uint32_t most = lsm->options.level0_compact_count * 2;
         count = level0->count < most ? level0->count : most;
     }
-    pick->upper = level0->files + (level0->count - count);
+    if (PLANTED(lsm_inputs_newest) && !pick->moves)
+        count = (count + 1) / 2;
+    pick->upper = level0->files + (PLANTED(lsm_inputs_newest) ? 0 : level0->count - count);
     pick->upper_count = count;
     struct bytes key_min = pick->upper[0]->info.smallest;
     struct bytes key_max = pick->upper[0]->info.largest;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
 #include "storage/lsm/lsm_internal.h"
 
 static bool pin_keep(struct lsm_view *view, struct cache_block *pin)
@@ -43,7 +44,9 @@ static enum status find_in_tables(struct lsm_view *view, struct lsm_wait *wait, 
     const struct tree_tables *tables = view->set->trees[tree];
     const struct level *level0 = &tables->levels[0];
     for (uint32_t i = 0; i < level0->count; i++) {
-        enum status status = find_in_table(view, wait, level0->files[i], key, since, entry);
+        enum status status = find_in_table(
+            view, wait, level0->files[PLANTED(lsm_level0_order) ? level0->count - 1 - i : i], key,
+            since, entry);
         if (status != STATUS_NOT_FOUND)
             return status;
     }
@@ -65,7 +68,8 @@ enum status view_find(struct lsm_view *view, struct lsm_wait *wait, unsigned tre
     enum status status = STATUS_NOT_FOUND;
     *entry = (struct lsm_entry){0};
     for (unsigned i = 0; i < view->memories_count && status != STATUS_OK; i++) {
-        const struct memory *memory = view->memories[i];
+        const struct memory *memory =
+            view->memories[PLANTED(lsm_memtable_order) ? view->memories_count - 1 - i : i];
         if (tree < memory->trees_count && memory->version_first <= view->version &&
             memory->version_last > since &&
             memtable_get(memory->tables[tree], key, view->version, entry))

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
 #include "storage/lsm/lsm_internal.h"
 
 struct install_job {
@@ -218,7 +219,7 @@ static struct version_set *apply_finished(const struct lsm *lsm, size_t *count,
         edits[(*count)++] = &job->edit;
         if (job->mark == NULL)
             continue;
-        source->mark = *job->mark;
+        source->mark = PLANTED(lsm_mark_ahead) ? lsm->mark : *job->mark;
         source->attachment = *job->attachment;
     }
     struct version_set *set = version_set_apply(lsm->current, edits, *count);

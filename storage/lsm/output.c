@@ -5,6 +5,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "proto/base/planted.h"
 #include "storage/io/blocking.h"
 
 void output_init(struct output *output, const struct lsm *lsm)
@@ -48,10 +49,10 @@ static bool is_dropped(struct output *output, const struct lsm_entry *entry)
 {
     if (output->hidden)
         return true;
-    if (entry->version > output->horizon)
+    if (entry->version > output->horizon && !PLANTED(lsm_horizon_ignored))
         return false;
     output->hidden = true;
-    return entry->deletion && !may_be_below(output, entry->key);
+    return entry->deletion && (PLANTED(lsm_tombstone_early) || !may_be_below(output, entry->key));
 }
 
 static bool is_discarded(const struct output *output, struct bytes key)
@@ -152,8 +153,9 @@ enum status output_tree_end(struct output *output, struct io *io, struct error *
 
 enum status output_flush(struct output *output, struct io *io)
 {
-    return output->tables_count == 0 ? STATUS_OK
-                                     : io_flush_directory_wait(io, output->lsm->directory);
+    return output->tables_count == 0 || PLANTED(lsm_names_unflushed)
+               ? STATUS_OK
+               : io_flush_directory_wait(io, output->lsm->directory);
 }
 
 /* ---- Afterwards ---- */

@@ -28,6 +28,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/hash.h"
+#include "proto/base/planted.h"
 #include "storage/io/blocking.h"
 
 enum {
@@ -452,8 +453,12 @@ static void write_step(struct twin *twin, enum twin_step step)
         io_open(twin->io, &twin->op, temporary_path, IO_WRITE | IO_CREATE);
         break;
     case TWIN_WRITE:
-        io_write_flush(twin->io, &twin->op, twin->file, twin->sealed[twin->copy], twin->sealed_size,
-                       0);
+        if (PLANTED(twin_unflushed))
+            io_write(twin->io, &twin->op, twin->file, twin->sealed[twin->copy], twin->sealed_size,
+                     0);
+        else
+            io_write_flush(twin->io, &twin->op, twin->file, twin->sealed[twin->copy],
+                           twin->sealed_size, 0);
         break;
     case TWIN_CLOSE:
     case TWIN_ABANDON_CLOSE:

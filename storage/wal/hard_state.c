@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/wal/hard_state.h"
 
+#include "proto/base/planted.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,8 +16,8 @@ void wal_hard_state_encode(const struct wal_hard_state *state, uint8_t to[wal_ha
 {
     memset(to, 0, wal_hard_state_size);
     store_u32(to, wal_hard_state_format);
-    store_u64(to + 8, state->term);
-    store_u64(to + 16, state->vote);
+    store_u64(to + 8, state->term - (PLANTED(wal_term_lost) && state->term > 1));
+    store_u64(to + 16, PLANTED(wal_vote_lost) ? 0 : state->vote);
     store_u64(to + 24, state->epoch_number);
     store_u32(to + 32, state->epoch_region);
     store_u64(to + 40, state->member);

@@ -5,6 +5,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/hash.h"
+#include "proto/base/planted.h"
 #include "storage/io/blocking.h"
 
 static void writer_done(struct io_op *op);
@@ -186,8 +187,11 @@ static void batch_write(struct wal_writer *writer, struct wal_batch *batch)
     batch->offset = writer->header.offset;
     batch->id = writer->header.id;
     writer->step = WAL_WRITER_WRITE;
-    io_write_flush(writer->io, &writer->op, writer->file, batch->memory, size,
-                   writer->position.end);
+    if (PLANTED(wal_unflushed))
+        io_write(writer->io, &writer->op, writer->file, batch->memory, size, writer->position.end);
+    else
+        io_write_flush(writer->io, &writer->op, writer->file, batch->memory, size,
+                       writer->position.end);
 }
 
 static void writer_start(struct wal_writer *writer)
@@ -270,7 +274,8 @@ static void writer_done(struct io_op *op)
         wal_pool_space_wanted(writer->pool);
         return;
     }
-    if (op->status != STATUS_OK) {
+    if (op->status != STATUS_OK &&
+        !(PLANTED(wal_error_passed) && writer->step == WAL_WRITER_WRITE)) {
         bool in_spare = writer->step == WAL_WRITER_HEADER;
         writer_fail(writer, op->status, op->error_number,
                     in_spare ? writer->spare.path.text : writer->path.text);
@@ -287,6 +292,10 @@ static void writer_done(struct io_op *op)
         return;
     case WAL_WRITER_RENAME:
         writer->step = WAL_WRITER_FLUSH_NAMES;
+        if (PLANTED(wal_name_unflushed)) {
+            segment_enter(writer);
+            return;
+        }
         io_flush_directory(writer->io, &writer->op, writer->directory);
         return;
     case WAL_WRITER_FLUSH_NAMES:

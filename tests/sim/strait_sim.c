@@ -8,11 +8,14 @@
 #include <time.h>
 
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
+#include "tests/sim/hunt.h"
 #include "tests/sim/world.h"
 
 static const char usage[] =
     "strait-sim (--seed N | --seeds FROM-TO) [--servers N] [--seconds N] [--twice] [--calm]\n"
-    "           [--keep-log] [--verbose]\n"
+    "           [--keep-log] [--verbose] [--bug NAME [--hunt]]\n"
+    "strait-sim --bugs\n"
     "    --seed N         one run; the same seed and build give the same run\n"
     "    --seeds FROM-TO  one run each, TO included; of 20 or more, one where a kind of fault "
     "never\n"
@@ -23,7 +26,11 @@ static const char usage[] =
     "    --calm           no faults\n"
     "    --keep-log       memtables are not written, so that logs hold all there is\n"
     "    --verbose        tells what happens\n"
-    "Exit status: 0 all held, 1 not, 2 usage.\n";
+    "    --bug NAME       puts in a bug; in builds of the preset `planted` alone\n"
+    "    --bugs           lists them\n"
+    "    --hunt           runs the seeds until an invariant or a checker finds the bug: prints\n"
+    "                     `found SEED FAILURE`, or `not found, assertions N, first SEED`\n"
+    "Exit status: 0 all held, or found; 1 not; 2 usage.\n";
 
 enum { many_runs = 20 }; /* of so many, each kind of fault is to come in one at least */
 
@@ -33,6 +40,8 @@ struct sim_options {
     uint64_t to;
     bool has_seeds;
     bool twice;
+    bool hunts;
+    bool lists_bugs;
 };
 
 struct totals {
@@ -53,6 +62,8 @@ static bool parse_one(const char *name, const char *value, struct sim_options *o
 {
     uint64_t number;
     const char *end;
+    if (strcmp(name, "--bug") == 0)
+        return planted_choose(value);
     if (!parse_number(value, &number, &end))
         return false;
     if (strcmp(name, "--seeds") == 0) {
@@ -90,12 +101,16 @@ static bool parse(int count, char **values, struct sim_options *options)
             options->world.calm = true;
         else if (strcmp(values[i], "--keep-log") == 0)
             options->world.keep_log = true;
+        else if (strcmp(values[i], "--hunt") == 0)
+            options->hunts = true;
+        else if (strcmp(values[i], "--bugs") == 0)
+            options->lists_bugs = true;
         else if (i + 1 == count || !parse_one(values[i], values[i + 1], options))
             return false;
         else
             i++;
     }
-    return options->has_seeds;
+    return options->has_seeds || options->lists_bugs;
 }
 
 static void add(struct world_result *sum, const struct world_result *result)
@@ -171,6 +186,25 @@ static double processor_seconds(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+static int list_bugs(void)
+{
+    for (unsigned i = 1; i < PLANTED_END; i++)
+        printf("%s: %s\n", planted_name((enum planted)i), planted_text((enum planted)i));
+    return 0;
+}
+
+static int find_bug(const struct sim_options *options)
+{
+    struct hunt hunt;
+    hunt_run(&options->world, options->from, options->to, &hunt);
+    if (hunt.found)
+        printf("found %" PRIu64 " %s\n", hunt.seed, hunt.failure);
+    else
+        printf("not found, assertions %" PRIu64 ", first %" PRIu64 "\n", hunt.assertions_count,
+               hunt.asserted_seed);
+    return hunt.found ? 0 : 1;
+}
+
 int main(int count, char **values)
 {
     struct sim_options options;
@@ -180,6 +214,10 @@ int main(int count, char **values)
         fputs(usage, stderr);
         return 2;
     }
+    if (options.lists_bugs)
+        return list_bugs();
+    if (options.hunts)
+        return find_bug(&options);
     for (uint64_t seed = options.from; seed <= options.to; seed++)
         run_seed(&options, seed, &totals);
     const struct world_result *sum = &totals.sum;

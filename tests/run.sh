@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 passed=0
 failed=0
 skipped=0
-parts=${*:-lint unit crash sim fuzz compilers e2e}
+parts=${*:-lint unit crash sim planted fuzz compilers e2e}
 logs=.build/logs
 mkdir -p "$logs"
 
@@ -85,6 +85,12 @@ build_clang() {
     one build-clang build clang
 }
 
+# No more of the build with planted bugs than their replay runs.
+build_planted() {
+    cmake --preset planted -DSTRAIT_TESTS=ON && cmake --build --preset planted -j 2 --target \
+        strait-sim unit_replication_raft_model unit_replication_raft_script
+}
+
 begun_all=$(now)
 part packages sh tests/packages.sh test || {
     cat "$logs/packages.log"
@@ -110,6 +116,11 @@ wants crash && suite crash .build/asan crash
 if wants sim; then
     one sim sh tests/sim/run.sh build/strait-sim 1000
     sed -n 's/^/   /p' "$logs/sim.log" | grep -E 'runs,|faults:'
+fi
+if wants planted; then
+    one build-planted build_planted
+    one planted sh tests/sim/plant.sh replay
+    sed -n 's/^/   /p' "$logs/planted.log" | grep -E 'bugs found by|finds it no more'
 fi
 if wants fuzz; then
     one build-fuzz build fuzz

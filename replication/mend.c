@@ -29,7 +29,7 @@ struct mend {
     struct replicated_log *log;
     uint64_t term; /* this member's, at the start */
     bool begun;    /* Raft has */
-    bool dropping; /* suspect entries are being discarded */
+    bool dropping; /* entries are being discarded */
     bool failed;
     uint64_t ask_ns;
     uint64_t tell_ns;
@@ -266,8 +266,12 @@ void mend_answered(struct mend *mend, const struct peer_message *message)
 
     if (member == NULL)
         return;
-    if (message->term > member->term)
+    if (message->term > member->term) {
+        /* What it never had in an older term it may have got since, before it left that one. */
+        for (unsigned i = 0; i < mend->places_count; i++)
+            mend->places[i].said[position] = 0;
         member->term = message->term;
+    }
     if (message->mend == PEER_MEND_END) {
         member->answered_end = true;
         member->end = message->mark;
@@ -320,31 +324,30 @@ static bool nobody_has(const struct mend *mend, const struct mend_place *place)
     return true;
 }
 
-/* The first entry that is left is suspect, and was not committed: nor was what follows it. */
+/* The first entry that is left was not committed: nor was what follows it. */
 static void decide(struct mend *mend)
 {
     struct replicated_log *log = mend->log;
     const struct mend_place *first = &mend->places[0];
     uint64_t index = first->place.index;
 
-    if (mend->places_count == 0 || !first->suspect || first->filling || mend->dropping)
+    if (mend->places_count == 0 || first->filling || mend->dropping)
         return;
     bool never = excludes_majority(mend, first, MEMBER_VOTER) &&
                  excludes_majority(mend, first, MEMBER_OUTGOING);
-    if (!never && !nobody_has(mend, first))
+    if (!never && !(first->suspect && nobody_has(mend, first)))
         return;
-    /* An unknown tail is settled by other means. */
-    enum status status =
-        is_unknown(mend) ? wal_truncate(log->wal, index) : wal_discard_suspect(log->wal);
+    /* What is suspect lies at or above it. An unknown tail is settled by other means. */
+    enum status status = wal_truncate(log->wal, index);
     if (status != STATUS_OK)
         return; /* no room or space: again with the next turn */
     mend->dropping = true;
     mend->dropped_index = index;
     mend->places_count = 0;
     log_recovered_cut(log, index);
-    log_warn(
-        "log_suspect_discarded", LOG_U64("from_index", index),
-        LOG_TEXT("text", "the last write before the crash was never acknowledged by a quorum"));
+    log_warn("log_suspect_discarded", LOG_U64("from_index", index),
+             LOG_TEXT("text", "what cannot be read from there on was never acknowledged by a "
+                              "quorum"));
 }
 
 /* ---- The unknown tail ---- */

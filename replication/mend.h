@@ -6,15 +6,17 @@
  * all members for those entries by (index, term): whoever holds the same pair holds the same bytes,
  * so no leader is needed. Then it begins.
  *
+ * Not each entry that was durable here was committed. A lost one is discarded, with what follows
+ * it, where that is certain to lose nothing: voters enough to leave no quorum without them say that
+ * they never had it, and are in a newer term than this member's. No leader that counts an
+ * acknowledgement of this member's can commit anything any more.
+ *
  * The last write before a crash may never have been durable, so that its entries may never have
- * been acknowledged. Such a suspect entry is filled like others; it is discarded, with what follows
- * it, where that is certain to lose nothing:
- * 1. Voters enough to leave no quorum without them say that they never had it, and are in a newer
- *    term than this member's: no leader that counts an acknowledgement of this member's can commit
- *    anything any more.
- * 2. Or all voters have answered, and none holds it: each never had it, or has it as suspect as
- *    here. Had it been acknowledged by a quorum, all of that quorum's copies would have to have
- *    decayed within the moment before the crash.
+ * been acknowledged at all. Such a suspect entry is filled and discarded like others, and is
+ * discarded too where all voters have answered and none holds it: each never had it, or has it as
+ * suspect as here. Had it been acknowledged by a quorum, all of that quorum's copies would have to
+ * have decayed within the moment before the crash.
+ *
  * "Had it, corrupt" is no such answer, nor is silence: then this member waits, and says so.
  *
  * What all others have in their states only comes with a snapshot, which takes the place of the log

@@ -49,11 +49,11 @@ static enum peer_mend judge(const struct replicated_log *log, struct peer_place 
         return PEER_MEND_END;
     if (place.index <= base_of(log))
         return PEER_MEND_RELEASED;
-    if (!term_at(log, place.index, &term))
-        return suspect.is_unknown && place.index >= suspect.first ? PEER_MEND_SUSPECT
+    /* A tail of unknown extent may have superseded what stands anywhere above the base. */
+    bool held = term_at(log, place.index, &term);
+    if (!held || term != place.term)
+        return suspect.is_unknown && (!held || term < place.term) ? PEER_MEND_SUSPECT
                                                                   : PEER_MEND_NEVER;
-    if (term != place.term)
-        return PEER_MEND_NEVER;
     if (wal_hole_next(log->wal, place.index - 1, &mark, &hole) && mark.index == place.index)
         return hole == WAL_HOLE_SUSPECT ? PEER_MEND_SUSPECT : PEER_MEND_CORRUPT;
     return PEER_MEND_HAVE;

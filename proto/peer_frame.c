@@ -85,11 +85,11 @@ enum status peer_frame_decode(const uint8_t from[peer_frame_header_size],
 
 static uint8_t *put_text(uint8_t *to, uint8_t *size_to, const char *text, size_t size_max)
 {
-    size_t size = strlen(text);
-    ASSERT(size > 0 && size <= size_max);
-    *size_to = (uint8_t)size;
-    memcpy(to, text, size);
-    return to + size;
+    struct bytes bytes = bytes_of_text(text);
+    ASSERT(bytes.size > 0 && bytes.size <= size_max);
+    *size_to = (uint8_t)bytes.size;
+    memcpy(to, bytes.data, bytes.size);
+    return to + bytes.size;
 }
 
 size_t peer_hello_encode(const struct peer_hello *hello, uint8_t to[peer_hello_size_max])

@@ -44,15 +44,15 @@ void peers_step_later(struct peers *peers)
 
 /* ---- The table ---- */
 
-#define EACH_PLACE(member, peers)                                                                  \
-    for (struct peer_member *member = (peers)->members;                                            \
-         member < (peers)->members + peers_table_size; member++)
+static struct peer_member *table_end(struct peers *peers)
+{
+    return peers->members + peers_table_size;
+}
 
 struct peer_member *peers_find(struct peers *peers, uint64_t id)
 {
     ASSERT(id != 0);
-    EACH_PLACE(member, peers)
-    {
+    for (struct peer_member *member = peers->members; member < table_end(peers); member++) {
         if (member->about.id == id)
             return member;
     }
@@ -87,8 +87,7 @@ static void removed_remember(struct peers *peers, uint64_t id)
 static struct peer_member *place_take(struct peers *peers, const struct member *about,
                                       bool is_guest)
 {
-    EACH_PLACE(member, peers)
-    {
+    for (struct peer_member *member = peers->members; member < table_end(peers); member++) {
         if (member->about.id != 0)
             continue;
         *member = (struct peer_member){.peers = peers, .about = *about, .is_guest = is_guest};
@@ -112,8 +111,7 @@ struct peer_member *peers_add_guest(struct peers *peers, const struct peer_hello
 {
     struct member about = {.id = hello->member};
     unsigned guests_count = 0;
-    EACH_PLACE(member, peers)
-    {
+    for (struct peer_member *member = peers->members; member < table_end(peers); member++) {
         guests_count += member->about.id != 0 && member->is_guest;
     }
     if (guests_count >= limit_members_count)
@@ -235,8 +233,7 @@ static bool is_leaving(const struct peer_member *member)
 
 static void tell_all(struct peers *peers)
 {
-    EACH_PLACE(member, peers)
-    {
+    for (struct peer_member *member = peers->members; member < table_end(peers); member++) {
         if (member->about.id != 0 && is_leaving(member) && member->out != NULL)
             peer_connection_end(member->out, NULL);
         while (member->about.id != 0 && tell_member(peers, member))
@@ -300,8 +297,7 @@ static void bus_of_peers_members(struct bus *bus, const struct membership *membe
     ASSERT(peers->hello.member == 0 || peers->hello.member == self);
     ASSERT(membership->count <= limit_members_count);
     peers->hello.member = self;
-    EACH_PLACE(member, peers)
-    {
+    for (struct peer_member *member = peers->members; member < table_end(peers); member++) {
         if (member->about.id != 0 && !member->is_guest &&
             membership_find(membership, member->about.id) == NULL)
             remove_member(peers, member);
@@ -352,8 +348,8 @@ static size_t bus_of_peers_room(struct bus *bus, uint64_t to)
 
 static void bus_of_peers_flush(struct bus *bus)
 {
-    EACH_PLACE(member, (struct peers *)bus)
-    {
+    struct peers *peers = (struct peers *)bus;
+    for (struct peer_member *member = peers->members; member < table_end(peers); member++) {
         if (member->about.id != 0 && is_up(member) && !peer_queue_is_empty(&member->queue))
             peer_connection_send(member->out);
     }
@@ -521,8 +517,7 @@ void peers_close(struct peers *peers)
     {
         peer_connection_end(LIST_ENTRY(link, struct peer_connection, link), NULL);
     }
-    EACH_PLACE(member, peers)
-    {
+    for (struct peer_member *member = peers->members; member < table_end(peers); member++) {
         if (member->about.id != 0)
             place_free(member);
     }

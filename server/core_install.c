@@ -64,7 +64,10 @@ static enum snapshot_verdict judge(void *context, uint64_t from, uint64_t term,
     const struct core *core = context;
     uint64_t leader = replicated_log_leader_id(core->log);
 
-    if (leader == 0 || leader != from || term != replicated_log_term(core->log))
+    /* A log that is being mended knows of no leader yet: it takes what it asked for. */
+    bool mends = replicated_log_role(core->log) == LOG_MENDING;
+    if (mends ? term < replicated_log_term(core->log)
+              : leader == 0 || leader != from || term != replicated_log_term(core->log))
         return SNAPSHOT_IGNORE;
     return mark->index <= replicated_log_commit_index(core->log) ? SNAPSHOT_KNOWN : SNAPSHOT_ACCEPT;
 }

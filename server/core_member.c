@@ -227,7 +227,8 @@ static void promote(struct core *core, const struct member *found)
     change_propose(core);
 }
 
-/* Of the voters that would be left: how many there are, and how many answer now. */
+/* Of the voters that would be left: how many there are, and how many answer now. One that waits for
+ * a snapshot is of no use to a quorum yet. */
 static unsigned count_left(const struct core *core, uint64_t without, unsigned *connected)
 {
     unsigned left = 0;
@@ -239,7 +240,8 @@ static unsigned count_left(const struct core *core, uint64_t without, unsigned *
             continue;
         left++;
         if (member->id == replicated_log_self(core->log) ||
-            (replicated_log_member_facts(core->log, member->id, &facts) && facts.connected))
+            (replicated_log_member_facts(core->log, member->id, &facts) && facts.connected &&
+             facts.answered && !facts.snapshot))
             ++*connected;
     }
     return left;

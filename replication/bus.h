@@ -50,7 +50,7 @@ struct bus {
     const struct bus_operations *operations;
 };
 
-/* Once, before all else. */
+/* Before all else; and with NULL at the end: from then on nobody is told anything. */
 static inline void bus_attach(struct bus *bus, const struct bus_user *user)
 {
     bus->operations->attach(bus, user);

@@ -492,6 +492,9 @@ static bool is_reading(const struct replicated_log *log)
 enum status replicated_log_close(struct replicated_log *log)
 {
     log->closing = true;
+    /* What members say from here on would be written for nobody, and keep the log from its end. */
+    if (log->options.bus != NULL)
+        bus_attach(log->options.bus, NULL);
     io_timer_stop(log->options.io, &log->timer);
     while (is_reading(log))
         io_turn(log->options.io, true);

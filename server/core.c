@@ -460,6 +460,7 @@ static void dismantle(struct core *core)
     io_timer_stop(io, &core->tick_timer);
     io_timer_stop(io, &core->admit_timer);
     io_timer_stop(io, &core->fresh.timer);
+    io_timer_stop(io, &core->transfer.timer);
     if (core->workers != NULL)
         workers_close(core->workers);
     core_install_close(core);

@@ -266,9 +266,10 @@ static void step(struct io_timer *timer)
 static void bus_of_peers_attach(struct bus *bus, const struct bus_user *user)
 {
     struct peers *peers = (struct peers *)bus;
-    ASSERT(peers->user == NULL);
-    peers->attached = *user;
-    peers->user = &peers->attached;
+    ASSERT((peers->user == NULL) == (user != NULL));
+    if (user != NULL)
+        peers->attached = *user;
+    peers->user = user == NULL ? NULL : &peers->attached;
 }
 
 /* Its user is not told: it is who knows. */

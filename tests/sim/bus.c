@@ -257,9 +257,9 @@ static struct sim_bus *sim_of(struct bus *bus)
 static void attach(struct bus *bus, const struct bus_user *user)
 {
     struct sim_bus *sim = sim_of(bus);
-    ASSERT(!sim->is_attached);
-    sim->is_attached = true;
-    sim->user = *user;
+    ASSERT(sim->is_attached == (user == NULL));
+    sim->is_attached = user != NULL;
+    sim->user = user != NULL ? *user : (struct bus_user){0};
 }
 
 /* Servers are named s0, s1, … */

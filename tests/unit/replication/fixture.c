@@ -30,7 +30,7 @@ static struct node *node_by_id(struct region *region, uint64_t id)
 
 static void bus_attach_node(struct bus *bus, const struct bus_user *user)
 {
-    node_of(bus)->user = *user;
+    node_of(bus)->user = user != NULL ? *user : (struct bus_user){0};
 }
 
 static bool is_connected(const struct node *from, const struct node *to)

@@ -199,8 +199,11 @@ void log_raft_follow(struct replicated_log *log)
     if (log->written_index < raft_last(log->raft).index)
         log_raft_write(log);
     log_raft_hard_state(log);
-    if (log->memberships.count > 1)
+    size_t before = log->memberships.count;
+    if (before > 1)
         memberships_committed(&log->memberships, raft_commit_index(log->raft));
+    if (log->memberships.count < before)
+        log_send_tell_bus(log);
 }
 
 /* ---- What is told ---- */

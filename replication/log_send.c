@@ -54,6 +54,27 @@ static void peer_join(struct replicated_log *log, uint64_t id)
     peer->leaving = false;
 }
 
+/* A member is left behind by the bus once its removal is committed, and not before: that entry may
+ * be superseded yet, by a leader which it would have removed. */
+void log_send_tell_bus(struct replicated_log *log)
+{
+    struct membership members = *memberships_newest(&log->memberships);
+    bool fits = true;
+
+    if (log->options.bus == NULL)
+        return;
+    for (size_t i = log->memberships.count - 1; i-- > 0 && fits;) {
+        const struct membership *older = &log->memberships.items[i].membership;
+        for (unsigned m = 0; m < older->count && fits; m++) {
+            const struct member *member = &older->members[m];
+            if (membership_find(&members, member->id) == NULL &&
+                membership_find_name(&members, member->name) == NULL)
+                fits = membership_set(&members, member);
+        }
+    }
+    bus_members(log->options.bus, &members, log->self);
+}
+
 void log_send_follow_membership(struct replicated_log *log)
 {
     const struct membership *membership = memberships_newest(&log->memberships);
@@ -69,7 +90,7 @@ void log_send_follow_membership(struct replicated_log *log)
         if (membership->members[i].id != log->self)
             peer_join(log, membership->members[i].id);
     }
-    bus_members(log->options.bus, membership, log->self);
+    log_send_tell_bus(log);
 }
 
 void log_send_reap(struct replicated_log *log)

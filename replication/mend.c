@@ -43,7 +43,27 @@ struct mend {
 
 /* ---- What is left ---- */
 
-/* Those that may be asked: of the newest membership, which may change as entries come back. */
+/* Adds one that may be asked, with what it has said so far. */
+static void ask_member(const struct mend *mend, uint64_t id, struct mend_member *members,
+                       unsigned *count)
+{
+    if (id == mend->log->self || *count == limit_members_count)
+        return;
+    for (unsigned i = 0; i < *count; i++) {
+        if (members[i].id == id)
+            return;
+    }
+    members[*count] = (struct mend_member){.id = id};
+    for (unsigned m = 0; m < mend->members_count; m++) {
+        if (mend->members[m].id == id)
+            members[*count] = mend->members[m];
+    }
+    ++*count;
+}
+
+/* Those that may be asked: of the newest membership, which may change as entries come back, and
+ * whoever else is there. What was lost may be the newer memberships, and the one that is known that
+ * of a region whose members have all been replaced since. */
 static void follow_membership(struct mend *mend)
 {
     const struct replicated_log *log = mend->log;
@@ -51,19 +71,10 @@ static void follow_membership(struct mend *mend)
     struct mend_member members[limit_members_count] = {0};
     unsigned count = 0;
 
-    /* What was lost may be the membership itself: then whoever is there is asked. */
-    unsigned known = membership->count != 0 ? membership->count : log->connected_count;
-    for (unsigned i = 0; i < known && count < limit_members_count; i++) {
-        uint64_t id = membership->count != 0 ? membership->members[i].id : log->connected[i];
-        if (id == log->self)
-            continue;
-        members[count] = (struct mend_member){.id = id};
-        for (unsigned m = 0; m < mend->members_count; m++) {
-            if (mend->members[m].id == id)
-                members[count] = mend->members[m];
-        }
-        count++;
-    }
+    for (unsigned i = 0; i < membership->count; i++)
+        ask_member(mend, membership->members[i].id, members, &count);
+    for (unsigned i = 0; i < log->connected_count; i++)
+        ask_member(mend, log->connected[i], members, &count);
     bool same = count == mend->members_count;
     for (unsigned i = 0; same && i < count; i++)
         same = members[i].id == mend->members[i].id;

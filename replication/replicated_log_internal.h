@@ -246,6 +246,7 @@ bool log_send_message(struct replicated_log *log, const struct peer_message *mes
 
 /* The bus connects to the members of the newest membership. */
 void log_send_follow_membership(struct replicated_log *log);
+void log_send_tell_bus(struct replicated_log *log);
 /* Places of members that left are free again once nothing is read for them. */
 void log_send_reap(struct replicated_log *log);
 struct log_peer *log_send_peer(struct replicated_log *log, uint64_t id); /* NULL: none */

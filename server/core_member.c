@@ -301,6 +301,10 @@ static void change(struct core *core, struct request *request)
         CHANGE_REFUSE(core, STATUS_NOT_FOUND, 0,
                       "The region has no member %.64s: `strait member list` names them.",
                       wanted->name);
+    else if (wanted->id != 0 && wanted->id != found->id)
+        CHANGE_REFUSE(core, STATUS_NOT_FOUND, 0,
+                      "The member %.64s that is meant is gone: another has its name now.",
+                      wanted->name);
     else if (wanted->action == STRAIT__MEMBER_CHANGE__ACTION__PROMOTE)
         promote(core, found);
     else

@@ -322,7 +322,7 @@ static enum status check_index(struct reader *reader, const struct edn *index)
 
 static enum status entry_of(struct reader *reader, const struct edn *map, uint32_t line)
 {
-    enum history_type type;
+    enum history_type type = HISTORY_INFO;
     if (map->kind != EDN_MAP)
         return refuse(reader, "an entry is a map");
     enum status status = check_index(reader, value_of(map, ":index"));

@@ -281,6 +281,17 @@ static void note_removed(struct sim_bus *sim, const struct membership *membershi
         sim->removed_count = limit_members_count;
 }
 
+/* Who is a member again: its removal came to nothing. */
+static void forget_removed(struct sim_bus *sim, const struct membership *membership)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < sim->removed_count; i++) {
+        if (membership_find(membership, sim->removed[i]) == NULL)
+            sim->removed[kept++] = sim->removed[i];
+    }
+    sim->removed_count = kept;
+}
+
 static void members(struct bus *bus, const struct membership *membership, uint64_t self)
 {
     struct sim_bus *sim = sim_of(bus);
@@ -288,6 +299,7 @@ static void members(struct bus *bus, const struct membership *membership, uint64
     uint64_t now_ns = now_of(buses, sim->index);
 
     note_removed(sim, membership);
+    forget_removed(sim, membership);
     sim->self = self;
     sim->membership = *membership;
     for (unsigned to = 0; to < buses->count; to++)

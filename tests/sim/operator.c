@@ -106,6 +106,8 @@ static void ask_change(struct sim_operator *operator, Strait__MemberChange__Acti
     change.name = name;
     if (action == STRAIT__MEMBER_CHANGE__ACTION__ADD)
         change.peers = peers;
+    if (action == STRAIT__MEMBER_CHANGE__ACTION__REMOVE)
+        change.id = operator->plan.id;
     client_ask(&operator->client, FRAME_MEMBER_CHANGE, &change.base, false, stepped);
 }
 
@@ -176,6 +178,8 @@ void operator_replace(struct sim_operator *operator, unsigned server)
 {
     ASSERT(operator_is_idle(operator));
     operator->replacements_count++;
-    operator->plan =(struct operator_plan){.step = OPERATOR_REMOVE, .server = server};
+    const struct sim_bus *bus = operator->client.world->buses.buses[server];
+    operator->plan =(struct operator_plan){
+        .step = OPERATOR_REMOVE, .server = server, .id = bus == NULL ? 0 : bus->self};
     do_step(&operator->client);
 }

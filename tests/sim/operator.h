@@ -17,6 +17,7 @@ struct operator_plan {
         OPERATOR_TRANSFER,
     } step;
     unsigned server; /* whom it concerns */
+    uint64_t id;     /* of its store: who is to be removed; 0: whoever has the name */
     bool builds;     /* the others follow */
     void (*done)(struct world *world);
 };

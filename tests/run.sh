@@ -115,7 +115,7 @@ wants unit && suite unit .build/asan unit
 wants crash && suite crash .build/asan crash
 if wants sim; then
     one sim sh tests/sim/run.sh build/strait-sim 1000
-    sed -n 's/^/   /p' "$logs/sim.log" | grep -E 'runs,|faults:'
+    sed -n 's/^/   /p' "$logs/sim.log" | grep -E 'runs,|faults:|FAILED|replay:|FOUND'
 fi
 if wants planted; then
     one build-planted build_planted

@@ -244,9 +244,12 @@ void log_send_messages(struct replicated_log *log);
 bool log_send_message(struct replicated_log *log, const struct peer_message *message,
                       enum bus_lane lane, struct bytes rest);
 
-/* The bus connects to the members of the newest membership. */
+/* Entries go to the members of the newest membership, committed or not. */
 void log_send_follow_membership(struct replicated_log *log);
+
+/* The bus connects to those, and to whoever an entry removes that is not committed yet. */
 void log_send_tell_bus(struct replicated_log *log);
+
 /* Places of members that left are free again once nothing is read for them. */
 void log_send_reap(struct replicated_log *log);
 struct log_peer *log_send_peer(struct replicated_log *log, uint64_t id); /* NULL: none */

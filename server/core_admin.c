@@ -175,7 +175,7 @@ static void status(struct core *core, struct request *request)
     strait__status_reply__init(&report->reply);
     report->reply.metrics = report->metric_pointers;
     report->reply.alarms = report->alarm_pointers;
-    report->reply.server_version = (char *)(uintptr_t) "0.1.0";
+    report->reply.server_version = (char *)(uintptr_t)STRAIT_VERSION_TEXT;
     report->reply.cluster_id =
         field_of_bytes(bytes_of(keyring_cluster_id(core->options.keyring), seal_id_size));
     report->reply.role = (char *)(uintptr_t)core_role_text(core);

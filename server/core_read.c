@@ -20,8 +20,7 @@
 #include "server/core_internal.h"
 #include "server/net/request.h"
 
-#define SERVER_VERSION "0.1.0"
-#define NS_PER_MS      1000000ULL
+#define NS_PER_MS 1000000ULL
 
 enum { retry_term_ms = 20 };
 
@@ -390,7 +389,7 @@ static void hello(struct core *core, struct request *request)
 {
     Strait__HelloReply reply = STRAIT__HELLO_REPLY__INIT;
     reply.protocol_version = frame_protocol_version;
-    reply.server_version = (char *)(uintptr_t)SERVER_VERSION;
+    reply.server_version = (char *)(uintptr_t)STRAIT_VERSION_TEXT;
     reply.cluster_id =
         field_of_bytes(bytes_of(keyring_cluster_id(core->options.keyring), seal_id_size));
     reply.identity = (char *)(uintptr_t)request->session->identity;

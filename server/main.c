@@ -157,7 +157,7 @@ static int parse_arguments(int count, char **values, struct arguments *arguments
             arguments->log_level = optarg;
             break;
         case VERSION:
-            puts("straitd 0.1.0");
+            puts("straitd " STRAIT_VERSION_TEXT);
             return 0;
         case HELP:
             fputs(usage_text, stdout);

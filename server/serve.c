@@ -425,7 +425,7 @@ static void say_ready(struct server *server, const struct dev *dev)
         printf("straitd %s is ready on %s:%u (TLS 1.3, mutual; data at rest %s).\n"
                "  files    %s\n"
                "  profile  %s\n",
-               "0.1.0", server->config->listen_host, port,
+               STRAIT_VERSION_TEXT, server->config->listen_host, port,
                server->config->encryption_off ? "PLAIN, by choice" : "encrypted", dev->directory,
                dev->link[0] != 0 ? dev->link : dev->profile);
         if (dev->link_kept[0] != 0)

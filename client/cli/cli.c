@@ -143,7 +143,7 @@ static enum strait_status set_options(struct cli *cli, strait_options *options,
     if (status == STRAIT_OK && cli->timeout_ms != 0)
         status = strait_options_set_timeout_ms(options, cli->timeout_ms);
     if (status == STRAIT_OK)
-        status = strait_options_set_client_name(options, "strait/" STRAIT_CLI_VERSION);
+        status = strait_options_set_client_name(options, "strait/" STRAIT_VERSION_TEXT);
     return status;
 }
 
@@ -342,7 +342,7 @@ enum cli_exit cli_run(struct cli *cli, int count, char **arguments)
     if (count < 0)
         return CLI_USAGE;
     if (version) {
-        puts("strait " STRAIT_CLI_VERSION);
+        puts("strait " STRAIT_VERSION_TEXT);
         return CLI_DONE;
     }
     if (count == 0 || strcmp(arguments[0], "help") == 0) {

@@ -16,8 +16,6 @@
 
 #include "client/strait.h"
 
-#define STRAIT_CLI_VERSION "0.1.0"
-
 enum cli_exit {
     CLI_DONE = 0,
     CLI_REFUSED = 1, /* by the server, or what was looked for is not there */

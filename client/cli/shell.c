@@ -225,7 +225,7 @@ static void run_interactive(struct cli *cli)
         fprintf(stderr, "strait: the history in %s cannot be read\n", path);
     rl_attempted_completion_function = complete;
     printf("strait %s; `help` lists the commands, tab completes, `exit` ends.\n",
-           STRAIT_CLI_VERSION);
+           STRAIT_VERSION_TEXT);
     while (!over && (line = readline("strait> ")) != NULL) {
         if (line[0] != 0)
             add_history(line);

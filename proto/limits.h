@@ -70,6 +70,11 @@ enum {
     limit_peer_handshakes_host_count = 32,       /* of one host */
     limit_peer_probes_count = 4,                 /* strangers that we dial at a time */
 
+    /* Between regions. */
+    limit_link_endpoints_count = 16,          /* of the other region's servers */
+    limit_link_requests_count = 64,           /* in flight to it */
+    limit_link_output_size = 8 * 1024 * 1024, /* of these, bytes that wait to be sent */
+
     /* Snapshots. */
     limit_snapshot_age_ms = 60 * 1000, /* unless renewed */
     limit_snapshots_count = 16384,

@@ -71,6 +71,9 @@ enum {
     limit_peer_probes_count = 4,                 /* strangers that we dial at a time */
 
     /* Between regions. */
+    limit_regions_count = 16, /* of a cluster */
+    limit_region_endpoints_count = limit_members_count,
+    limit_promotion_record_size = 8 * 1024,   /* with the signer's certificate */
     limit_link_endpoints_count = 16,          /* of the other region's servers */
     limit_link_requests_count = 64,           /* in flight to it */
     limit_link_output_size = 8 * 1024 * 1024, /* of these, bytes that wait to be sent */

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bodies that begin an epoch, or fence one: what decodes makes sense and encodes to the same bytes.
+ */
+#include "proto/base/assert.h"
+#include "proto/epoch.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static uint8_t encoded[epoch_change_size_max];
+    struct epoch_change change;
+    struct fence fence;
+
+    if (epoch_change_decode(bytes_of(data, size), &change) == STATUS_OK) {
+        ASSERT(epoch_compare(change.from, change.to) < 0);
+        ASSERT(change.record.size <= limit_promotion_record_size);
+        ASSERT(epoch_change_size(&change) == size);
+        epoch_change_encode(&change, encoded);
+        ASSERT(memcmp(encoded, data, size) == 0);
+    }
+    if (fence_decode(bytes_of(data, size), &fence) == STATUS_OK) {
+        ASSERT(fence.region != 0 && fence.record.size <= limit_promotion_record_size);
+        ASSERT(fence_size(&fence) == size);
+        fence_encode(&fence, encoded);
+        ASSERT(memcmp(encoded, data, size) == 0);
+    }
+    return 0;
+}

@@ -353,14 +353,19 @@ static enum status catch_up(struct core *core, struct error *error)
     return STATUS_OK;
 }
 
+static bool is_proposing(const struct core *core)
+{
+    return !core->failed && replicated_log_inflight_count(core->log) != 0;
+}
+
 /* The term begins with its no-op, and a tick where one is due: a new state, and one that
  * was idle for long, has no log time that clients could issue by before that. */
 static void begin_term(struct core *core)
 {
     on_tick(&core->tick_timer);
-    while (!core->failed && replicated_log_inflight_count(core->log) != 0) {
+    while (is_proposing(core)) {
         bool more = core_turn(core);
-        io_turn(core->options.io, !more);
+        io_turn(core->options.io, !more && is_proposing(core));
     }
 }
 
@@ -520,6 +525,15 @@ void core_refuse_rest(struct core *core)
     core->answers_none = true;
 }
 
+/* Whether something is under way that a close waits for. Asked again before the wait itself: where
+ * the turn was what ended it, nothing else would come that ends the wait. */
+static bool must_finish(const struct core *core, bool alone)
+{
+    return !core->failed && ((alone && replicated_log_inflight_count(core->log) != 0) ||
+                             (state_apply_is_active(core->state) && !core_is_installing(core)) ||
+                             workers_busy_count(core->workers) != 0);
+}
+
 enum status core_close(struct core *core, struct error *error)
 {
     struct io *io = core->options.io;
@@ -533,11 +547,9 @@ enum status core_close(struct core *core, struct error *error)
     /* In a region of one, what it proposed itself is committed yet; in a larger one that is the
      * next leader's. What is being applied is finished in both. */
     bool alone = core->membership.count <= 1 && core_leads(core);
-    while (!core->failed && ((alone && replicated_log_inflight_count(core->log) != 0) ||
-                             (state_apply_is_active(core->state) && !core_is_installing(core)) ||
-                             workers_busy_count(core->workers) != 0)) {
+    while (must_finish(core, alone)) {
         bool more = core_turn(core);
-        io_turn(io, !more);
+        io_turn(io, !more && must_finish(core, alone));
     }
     if (core->failed)
         return error_set(error, STATUS_IO_ERROR, "Stopped by the failure above.");

@@ -158,24 +158,30 @@ void core_ask_free(struct core_ask *ask)
 
 /* ---- Commits and reads ---- */
 
-static enum status commit_one(struct core_fixture *fixture, Strait__Operation *operation,
-                              uint64_t *version)
+static void commit_begin(struct core_fixture *fixture, Strait__Operation *operation,
+                         struct core_ask *ask)
 {
     Strait__Commit commit = STRAIT__COMMIT__INIT;
     Strait__Ping ping = STRAIT__PING__INIT;
     Strait__Operation *operations[] = {operation};
     uint8_t id[16] = {1};
-    struct core_ask ask;
 
-    core_fixture_ask(fixture, &ask, FRAME_PING, &ping.base);
-    ck_assert_int_eq(core_fixture_wait(fixture, &ask), STATUS_OK);
-    commit.issued_ns = ((Strait__PingReply *)(void *)ask.message)->position->log_time_ns;
-    core_ask_free(&ask);
+    core_fixture_ask(fixture, ask, FRAME_PING, &ping.base);
+    ck_assert_int_eq(core_fixture_wait(fixture, ask), STATUS_OK);
+    commit.issued_ns = ((Strait__PingReply *)(void *)ask->message)->position->log_time_ns;
+    core_ask_free(ask);
     store_u64(id + 8, fixture->numbers + 1);
     commit.txn_id = field_of_bytes(bytes_of(id, sizeof id));
     commit.operations = operations;
     commit.n_operations = 1;
-    core_fixture_ask(fixture, &ask, FRAME_COMMIT, &commit.base);
+    core_fixture_ask(fixture, ask, FRAME_COMMIT, &commit.base);
+}
+
+static enum status commit_one(struct core_fixture *fixture, Strait__Operation *operation,
+                              uint64_t *version)
+{
+    struct core_ask ask;
+    commit_begin(fixture, operation, &ask);
     enum status status = core_fixture_wait(fixture, &ask);
     if (status == STATUS_OK && version != NULL)
         *version = ((Strait__CommitReply *)(void *)ask.message)->position->version;
@@ -204,6 +210,19 @@ enum status core_fixture_put(struct core_fixture *fixture, const char *table, co
     operation.kind_case = STRAIT__OPERATION__KIND_PUT;
     operation.put = &put;
     return commit_one(fixture, &operation, version);
+}
+
+void core_fixture_add_begin(struct core_fixture *fixture, const char *table, const char *key,
+                            int64_t amount, struct core_ask *ask)
+{
+    Strait__Add add = STRAIT__ADD__INIT;
+    Strait__Operation operation = STRAIT__OPERATION__INIT;
+    add.table = (char *)(uintptr_t)table;
+    add.key = field_of_bytes(bytes_of_text(key));
+    add.amount = amount;
+    operation.kind_case = STRAIT__OPERATION__KIND_ADD;
+    operation.add = &add;
+    commit_begin(fixture, &operation, ask);
 }
 
 enum status core_fixture_get(struct core_fixture *fixture, const char *table, const char *key,

@@ -56,6 +56,10 @@ enum status core_fixture_create_table(struct core_fixture *fixture, const char *
 enum status core_fixture_put(struct core_fixture *fixture, const char *table, const char *key,
                              const char *value, uint64_t *version);
 
+/* An addition that is under way. */
+void core_fixture_add_begin(struct core_fixture *fixture, const char *table, const char *key,
+                            int64_t amount, struct core_ask *ask);
+
 /* The value, or "" where there is none. */
 enum status core_fixture_get(struct core_fixture *fixture, const char *table, const char *key,
                              char value[64]);

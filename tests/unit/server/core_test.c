@@ -38,6 +38,52 @@ START_TEST(test_serves_and_comes_back)
 }
 END_TEST
 
+static void on_alarm(struct io_timer *timer)
+{
+    *(bool *)timer->context = true;
+}
+
+/* A stop waits for what is under way and for nothing else. Here that is the application of a
+ * command, whose read ends after the log has come to rest: no event follows its end but
+ * one that is far off. */
+START_TEST(test_a_stop_does_not_oversleep)
+{
+    enum { turns_max = 12 };
+    const uint64_t ns_per_ms = 1000 * 1000;
+    const struct sim_fault slow_reads = {
+        .effect = SIM_SLOW, .kind = IO_KIND_READ, .count = UINT64_MAX, .delay_ns = 100 * ns_per_ms};
+
+    for (unsigned turns = 0; turns < turns_max; turns++) {
+        struct core_fixture fixture;
+        struct core_ask ask;
+        bool overslept = false;
+        struct io_timer alarm = {.fired = on_alarm, .context = &overslept};
+        core_fixture_begin(&fixture, 100 + turns);
+        open_it(&fixture);
+        ck_assert_int_eq(core_fixture_create_table(&fixture, "t"), STATUS_OK);
+        ck_assert_int_eq(core_fixture_put(&fixture, "t", "k", "5", NULL), STATUS_OK);
+        core_fixture_close(&fixture);
+        open_it(&fixture);
+        /* The timers of its start are over. */
+        uint64_t begun_ns = io_boot_ns(fixture.io);
+        while (io_boot_ns(fixture.io) < begun_ns + 3000 * ns_per_ms)
+            core_fixture_turn(&fixture);
+        core_fixture_add_begin(&fixture, "t", "k", 1, &ask);
+        sim_disk_fault(fixture.disk, &slow_reads);
+        for (unsigned i = 0; i < turns && !ask.answered; i++)
+            core_fixture_turn(&fixture);
+        io_timer_start(fixture.io, &alarm, io_boot_ns(fixture.io) + 60 * 1000 * ns_per_ms);
+        core_stop(fixture.core);
+        core_fixture_close(&fixture);
+        ck_assert(!overslept);
+        io_timer_stop(fixture.io, &alarm);
+        core_fixture_collect(&fixture);
+        core_ask_free(&ask);
+        core_fixture_end(&fixture);
+    }
+}
+END_TEST
+
 /* Jobs are run by the turns themselves: what is written is far more than a memtable holds. */
 START_TEST(test_jobs_run_inline)
 {
@@ -178,6 +224,7 @@ END_TEST
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_serves_and_comes_back);
+    tcase_add_test(tests, test_a_stop_does_not_oversleep);
     tcase_add_test(tests, test_jobs_run_inline);
     tcase_add_test(tests, test_crashes_keep_what_was_acknowledged);
     tcase_add_test(tests, test_power_fails_while_opening);

@@ -450,7 +450,7 @@ STRAIT_API void strait_txn_clear(strait_txn *txn);
 
 /* NULL stands for all zero. */
 struct strait_put_options {
-    uint64_t ttl_ms; /* the record goes this long after the commit; 0: it stays */
+    uint64_t ttl_ms; /* the record goes so long after the commit, not sooner; 0: it stays */
     const struct strait_index_entry *indexes; /* replace those that the record had */
     size_t indexes_count;                     /* at most 16 */
 };

@@ -111,7 +111,8 @@ static enum status plan_put(struct apply *apply, const struct catalog_table *tab
     planned->put = (struct record){.value = commit_bytes(put->value)};
     enum status status = plan_indexes(apply, table, put, &planned->put);
     if (status == STATUS_OK && put->ttl_ms != 0) {
-        planned->put.expires_at_ms = state_ms_of_ns(apply->next.log_time_ns) + put->ttl_ms;
+        /* Rounded up: whoever holds a lease for so long has it for all of that. */
+        planned->put.expires_at_ms = state_ms_past_ns(apply->next.log_time_ns) + put->ttl_ms;
         status = table_expires(apply, &table);
     }
     if (status != STATUS_OK)

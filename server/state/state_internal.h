@@ -52,4 +52,10 @@ static inline uint64_t state_ms_of_ns(uint64_t ns)
     return ns / 1000000;
 }
 
+/* The first millisecond that is not before it. */
+static inline uint64_t state_ms_past_ns(uint64_t ns)
+{
+    return ns / 1000000 + (ns % 1000000 != 0);
+}
+
 #endif

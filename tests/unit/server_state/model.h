@@ -222,7 +222,7 @@ static enum status model_operation(struct model *model, const Strait__Operation 
         *(put->indexes[i]->index[0] == 'p' ? &record.plain : &record.only) |= bit;
     }
     if (put->ttl_ms != 0) {
-        record.expires_ms = time_ns / 1000000 + put->ttl_ms;
+        record.expires_ms = (time_ns + 999999) / 1000000 + put->ttl_ms;
         model->tables[at].expires = true;
     }
     return model_put(model, at, model_key_of(put->key), &record) ? STATUS_OK

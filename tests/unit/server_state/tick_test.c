@@ -57,6 +57,32 @@ START_TEST(test_a_bounded_number_at_a_time_in_order)
 }
 END_TEST
 
+/* Log time is finer than the milliseconds of a due time. */
+START_TEST(test_nothing_goes_before_its_time)
+{
+    struct harness harness;
+    harness_open_on(&harness, backend_open(1, 0, 0));
+    harness_table(&harness, "carts");
+    struct txn txn;
+    txn_begin(&harness, &txn);
+    (void)txn_put(&txn, "carts", "held", "1", 1000);
+    harness.time_ns += 900000 - harness.time_ns % 1000000;
+    ck_assert_int_eq(txn_commit(&harness, &txn).status, STATUS_OK);
+    uint64_t put_ns = state_facts(harness.state).position.log_time_ns;
+    ck_assert_uint_ne(put_ns % 1000000, 0);
+
+    harness.time_ns = put_ns + HARNESS_SECOND_NS - 2;
+    ck_assert(!state_tick_due(harness.state, harness.time_ns));
+    (void)harness_tick(&harness, 0);
+    ck_assert_str_eq(harness_value(&harness, "carts", "held"), "1");
+    harness.time_ns = put_ns + HARNESS_SECOND_NS + 1000000;
+    ck_assert(state_tick_due(harness.state, harness.time_ns));
+    (void)harness_tick(&harness, 0);
+    ck_assert_str_eq(harness_value(&harness, "carts", "held"), "-");
+    harness_close(&harness);
+}
+END_TEST
+
 START_TEST(test_an_idle_log_gets_ticks)
 {
     struct harness harness;
@@ -91,6 +117,7 @@ END_TEST
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_a_bounded_number_at_a_time_in_order);
+    tcase_add_test(tests, test_nothing_goes_before_its_time);
     tcase_add_test(tests, test_an_idle_log_gets_ticks);
     tcase_add_test(tests, test_the_horizon_only_rises);
 }

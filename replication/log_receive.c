@@ -223,6 +223,9 @@ void log_receive_event(void *context, uint64_t member, enum bus_event event)
 
     if (event != BUS_ROOM)
         note_connected(log, member, event == BUS_CONNECTED);
+    struct log_peer *peer = log_send_peer(log, member);
+    if (event == BUS_DISCONNECTED && peer != NULL && peer->is_guest)
+        log_send_guest_leaves(peer);
     if (log->raft != NULL && event == BUS_DISCONNECTED) {
         raft_unreachable(log->raft, member);
         log_raft_follow(log);

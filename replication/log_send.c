@@ -52,6 +52,32 @@ static void peer_join(struct replicated_log *log, uint64_t id)
         peer->mend_reader.log = log;
     }
     peer->leaving = false;
+    peer->is_guest = false;
+}
+
+struct log_peer *log_send_guest(struct replicated_log *log, uint64_t id)
+{
+    unsigned guests = 0;
+    bool connected = false;
+
+    for (unsigned i = 0; i < log->connected_count; i++)
+        connected |= log->connected[i] == id;
+    for (unsigned i = 0; i < log_peers_max; i++)
+        guests += log->peers[i].id != 0 && log->peers[i].is_guest;
+    if (!connected || guests >= log_guests_max)
+        return NULL;
+    peer_join(log, id);
+    struct log_peer *peer = log_send_peer(log, id);
+    if (peer != NULL)
+        peer->is_guest = true;
+    return peer;
+}
+
+void log_send_guest_leaves(struct log_peer *peer)
+{
+    ASSERT(peer->is_guest);
+    peer->mend_count = 0;
+    peer->leaving = true;
 }
 
 /* A member is left behind by the bus once its removal is committed, and not before: that entry may
@@ -83,7 +109,7 @@ void log_send_follow_membership(struct replicated_log *log)
         return;
     for (unsigned i = 0; i < log_peers_max; i++) {
         struct log_peer *peer = &log->peers[i];
-        if (peer->id != 0 && membership_find(membership, peer->id) == NULL)
+        if (peer->id != 0 && !peer->is_guest && membership_find(membership, peer->id) == NULL)
             peer_leave(peer);
     }
     for (unsigned i = 0; i < membership->count; i++) {
@@ -233,7 +259,7 @@ void log_send_appends(struct replicated_log *log)
         return;
     for (unsigned i = 0; i < log_peers_max; i++) {
         struct log_peer *peer = &log->peers[i];
-        if (peer->id == 0 || peer->leaving)
+        if (peer->id == 0 || peer->leaving || peer->is_guest)
             continue;
         while (send_append(log, peer))
             ;

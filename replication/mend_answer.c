@@ -8,6 +8,10 @@ void mend_asked(struct replicated_log *log, const struct peer_message *message)
     struct bytes rest = message->rest;
     struct peer_place place;
 
+    /* A log that is old may know an old membership alone, and not who asks; nobody else may hold
+     * what that one lost, or say that it was never held. */
+    if (peer == NULL)
+        peer = log_send_guest(log, message->from);
     if (peer == NULL || peer->leaving)
         return;
     peer->mend_first = 0;
@@ -117,5 +121,7 @@ void mend_answer_turn(struct replicated_log *log)
         }
         if (peer->mend_count == 0)
             log_reader_drop(&peer->mend_reader);
+        if (peer->mend_count == 0 && peer->is_guest)
+            log_send_guest_leaves(peer);
     }
 }

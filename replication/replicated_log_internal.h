@@ -25,7 +25,8 @@
 enum {
     log_taken_max = 64,      /* taken and not applied, a power of two */
     log_memberships_max = 8, /* changes of the membership in one append that are taken up */
-    log_peers_max = 2 * limit_members_count, /* those that leave while they are read for, too */
+    log_peers_max = 2 * limit_members_count,  /* those that leave while they are read for, too */
+    log_guests_max = limit_members_count / 2, /* of them: strangers that ask while they mend */
     log_extents_max = 512,
     log_settled_size = 256 * 1024, /* of entries that nobody waits for, kept for a next leader */
     log_read_size = 1024 * 1024,
@@ -60,8 +61,9 @@ struct log_reader {
 
 /* Another member. */
 struct log_peer {
-    uint64_t id;  /* 0: this place is free */
-    bool leaving; /* not a member any more: free once nothing is read for it */
+    uint64_t id;   /* 0: this place is free */
+    bool leaving;  /* not a member any more: free once nothing is read for it */
+    bool is_guest; /* no member that is known here: asks while it mends, and leaves once answered */
     struct log_reader reader;
     /* What it asked for while mending. */
     struct log_reader mend_reader;
@@ -253,6 +255,12 @@ void log_send_tell_bus(struct replicated_log *log);
 /* Places of members that left are free again once nothing is read for them. */
 void log_send_reap(struct replicated_log *log);
 struct log_peer *log_send_peer(struct replicated_log *log, uint64_t id); /* NULL: none */
+
+/* A place for one that is no member as far as this log knows, to answer what it asks while it
+ * mends. NULL: it is not connected, or there are too many. Left once it is answered or gone; free
+ * with log_send_reap(). */
+struct log_peer *log_send_guest(struct replicated_log *log, uint64_t id);
+void log_send_guest_leaves(struct log_peer *peer);
 
 /* ---- log_receive.c ---- */
 

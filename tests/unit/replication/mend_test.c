@@ -131,6 +131,40 @@ START_TEST(test_holes_below_the_state_do_not_matter)
 }
 END_TEST
 
+/* Who is asked knows an older membership alone, in which the one that asks is not. */
+START_TEST(test_a_stranger_is_answered)
+{
+    struct region *region = region_create(4, 7);
+    region_form(region);
+    region_commit(region, 60, 500);
+    region_await_level(region);
+    struct membership members = region->nodes[0].membership;
+    struct member late = node_member(&region->nodes[3], MEMBER_LEARNER);
+    membership_remove(&members, late.id);
+    region_change(region, &members);
+    region_isolate(region, 2, true);
+    ck_assert(membership_set(&members, &late));
+    region_change(region, &members);
+    late.kinds = MEMBER_VOTER;
+    ck_assert(membership_set(&members, &late));
+    region_change(region, &members);
+    for (unsigned i = 0; i < 4; i++)
+        node_close(region, i);
+    ck_assert(node_damage(&region->nodes[3], 20));
+    region_isolate(region, 2, false);
+    node_open(region, 2);
+    node_open(region, 3);
+    ck_assert(is_mending(&region->nodes[3]));
+    ck_assert_ptr_null(membership_find(&region->nodes[2].bus_members, late.id));
+    region_run_ms(region, 3000);
+    ck_assert(!is_mending(&region->nodes[3]));
+    node_open(region, 0);
+    region_await_level(region);
+    region_commit(region, 10, 100);
+    region_destroy(region);
+}
+END_TEST
+
 /* The others have let go of what this one lost. The leader still counts on what this one has
  * acknowledged to it, unless it leads a newer term. */
 static void mend_by_snapshot(bool new_term)
@@ -337,6 +371,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_what_nobody_has_is_waited_for);
     tcase_add_test(tests, test_corrupt_everywhere);
     tcase_add_test(tests, test_holes_below_the_state_do_not_matter);
+    tcase_add_test(tests, test_a_stranger_is_answered);
     tcase_add_test(tests, test_what_the_others_released_comes_with_a_snapshot);
     tcase_add_test(tests, test_a_tail_of_unknown_extent);
     tcase_add_test(tests, test_a_tail_of_unknown_extent_while_others_lead);

@@ -100,6 +100,17 @@ static bool is_removed(const struct sim_bus *bus, uint64_t member)
     return false;
 }
 
+/* The guest is gone: its place is again that of whom the membership names, if anybody. */
+static void forget_guest(struct sim_buses *buses, unsigned from, unsigned to, uint64_t now_ns)
+{
+    struct sim_link *link = link_of(buses, from, to);
+    link->is_guest = false;
+    link->member = link->known;
+    link->wanted = link->known != 0;
+    if (link->wanted)
+        dial_later(buses, from, to, now_ns);
+}
+
 static void connect(struct delivery *delivery)
 {
     struct sim_buses *buses = delivery->buses;
@@ -121,7 +132,7 @@ static void connect(struct delivery *delivery)
         if (link->wanted)
             dial_later(buses, from, to, now_ns);
         else
-            link->is_guest = false;
+            forget_guest(buses, from, to, now_ns);
         return;
     }
     link->up = true;
@@ -148,7 +159,7 @@ static void cut_off(struct sim_buses *buses, unsigned from, unsigned to, uint64_
     if (link->wanted)
         dial_later(buses, from, to, now_ns);
     else
-        link->is_guest = false; /* until it is heard again */
+        forget_guest(buses, from, to, now_ns); /* until it is heard again */
 }
 
 void sim_bus_break(struct sim_buses *buses, unsigned from, unsigned to)
@@ -302,13 +313,19 @@ static void members(struct bus *bus, const struct membership *membership, uint64
     forget_removed(sim, membership);
     sim->self = self;
     sim->membership = *membership;
-    for (unsigned to = 0; to < buses->count; to++)
+    for (unsigned to = 0; to < buses->count; to++) {
         sim->links[to].wanted = false;
+        sim->links[to].known = 0;
+    }
     for (unsigned i = 0; i < membership->count; i++) {
         const struct member *member = &membership->members[i];
         unsigned to = index_of_name(buses, member->name);
         struct sim_link *link = &sim->links[to];
         if (member->id == self || to == sim->index)
+            continue;
+        link->known = member->id;
+        /* An old membership does not end what a guest has in that one's place. */
+        if (link->is_guest && link->member != member->id && buses->buses[to]->self == link->member)
             continue;
         if (link->up && link->member != member->id)
             cut_off(buses, sim->index, to, now_ns);

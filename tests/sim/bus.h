@@ -25,6 +25,7 @@ struct sim_link {
     bool dialling;         /* an attempt is under way */
     uint64_t life;         /* grows with each connection and break: what was sent before is void */
     uint64_t member;       /* whom the sender expects there, by id */
+    uint64_t known;        /* who that is by its membership; 0: nobody */
     uint64_t cut_since_ns; /* when the first message was lost that no other has followed; 0: none */
     uint64_t lane_due_ns[sim_bus_lanes];
     size_t queued_size; /* sent and not arrived */

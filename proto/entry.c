@@ -13,6 +13,7 @@ void entry_encode(const struct entry *entry, uint8_t *to)
 {
     ASSERT(entry->identity.size <= limit_identity_size);
     ASSERT(entry->body.size <= limit_txn_size);
+    ASSERT(entry_kind_is_shared(entry->kind) == (entry->version != 0));
     memset(to, 0, entry_header_size);
     to[0] = entry_format;
     to[1] = (uint8_t)entry->kind;
@@ -21,6 +22,7 @@ void entry_encode(const struct entry *entry, uint8_t *to)
     store_u64(to + 8, entry->epoch_number);
     store_u32(to + 16, entry->epoch_region);
     store_u64(to + 24, entry->log_time_ns);
+    store_u64(to + 32, entry->version);
     bytes_copy(to + entry_header_size, entry->identity);
     bytes_copy(to + entry_header_size + entry->identity.size, entry->body);
 }
@@ -48,6 +50,9 @@ enum status entry_decode(struct bytes from, struct entry *entry)
     if (!kind_is_known(header[1]))
         return STATUS_UNSUPPORTED;
     entry->kind = (enum entry_kind)header[1];
+    entry->version = load_u64(header + 32);
+    if (entry_kind_is_shared(entry->kind) != (entry->version != 0))
+        return STATUS_MALFORMED;
     entry->epoch_number = load_u64(header + 8);
     entry->epoch_region = load_u32(header + 16);
     entry->log_time_ns = load_u64(header + 24);

@@ -3,7 +3,7 @@
  * the client sent them. What the WAL stores, peers forward, and apply unpacks.
  *
  *     offset size
- *      0      1   format, 1
+ *      0      1   format, 2
  *      1      1   kind
  *      2      1   identity's size
  *      3      1   0
@@ -11,17 +11,21 @@
  *      8      8   epoch number
  *     16      4   epoch region
  *     20      4   0
- *     24      8   log time, nanoseconds since 1970, strictly increasing over the log
- *     32          identity, then body
+ *     24      8   log time, nanoseconds since 1970; strictly increasing over what one region stamps
+ *     32      8   version that it is to make; 0 of a regional one
+ *     40          identity, then body
  *
- * Index and term are the WAL's own. */
+ * Index and term are the WAL's own. Epoch and version are the entry's place in the one stream that
+ * all regions share: apply takes an entry only as the successor of what it applied, so whoever
+ * reads a log, or copies the entry's bytes into another region's, needs no other record of the
+ * order. */
 #ifndef PROTO_ENTRY_H
 #define PROTO_ENTRY_H
 
 #include "proto/base/bytes.h"
 #include "proto/base/status.h"
 
-enum { entry_header_size = 32, entry_format = 1 };
+enum { entry_header_size = 40, entry_format = 2 };
 
 /* Regional kinds take no version and are not shipped; shared ones (16 and up) do and are. */
 enum entry_kind {
@@ -37,9 +41,16 @@ struct entry {
     uint64_t epoch_number;
     uint32_t epoch_region;
     uint64_t log_time_ns;
+    uint64_t version;      /* 0: of a regional kind, and only there */
     struct bytes identity; /* at most limit_identity_size */
     struct bytes body;     /* at most limit_txn_size */
 };
+
+/* Whether entries of this kind take a version, and belong to the stream of all regions. */
+static inline bool entry_kind_is_shared(enum entry_kind kind)
+{
+    return kind >= ENTRY_COMMIT;
+}
 
 /* Size of the entry's encoding. */
 size_t entry_size(const struct entry *entry);

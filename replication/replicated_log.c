@@ -83,13 +83,12 @@ struct cached_entry *log_entry_create(struct replicated_log *log, enum entry_kin
                                       struct bytes identity, struct bytes body,
                                       struct raft_mark mark, uint64_t now_ns)
 {
-    struct entry entry = {
-        .kind = kind,
-        .epoch_number = log->options.epoch_number,
-        .epoch_region = log->options.epoch_region,
-        .identity = identity,
-        .body = body,
-    };
+    struct entry entry = {.kind = kind, .identity = identity, .body = body};
+    if (entry_kind_is_shared(kind)) {
+        entry.epoch_number = log->position.epoch_number;
+        entry.epoch_region = log->position.epoch_region;
+        entry.version = log->position.version + 1;
+    }
     struct cached_entry *created = cached_entry_create(mark.index, mark.term, entry_size(&entry));
     if (created == NULL)
         return NULL;
@@ -118,25 +117,32 @@ static enum status propose_check(struct replicated_log *log, size_t size, uint64
     return status;
 }
 
-enum status replicated_log_propose(struct replicated_log *log, const struct log_proposal *proposal)
+void replicated_log_position_set(struct replicated_log *log, const struct log_position *position)
 {
-    size_t size = entry_header_size + proposal->identity.size + proposal->body.size;
-    uint64_t now_ns = log_now_ns(log);
-    uint64_t index;
+    ASSERT(log->raft != NULL && raft_role(log->raft) == RAFT_LEADER);
+    log->position = *position;
+    log->position_term = raft_term(log->raft);
+}
 
-    enum status status = propose_check(log, size, now_ns, &index);
-    if (status != STATUS_OK)
-        return status;
-    uint64_t term = raft_term(log->raft);
-    struct cached_entry *entry =
-        log_entry_create(log, proposal->kind, proposal->identity, proposal->body,
-                         (struct raft_mark){index, term}, now_ns);
-    if (entry == NULL)
-        return STATUS_NO_MEMORY;
+void replicated_log_position_clear(struct replicated_log *log)
+{
+    log->position_term = 0;
+}
+
+bool replicated_log_has_position(const struct replicated_log *log)
+{
+    return log->raft != NULL && raft_role(log->raft) == RAFT_LEADER &&
+           log->position_term == raft_term(log->raft);
+}
+
+/* What propose_check() allowed at the place of `entry`, which is given away. */
+static enum status propose(struct replicated_log *log, struct cached_entry *entry, uint64_t now_ns,
+                           void *context)
+{
     /* The write-ahead log first: it may refuse, and Raft will not. */
     const struct wal_entry appended = {
-        .index = index, .term = term, .bytes = cached_entry_bytes(entry)};
-    status = wal_append(log->wal, &appended, 1);
+        .index = entry->index, .term = entry->term, .bytes = cached_entry_bytes(entry)};
+    enum status status = wal_append(log->wal, &appended, 1);
     if (status != STATUS_OK) {
         cached_entry_release(entry);
         return status;
@@ -144,18 +150,67 @@ enum status replicated_log_propose(struct replicated_log *log, const struct log_
     struct raft_entry taken = {0};
     uint64_t first;
     status = raft_propose(log->raft, now_ns, &taken, 1, &first);
-    ASSERT(status == STATUS_OK && first == index && taken.term == term);
+    ASSERT(status == STATUS_OK && first == entry->index && taken.term == entry->term);
     entry_cache_put(&log->cache, entry);
-    log->written_index = index;
-    log_extent_add(log, index, size);
+    log->written_index = entry->index;
+    log_extent_add(log, entry->index, entry->size);
     struct log_proposals *proposals = &log->proposals;
-    ASSERT(proposals->count == 0 || proposals->term == term);
-    proposals->term = term;
+    ASSERT(proposals->count == 0 || proposals->term == entry->term);
+    proposals->term = entry->term;
     *proposal_at(proposals, proposals->count) =
-        (struct log_proposed){.index = index, .size = size, .context = proposal->context};
+        (struct log_proposed){.index = entry->index, .size = entry->size, .context = context};
     proposals->count++;
-    proposals->size += size;
+    proposals->size += entry->size;
     return STATUS_OK;
+}
+
+enum status replicated_log_propose(struct replicated_log *log, const struct log_proposal *proposal)
+{
+    size_t size = entry_header_size + proposal->identity.size + proposal->body.size;
+    bool is_shared = entry_kind_is_shared(proposal->kind);
+    uint64_t now_ns = log_now_ns(log);
+    uint64_t index;
+
+    enum status status = propose_check(log, size, now_ns, &index);
+    if (status == STATUS_OK && is_shared && !replicated_log_has_position(log))
+        status = STATUS_BUSY;
+    if (status != STATUS_OK)
+        return status;
+    struct cached_entry *entry =
+        log_entry_create(log, proposal->kind, proposal->identity, proposal->body,
+                         (struct raft_mark){index, raft_term(log->raft)}, now_ns);
+    if (entry == NULL)
+        return STATUS_NO_MEMORY;
+    status = propose(log, entry, now_ns, proposal->context);
+    if (status == STATUS_OK && is_shared)
+        log->position.version++;
+    return status;
+}
+
+enum status replicated_log_propose_entry(struct replicated_log *log, struct bytes bytes,
+                                         void *context)
+{
+    uint64_t now_ns = log_now_ns(log);
+    struct entry entry;
+    uint64_t index;
+
+    enum status status = entry_decode(bytes, &entry);
+    if (status == STATUS_OK && !entry_kind_is_shared(entry.kind))
+        status = STATUS_MALFORMED;
+    if (status == STATUS_OK)
+        status = propose_check(log, bytes.size, now_ns, &index);
+    if (status == STATUS_OK && replicated_log_has_position(log))
+        status = STATUS_BUSY;
+    if (status != STATUS_OK)
+        return status;
+    struct cached_entry *cached = cached_entry_create(index, raft_term(log->raft), bytes.size);
+    if (cached == NULL)
+        return STATUS_NO_MEMORY;
+    bytes_copy(cached->bytes, bytes);
+    status = propose(log, cached, now_ns, context);
+    if (status == STATUS_OK)
+        log_clock_observe(&log->clock, entry.log_time_ns);
+    return status;
 }
 
 /* ---- Reading what is not in memory ---- */

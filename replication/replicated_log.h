@@ -66,10 +66,8 @@ struct replicated_log_options {
      * snapshot. 0: 256 MiB. */
     uint64_t retained_size_max;
 
-    struct wal_mark base;  /* up to where the state is durable */
-    uint64_t log_time_ns;  /* of the state at `base` */
-    uint64_t epoch_number; /* what entries are stamped with */
-    uint32_t epoch_region;
+    struct wal_mark base;    /* up to where the state is durable */
+    uint64_t log_time_ns;    /* of the state at `base` */
     struct bytes membership; /* as of `base` (proto/membership.h); empty: a new store */
 
     /* Of a new store. `bootstrap`: it is a region of one, and leads; else it waits to be added. */
@@ -107,9 +105,37 @@ MUST_CHECK enum status replicated_log_open(const struct replicated_log_options *
  * Blocking. */
 MUST_CHECK enum status replicated_log_close(struct replicated_log *log);
 
-/* Stamps and takes one entry. NOT_LEADER, BUSY, DISK_FULL, NO_MEMORY: nothing was taken. */
+/* ---- Proposing ----
+ *
+ * Of a shared kind each entry says where it stands in the stream that all regions share: its epoch
+ * and its version (proto/entry.h). Where this leader is to go on, only the owner knows, once it has
+ * applied this term's first entry and so all before it, and nothing of a shared kind is under way:
+ * then it sets the position, and each such proposal takes the next version. The position ends with
+ * the leadership. */
+
+struct log_position {
+    uint64_t epoch_number;
+    uint32_t epoch_region;
+    uint64_t version; /* newest; the next proposal takes the one after it */
+};
+
+/* This server leads. */
+void replicated_log_position_set(struct replicated_log *log, const struct log_position *position);
+
+/* This region is the primary no longer: what was proposed takes its course. */
+void replicated_log_position_clear(struct replicated_log *log);
+bool replicated_log_has_position(const struct replicated_log *log);
+
+/* Stamps and takes one entry. NOT_LEADER, BUSY (also where a position is needed, and none is set),
+ * DISK_FULL, NO_MEMORY: nothing was taken. */
 MUST_CHECK enum status replicated_log_propose(struct replicated_log *log,
                                               const struct log_proposal *proposal);
+
+/* The same for an entry of another region's log, of a shared kind, which is taken as it is. `bytes`
+ * are copied. Also MALFORMED and UNSUPPORTED, as entry_decode() says, or for another kind; BUSY
+ * while this log has a position of its own. */
+MUST_CHECK enum status replicated_log_propose_entry(struct replicated_log *log, struct bytes bytes,
+                                                    void *context);
 
 /* After each turn of the io, and again where proposals were made after it: sends entries to peers,
  * starts the flush, sends messages, tells what has changed. */

@@ -120,6 +120,8 @@ struct replicated_log {
     uint64_t applied_index;
     struct cached_entry *taken[log_taken_max]; /* by index; NULL: it is the reader's */
     struct log_reader apply_reader;
+    uint64_t position_term; /* in which the position was set; 0: it is not */
+    struct log_position position;
     struct log_proposals proposals;
 
     /* Release. */

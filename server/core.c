@@ -13,7 +13,7 @@
 #include "server/net/request.h"
 #include "storage/io/blocking.h"
 
-enum { region_id = 1 };
+enum { region_id_default = 1 };
 
 #define DISK_RESERVE_DEFAULT  (256ULL << 20)
 #define OUTCOMES_SIZE_DEFAULT (1ULL << 30)
@@ -127,6 +127,7 @@ bool core_turn(struct core *core)
     core_validate(core);
     core_admit_delayed(core);
     core_apply(core);
+    core_position(core);
     core_region_turn(core);
     core_reads_run(core);
     core_jobs_run(core);
@@ -236,7 +237,7 @@ enum status core_state_open(struct core *core, const struct lsm_mark *mark, stru
         .lsm = core->lsm,
         .io = core->options.io,
         .mark = mark,
-        .region_id = region_id,
+        .region_id = core->options.region_id,
         .outcome_retention_ms = core->options.outcome_retention_ms,
         .apply_ready = on_apply_ready,
         .context = core,
@@ -294,8 +295,6 @@ static enum status open_log(struct core *core, const struct lsm_mark *mark, stru
         .space_kept_size = ballast_low_size(&core->ballast),
         .base = {.index = mark->index, .term = mark->term},
         .log_time_ns = facts.position.log_time_ns,
-        .epoch_number = facts.position.epoch_number,
-        .epoch_region = facts.position.epoch_region,
         .membership = state_membership(core->state),
         .bootstrap = core->options.bootstrap || core->options.bus == NULL,
         .self = core->options.self,
@@ -362,6 +361,7 @@ static bool is_proposing(const struct core *core)
  * was idle for long, has no log time that clients could issue by before that. */
 static void begin_term(struct core *core)
 {
+    core_position(core);
     on_tick(&core->tick_timer);
     while (is_proposing(core)) {
         bool more = core_turn(core);
@@ -374,6 +374,8 @@ static void set_defaults(struct core *core)
     struct core_options *options = &core->options;
     if (options->workers_count == 0)
         options->workers_count = 1;
+    if (options->region_id == 0)
+        options->region_id = region_id_default;
     if (options->outcomes_size_max == 0)
         options->outcomes_size_max = OUTCOMES_SIZE_DEFAULT;
     if (options->snapshot_age_ms == 0)

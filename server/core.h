@@ -47,6 +47,7 @@ struct core_options {
     uint64_t disk_reserve_size;    /* 0: 256 MiB; below it only deletes are taken */
 
     /* The region. */
+    uint32_t region_id; /* the same at all its members; 0: 1 */
     struct bus *bus;    /* NULL: a region of one for good */
     struct member self; /* name and addresses; the id is made with the store */
     bool bootstrap;     /* of a new store: it is a region of one, and leads; else it waits */

@@ -88,6 +88,12 @@ static void await_admission(struct core *core, uint64_t now)
                    core->admit_ns > soonest ? core->admit_ns : soonest);
 }
 
+/* The term has just begun: what goes before is being applied. */
+static bool awaits_position(const struct core *core)
+{
+    return core_leads(core) && !replicated_log_has_position(core->log);
+}
+
 /* Gradual write delay: under pressure commits go one after the other, the farther apart the more
  * the tables lag behind; at 100 none is taken. */
 static void admit(struct core *core, struct request *request)
@@ -99,7 +105,7 @@ static void admit(struct core *core, struct request *request)
                     "Compaction is behind: try again in %d ms.", retry_pressure_ms);
         return;
     }
-    if (pressure == 0 && list_is_empty(&core->delayed)) {
+    if (pressure == 0 && list_is_empty(&core->delayed) && !awaits_position(core)) {
         propose(core, request);
         return;
     }
@@ -110,7 +116,7 @@ static void admit(struct core *core, struct request *request)
 
 void core_admit_delayed(struct core *core)
 {
-    if (list_is_empty(&core->delayed))
+    if (list_is_empty(&core->delayed) || awaits_position(core))
         return;
     uint64_t now = io_boot_ns(core->options.io);
     uint64_t burst_ns = core_delay_burst_us * NS_PER_US;

@@ -274,6 +274,11 @@ void core_on_received(void *context, uint64_t from, uint8_t kind, struct bytes m
 
 void core_region_turn(struct core *core);
 bool core_leads(const struct core *core);
+bool core_is_primary(const struct core *core); /* its region is */
+
+/* A leader of the primary region takes up the stream where the state stands, as soon as it can:
+ * until then it proposes nothing that is shared. */
+void core_position(struct core *core);
 
 /* The role, in a word. Static. */
 const char *core_role_text(const struct core *core);

@@ -83,6 +83,32 @@ bool core_leads(const struct core *core)
     return replicated_log_role(core->log) == LOG_LEADER;
 }
 
+bool core_is_primary(const struct core *core)
+{
+    return state_facts(core->state).position.epoch_region == core->options.region_id;
+}
+
+/* Once this term's own first entry is applied, all before it is: the state says where the stream
+ * goes on. Nothing of it is under way, as nothing could be proposed. */
+void core_position(struct core *core)
+{
+    if (core->failed || !core_leads(core) || replicated_log_has_position(core->log) ||
+        replicated_log_inflight_count(core->log) != 0)
+        return;
+    struct state_facts facts = state_facts(core->state);
+    if (facts.applied_term != replicated_log_term(core->log) ||
+        facts.position.epoch_region != core->options.region_id)
+        return;
+    const struct log_position position = {.epoch_number = facts.position.epoch_number,
+                                          .epoch_region = facts.position.epoch_region,
+                                          .version = facts.position.version};
+    replicated_log_position_set(core->log, &position);
+    /* The term's first tick: a region that was without a leader may have much that is due. */
+    if (core->ticks_follow)
+        core_tick(core);
+    core_admit_delayed(core);
+}
+
 const char *core_role_text(const struct core *core)
 {
     const struct membership *membership = replicated_log_membership(core->log);
@@ -162,16 +188,12 @@ static void look(struct core *core)
 
     if (role == core->role && term == core->term && leader_id == core->leader)
         return;
-    bool leads_now = role == LOG_LEADER && (core->role != LOG_LEADER || core->term != term);
     core->role = role;
     core->term = term;
     core->leader = leader_id;
     core->fresh.look = true;
     log_info("role", LOG_TEXT("role", core_role_text(core)), LOG_U64("term", term),
              LOG_TEXT("leader", leader == NULL ? "" : leader->name));
-    /* The term's first tick: a region that was without a leader may have much that is due. */
-    if (leads_now && core->ticks_follow)
-        core_tick(core);
 }
 
 void core_region_turn(struct core *core)

@@ -52,11 +52,14 @@ void state_apply_start(struct state *state, uint64_t index, uint64_t term,
     memset(&apply->tick, 0, sizeof apply->tick);
 }
 
-/* A command of another epoch than the state's: whoever proposed it was not the primary. */
-static bool is_of_epoch(const struct apply *apply)
+/* The successor of what was applied, in the epoch that stands. Of another epoch it is where whoever
+ * proposed it was not the primary; of another version where a standby was sent it twice, or has not
+ * been sent what comes before it. */
+static bool is_successor(const struct apply *apply)
 {
     return apply->entry.epoch_number == apply->next.epoch_number &&
-           apply->entry.epoch_region == apply->next.epoch_region;
+           apply->entry.epoch_region == apply->next.epoch_region &&
+           apply->entry.version == apply->next.version + 1;
 }
 
 /* Takes the next version. Time moves on with every version, whatever the entry says. */
@@ -64,7 +67,7 @@ static enum status apply_begin(struct apply *apply)
 {
     if (!apply->command->versioned)
         return STATUS_OK;
-    if (!is_of_epoch(apply)) {
+    if (!is_successor(apply)) {
         apply->result.status = STATUS_NOT_PRIMARY;
         return STATUS_OK;
     }

@@ -122,7 +122,8 @@ uint64_t state_tick_due_ns(const struct state *state);
 enum { state_text_size = 256 };
 
 struct state_result {
-    bool versioned;     /* false: a no-op, or an entry of another epoch: it changed nothing */
+    bool versioned;     /* false: regional, or not the successor of what was applied (NOT_PRIMARY):
+                           it changed nothing */
     enum status status; /* OK, or why it was refused */
     uint64_t version;   /* of the outcome: of the first attempt where `repeated_reply` */
     uint64_t log_time_ns;

@@ -21,6 +21,7 @@ static void fuzzed_apply(struct fuzzed *fuzzed, enum entry_kind kind, struct byt
     struct state_result result;
     fuzzed->time_ns += 1000000;
     struct entry entry = {.kind = kind,
+                          .version = fuzzed->index + 1,
                           .epoch_number = 1,
                           .epoch_region = 1,
                           .log_time_ns = fuzzed->time_ns,

@@ -8,6 +8,7 @@ static const struct entry sample = {
     .epoch_number = 7,
     .epoch_region = 2,
     .log_time_ns = 1700000000000000001,
+    .version = 41,
     .identity = {.data = (const uint8_t *)"app-1", .size = 5},
     .body = {.data = (const uint8_t *)"body", .size = 4},
 };
@@ -23,6 +24,7 @@ START_TEST(test_round_trip)
     ck_assert_uint_eq(decoded.epoch_number, sample.epoch_number);
     ck_assert_uint_eq(decoded.epoch_region, sample.epoch_region);
     ck_assert_uint_eq(decoded.log_time_ns, sample.log_time_ns);
+    ck_assert_uint_eq(decoded.version, sample.version);
     ck_assert(bytes_equal(decoded.identity, sample.identity));
     ck_assert(bytes_equal(decoded.body, sample.body));
 }
@@ -47,9 +49,26 @@ START_TEST(test_what_is_newer_is_unsupported)
     ck_assert_int_eq(entry_decode(bytes_of(encoded, entry_size(&sample)), &decoded),
                      STATUS_UNSUPPORTED);
     entry_encode(&sample, encoded);
-    encoded[0] = 2;
+    encoded[0] = 1;
     ck_assert_int_eq(entry_decode(bytes_of(encoded, entry_size(&sample)), &decoded),
                      STATUS_UNSUPPORTED);
+}
+END_TEST
+
+START_TEST(test_shared_kinds_alone_have_a_version)
+{
+    uint8_t encoded[64];
+    struct entry decoded;
+    entry_encode(&sample, encoded);
+    store_u64(encoded + 32, 0);
+    ck_assert_int_eq(entry_decode(bytes_of(encoded, entry_size(&sample)), &decoded),
+                     STATUS_MALFORMED);
+    const struct entry regional = {.kind = ENTRY_NOOP, .epoch_number = 1, .log_time_ns = 1};
+    entry_encode(&regional, encoded);
+    ck_assert_int_eq(entry_decode(bytes_of(encoded, entry_header_size), &decoded), STATUS_OK);
+    store_u64(encoded + 32, 1);
+    ck_assert_int_eq(entry_decode(bytes_of(encoded, entry_header_size), &decoded),
+                     STATUS_MALFORMED);
 }
 END_TEST
 
@@ -61,6 +80,7 @@ START_TEST(test_each_kind_is_known)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         struct entry entry = sample;
         entry.kind = kinds[i];
+        entry.version = entry_kind_is_shared(kinds[i]) ? 1 : 0;
         entry_encode(&entry, encoded);
         ck_assert_int_eq(entry_decode(bytes_of(encoded, entry_size(&entry)), &decoded), STATUS_OK);
         ck_assert_int_eq(decoded.kind, kinds[i]);
@@ -72,6 +92,7 @@ void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_round_trip);
     tcase_add_test(tests, test_each_kind_is_known);
+    tcase_add_test(tests, test_shared_kinds_alone_have_a_version);
     tcase_add_test(tests, test_each_cut_is_malformed);
     tcase_add_test(tests, test_what_is_newer_is_unsupported);
 }

@@ -253,8 +253,6 @@ enum status node_try_open(struct region *region, unsigned number, struct error *
         .retained_size_max = region->retained_size,
         .base = node->base,
         .log_time_ns = node->base_time_ns,
-        .epoch_number = 1,
-        .epoch_region = 1,
         .bootstrap = number == 0,
         .bus = region->count == 1 ? NULL : &node->bus,
         .seed = number + 1,
@@ -369,6 +367,9 @@ static void apply(struct region *region, struct node *node, const struct log_com
     node->log_time_ns = entry->log_time_ns;
     if (entry->kind == ENTRY_MEMBERSHIP)
         ck_assert_int_eq(membership_decode(entry->body, &node->membership), STATUS_OK);
+    if (entry_kind_is_shared(entry->kind))
+        node->position =
+            (struct log_position){entry->epoch_number, entry->epoch_region, entry->version};
     if (committed->context != NULL) {
         struct proposal *proposal = committed->context;
         ck_assert_uint_eq(proposal->node, node->number);
@@ -473,6 +474,9 @@ enum status node_propose(struct node *node, size_t size, unsigned *number)
         .body = bytes_of(body, size),
         .context = &region->proposals[*number],
     };
+    const struct log_position position = {.epoch_number = 1, .epoch_region = 1};
+    if (replicated_log_role(node->log) == LOG_LEADER && !replicated_log_has_position(node->log))
+        replicated_log_position_set(node->log, &position);
     enum status status = replicated_log_propose(node->log, &proposal);
     free(body);
     if (status == STATUS_OK)

@@ -51,6 +51,7 @@ struct node {
     /* The state: what was applied, and what of it is durable. */
     struct wal_mark applied;
     uint64_t log_time_ns;
+    struct log_position position; /* of the newest shared entry */
     struct membership membership;
     struct wal_mark base;
     uint64_t base_time_ns;

@@ -103,6 +103,95 @@ START_TEST(test_followers_refuse)
 }
 END_TEST
 
+/* ---- The place in the stream ---- */
+
+static uint64_t position_version;
+
+static bool position_is_applied(struct region *region)
+{
+    for (unsigned i = 0; i < region->count; i++) {
+        if (region->nodes[i].position.version != position_version)
+            return false;
+    }
+    return true;
+}
+
+static enum status propose_tick(struct node *node)
+{
+    uint8_t body[8] = {0};
+    const struct log_proposal proposal = {.kind = ENTRY_TICK, .body = bytes_of(body, sizeof body)};
+    return replicated_log_propose(node->log, &proposal);
+}
+
+START_TEST(test_shared_entries_take_the_next_version)
+{
+    struct region *region = formed(41);
+    struct node *leader = region_await_leader(region);
+    const struct log_position position = {.epoch_number = 3, .epoch_region = 2, .version = 70};
+
+    ck_assert(!replicated_log_has_position(leader->log));
+    ck_assert_int_eq(propose_tick(leader), STATUS_BUSY);
+    replicated_log_position_set(leader->log, &position);
+    ck_assert(replicated_log_has_position(leader->log));
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_int_eq(propose_tick(leader), STATUS_OK);
+    position_version = 73;
+    region_until(region, position_is_applied, 10000);
+    ck_assert_uint_eq(region->nodes[0].position.epoch_number, 3);
+    ck_assert_uint_eq(region->nodes[0].position.epoch_region, 2);
+    replicated_log_position_clear(leader->log);
+    ck_assert(!replicated_log_has_position(leader->log));
+    ck_assert_int_eq(propose_tick(leader), STATUS_BUSY);
+    region_destroy(region);
+}
+END_TEST
+
+START_TEST(test_entries_of_another_region_are_taken_as_they_are)
+{
+    struct region *region = formed(42);
+    struct node *leader = region_await_leader(region);
+    uint8_t body[8] = {0};
+    uint8_t bytes[entry_header_size + 8];
+    struct entry entry = {.kind = ENTRY_TICK,
+                          .epoch_number = 5,
+                          .epoch_region = 9,
+                          .log_time_ns = 4000000000000000000,
+                          .version = 100,
+                          .body = bytes_of(body, sizeof body)};
+    struct bytes encoded = bytes_of(bytes, sizeof bytes);
+
+    entry_encode(&entry, bytes);
+    for (unsigned i = 0; i < region->count; i++) {
+        struct node *node = &region->nodes[i];
+        enum status status = replicated_log_propose_entry(node->log, encoded, NULL);
+        ck_assert_int_eq(status, node == leader ? STATUS_OK : STATUS_NOT_LEADER);
+    }
+    position_version = 100;
+    region_until(region, position_is_applied, 10000);
+    ck_assert_uint_eq(leader->position.epoch_number, 5);
+    ck_assert_uint_eq(leader->position.epoch_region, 9);
+    ck_assert_uint_eq(leader->log_time_ns, entry.log_time_ns);
+    /* What is stamped here follows it in time. */
+    ck_assert_uint_gt(replicated_log_time_ns(leader->log), 0);
+    const struct log_position position = {.epoch_number = 6, .epoch_region = 1, .version = 100};
+    replicated_log_position_set(leader->log, &position);
+    ck_assert_int_eq(replicated_log_propose_entry(leader->log, encoded, NULL), STATUS_BUSY);
+    ck_assert_int_eq(propose_tick(leader), STATUS_OK);
+    position_version = 101;
+    region_until(region, position_is_applied, 10000);
+    ck_assert_uint_gt(leader->log_time_ns, entry.log_time_ns);
+
+    ck_assert_int_eq(replicated_log_propose_entry(leader->log, bytes_of(bytes, 20), NULL),
+                     STATUS_MALFORMED);
+    entry = (struct entry){.kind = ENTRY_NOOP, .log_time_ns = 1};
+    entry_encode(&entry, bytes);
+    ck_assert_int_eq(
+        replicated_log_propose_entry(leader->log, bytes_of(bytes, entry_header_size), NULL),
+        STATUS_MALFORMED);
+    region_destroy(region);
+}
+END_TEST
+
 START_TEST(test_leader_dies)
 {
     struct region *region = formed(5);
@@ -550,6 +639,8 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_three_agree);
     tcase_add_test(tests, test_facts_of_members);
     tcase_add_test(tests, test_followers_refuse);
+    tcase_add_test(tests, test_shared_entries_take_the_next_version);
+    tcase_add_test(tests, test_entries_of_another_region_are_taken_as_they_are);
     tcase_add_test(tests, test_leader_dies);
     tcase_add_test(tests, test_dropped_proposals_are_told_once);
     tcase_add_test(tests, test_catching_up_from_the_disk);

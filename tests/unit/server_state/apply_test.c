@@ -214,6 +214,7 @@ START_TEST(test_a_dropped_command_changes_nothing)
     txn_table_create(&txn, "users");
     struct bytes body = txn_encode(&txn);
     struct entry entry = {.kind = ENTRY_COMMIT,
+                          .version = harness_next_version(&harness),
                           .epoch_number = 1,
                           .epoch_region = 7,
                           .log_time_ns = harness.time_ns + 1,

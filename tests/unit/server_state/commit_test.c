@@ -444,6 +444,7 @@ START_TEST(test_other_epochs_change_nothing)
     txn_table_create(&txn, "users");
     struct bytes body = txn_encode(&txn);
     struct entry entry = {.kind = ENTRY_COMMIT,
+                          .version = harness_next_version(&harness),
                           .epoch_number = 2,
                           .epoch_region = 7,
                           .log_time_ns = harness.time_ns + 5,
@@ -462,6 +463,38 @@ START_TEST(test_other_epochs_change_nothing)
     ck_assert_mem_eq(&after.chain_digest, &before.chain_digest, sizeof after.chain_digest);
     ck_assert_uint_eq(after.applied_index, before.applied_index + 2);
     ck_assert_uint_eq(harness.lsm->mark.index, after.applied_index);
+    harness_close(&harness);
+}
+END_TEST
+
+/* What a standby is sent twice, or ahead of what comes before it. */
+START_TEST(test_only_the_successor_is_applied)
+{
+    struct harness harness;
+    struct state_result result;
+    harness_open(&harness, 1, 0, 0);
+    struct state_facts before = state_facts(harness.state);
+    uint8_t body[8] = {0};
+    const uint64_t versions[] = {before.position.version, before.position.version + 2, 1,
+                                 UINT64_MAX};
+    for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++) {
+        struct entry entry = {.kind = ENTRY_TICK,
+                              .epoch_number = 1,
+                              .epoch_region = 7,
+                              .version = versions[i],
+                              .log_time_ns = harness.time_ns + 5,
+                              .body = bytes_of(body, sizeof body)};
+        result = harness_apply_entry(&harness, ++harness.index, &entry);
+        ck_assert_int_eq(result.status, STATUS_NOT_PRIMARY);
+        ck_assert(!result.versioned);
+    }
+    struct state_facts after = state_facts(harness.state);
+    ck_assert_uint_eq(after.position.version, before.position.version);
+    ck_assert_mem_eq(&after.chain_digest, &before.chain_digest, sizeof after.chain_digest);
+    ck_assert_uint_eq(after.applied_index, before.applied_index + 4);
+    result = harness_tick(&harness, 0);
+    ck_assert(result.versioned);
+    ck_assert_uint_eq(result.version, before.position.version + 1);
     harness_close(&harness);
 }
 END_TEST
@@ -496,5 +529,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_schema);
     tcase_add_test(tests, test_dropped_index);
     tcase_add_test(tests, test_other_epochs_change_nothing);
+    tcase_add_test(tests, test_only_the_successor_is_applied);
     tcase_add_test(tests, test_malformed_bodies_take_a_version);
 }

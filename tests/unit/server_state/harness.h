@@ -90,10 +90,17 @@ static inline struct state_result harness_apply_entry(struct harness *harness, u
     return result;
 }
 
+/* That of the next shared entry. */
+static inline uint64_t harness_next_version(const struct harness *harness)
+{
+    return state_facts(harness->state).position.version + 1;
+}
+
 static inline struct state_result harness_apply(struct harness *harness, enum entry_kind kind,
                                                 struct bytes body)
 {
     struct entry entry = {.kind = kind,
+                          .version = entry_kind_is_shared(kind) ? harness_next_version(harness) : 0,
                           .epoch_number = 1,
                           .epoch_region = 7,
                           .log_time_ns = ++harness->time_ns,

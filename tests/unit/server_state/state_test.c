@@ -68,6 +68,7 @@ static void reopen(struct run *run)
     harness_state_open(disk);
     for (uint64_t i = state_facts(disk->state).applied_index + 1; i <= disk->index; i++) {
         const struct entry entry = {.kind = run->log[i].kind,
+                                    .version = harness_next_version(disk),
                                     .epoch_number = 1,
                                     .epoch_region = 7,
                                     .log_time_ns = run->log[i].time_ns,

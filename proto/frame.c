@@ -74,6 +74,8 @@ uint32_t frame_body_size_max(enum frame_type type)
         return limit_request_get_size;
     case FRAME_SCAN:
         return limit_request_scan_size;
+    case FRAME_REGION_PULL:
+        return limit_request_pull_size;
     default:
         return limit_request_small_size;
     }

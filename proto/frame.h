@@ -38,7 +38,8 @@ enum { frame_header_size = 16, frame_protocol_version = 1 };
     X(MEMBER_LIST, 15, MemberList, MemberListReply, member_list, member_list_reply)                \
     X(MEMBER_CHANGE, 16, MemberChange, MemberChangeReply, member_change, member_change_reply)      \
     X(LEADER_TRANSFER, 17, LeaderTransfer, LeaderTransferReply, leader_transfer,                   \
-      leader_transfer_reply)
+      leader_transfer_reply)                                                                       \
+    X(REGION_PULL, 18, RegionPull, RegionPullReply, region_pull, region_pull_reply)
 
 enum { frame_reply = 0x8000 };
 

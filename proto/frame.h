@@ -39,7 +39,12 @@ enum { frame_header_size = 16, frame_protocol_version = 1 };
     X(MEMBER_CHANGE, 16, MemberChange, MemberChangeReply, member_change, member_change_reply)      \
     X(LEADER_TRANSFER, 17, LeaderTransfer, LeaderTransferReply, leader_transfer,                   \
       leader_transfer_reply)                                                                       \
-    X(REGION_PULL, 18, RegionPull, RegionPullReply, region_pull, region_pull_reply)
+    X(REGION_PULL, 18, RegionPull, RegionPullReply, region_pull, region_pull_reply)                \
+    X(REGION_LIST, 19, RegionList, RegionListReply, region_list, region_list_reply)                \
+    X(REGION_CHANGE, 20, RegionChange, RegionChangeReply, region_change, region_change_reply)      \
+    X(REGION_SWITCHOVER, 21, RegionSwitchover, RegionSwitchoverReply, region_switchover,           \
+      region_switchover_reply)                                                                     \
+    X(REGION_PROMOTE, 22, RegionPromote, RegionPromoteReply, region_promote, region_promote_reply)
 
 enum { frame_reply = 0x8000 };
 

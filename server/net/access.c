@@ -224,6 +224,8 @@ enum role access_role_needed(enum frame_type type, const ProtobufCMessage *messa
     case FRAME_COMMIT:
         return commit_changes_schema((const Strait__Commit *)(const void *)message) ? ROLE_ADMIN
                                                                                     : ROLE_WRITER;
+    case FRAME_REGION_PULL:
+        return ROLE_PEER;
     default:
         return ROLE_ADMIN;
     }

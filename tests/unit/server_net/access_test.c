@@ -153,6 +153,11 @@ START_TEST(test_role_of_each_request)
         {FRAME_MEMBER_LIST, ROLE_ADMIN},
         {FRAME_MEMBER_CHANGE, ROLE_ADMIN},
         {FRAME_LEADER_TRANSFER, ROLE_ADMIN},
+        {FRAME_REGION_PULL, ROLE_PEER},
+        {FRAME_REGION_LIST, ROLE_ADMIN},
+        {FRAME_REGION_CHANGE, ROLE_ADMIN},
+        {FRAME_REGION_SWITCHOVER, ROLE_ADMIN},
+        {FRAME_REGION_PROMOTE, ROLE_ADMIN},
     };
     size_t requests = 0;
 #define COUNT(name, number, request, reply, request_lower, reply_lower) requests++;

@@ -29,8 +29,9 @@ void entry_encode(const struct entry *entry, uint8_t *to)
 
 static bool kind_is_known(uint8_t kind)
 {
-    return kind == ENTRY_NOOP || kind == ENTRY_MEMBERSHIP || kind == ENTRY_COMMIT ||
-           kind == ENTRY_TICK;
+    return kind == ENTRY_NOOP || kind == ENTRY_MEMBERSHIP || kind == ENTRY_FENCE ||
+           kind == ENTRY_COMMIT || kind == ENTRY_TICK || kind == ENTRY_REGIONS ||
+           kind == ENTRY_EPOCH;
 }
 
 enum status entry_decode(struct bytes from, struct entry *entry)

@@ -31,9 +31,12 @@ enum { entry_header_size = 40, entry_format = 2 };
 enum entry_kind {
     ENTRY_NOOP = 1,       /* a leader's first entry of its term; no body */
     ENTRY_MEMBERSHIP = 2, /* body: who belongs to the region from here on (membership.h) */
+    ENTRY_FENCE = 3,      /* body: the higher epoch that stops this region (epoch.h) */
     ENTRY_COMMIT = 16,    /* body: strait.Commit */
     ENTRY_TICK = 17, /* body: 8 bytes, the horizon to move to; removes what is due by the header's
                         log time */
+    ENTRY_REGIONS = 18, /* body: the cluster's regions from here on (regions.h) */
+    ENTRY_EPOCH = 19,   /* body: the epoch that begins with this entry (epoch.h) */
 };
 
 struct entry {

@@ -3,8 +3,10 @@
 
 #include "proto/base/assert.h"
 #include "proto/limits.h"
-#include "proto/membership.h"
+#include "proto/stream.h"
 #include "server/state/command.h"
+#include "server/state/epoch_change.h"
+#include "server/state/fence.h"
 #include "server/state/state_internal.h"
 
 const struct catalog *apply_catalog(const struct apply *apply)
@@ -52,14 +54,23 @@ void state_apply_start(struct state *state, uint64_t index, uint64_t term,
     memset(&apply->tick, 0, sizeof apply->tick);
 }
 
-/* The successor of what was applied, in the epoch that stands. Of another epoch it is where whoever
- * proposed it was not the primary; of another version where a standby was sent it twice, or has not
- * been sent what comes before it. */
-static bool is_successor(const struct apply *apply)
+/* Whether it is the successor of what was applied, in the epoch that stands. Of another epoch it is
+ * where whoever proposed it was not the primary; of another version where a standby was sent it
+ * twice, or has not been sent what comes before it. NOT_PRIMARY and HISTORY_LOST are results: it is
+ * discarded. */
+static enum status apply_accept(struct apply *apply)
 {
-    return apply->entry.epoch_number == apply->next.epoch_number &&
-           apply->entry.epoch_region == apply->next.epoch_region &&
-           apply->entry.version == apply->next.version + 1;
+    struct stream_position position = {.epoch = mark_epoch(&apply->next),
+                                       .version = apply->next.version};
+
+    if (fence_stops(&apply->next, &apply->entry))
+        return STATUS_NOT_PRIMARY;
+    /* A newer version wrote it, and may take what would be discarded here. */
+    if (apply->entry.kind == ENTRY_EPOCH && !epoch_change_is_known(apply->entry.body))
+        return STATUS_NEWER_FORMAT;
+    if (!stream_takes(&position, NULL, &apply->entry))
+        return STATUS_NOT_PRIMARY;
+    return apply->entry.kind == ENTRY_EPOCH ? epoch_change_accept(apply) : STATUS_OK;
 }
 
 /* Takes the next version. Time moves on with every version, whatever the entry says. */
@@ -67,8 +78,11 @@ static enum status apply_begin(struct apply *apply)
 {
     if (!apply->command->versioned)
         return STATUS_OK;
-    if (!is_successor(apply)) {
-        apply->result.status = STATUS_NOT_PRIMARY;
+    enum status status = apply_accept(apply);
+    if (status == STATUS_NEWER_FORMAT)
+        return status;
+    if (status != STATUS_OK) {
+        apply->result.status = status;
         return STATUS_OK;
     }
     uint64_t time_ns = apply->entry.log_time_ns;
@@ -79,7 +93,7 @@ static enum status apply_begin(struct apply *apply)
     apply->result.versioned = true;
     apply->result.version = apply->next.version;
     apply->result.log_time_ns = time_ns;
-    enum status status = lsm_view_open(apply->state->lsm, UINT64_MAX, &apply->view);
+    status = lsm_view_open(apply->state->lsm, UINT64_MAX, &apply->view);
     return status == STATUS_OK ? apply->command->plan(apply) : status;
 }
 
@@ -187,29 +201,19 @@ static void chain_add(struct apply *apply)
     apply->next.chain = chain;
 }
 
-/* The leader encoded it: bytes that are none mean that the log is not what it was. */
-static enum status check_membership(const struct apply *apply)
-{
-    struct membership membership;
-    if (membership_decode(apply->entry.body, &membership) != STATUS_OK)
-        return STATUS_CORRUPT;
-    ASSERT(apply->entry.body.size <= lsm_attachment_size_max);
-    return STATUS_OK;
-}
-
 static enum status apply_execute(struct apply *apply)
 {
-    if (apply->entry.kind == ENTRY_MEMBERSHIP) {
-        enum status status = check_membership(apply);
-        if (status != STATUS_OK)
-            return status;
-    }
+    const struct command *command = apply->command;
+    bool is_discarded = command->versioned && !apply->result.versioned;
+    enum status status = STATUS_OK;
+
+    if (!is_discarded && command->execute != NULL)
+        status = command->execute(apply);
+    if (status == STATUS_OK)
+        status = apply->overlay.failure;
+    if (status != STATUS_OK)
+        return status;
     if (apply->result.versioned) {
-        enum status status = apply->command->execute(apply);
-        if (status == STATUS_OK)
-            status = apply->overlay.failure;
-        if (status != STATUS_OK)
-            return status;
         overlay_sort(&apply->overlay);
         chain_add(apply);
     }

@@ -9,7 +9,9 @@
 #ifndef SERVER_STATE_APPLY_H
 #define SERVER_STATE_APPLY_H
 
+#include "proto/regions.h"
 #include "server/state/catalog.h"
+#include "server/state/epochs.h"
 #include "server/state/mark.h"
 #include "server/state/outcome.h"
 #include "server/state/overlay.h"
@@ -76,6 +78,12 @@ struct tick {
     struct bytes drop_last;   /* the last key of that one that was found */
 };
 
+/* What an EPOCH knows while it is under way. */
+struct epoch_begin {
+    struct epoch_change change;
+    struct epoch_end end; /* of the one before it */
+};
+
 struct apply {
     enum apply_phase phase;
     const struct command *command;
@@ -95,6 +103,8 @@ struct apply {
     struct lsm_mark mark;
     struct commit commit;
     struct tick tick;
+    struct epoch_begin epoch;
+    struct regions *regions; /* of a REGIONS, in the arena */
 };
 
 /* The schema that the command sees: as changed by itself. */

@@ -9,7 +9,10 @@
 struct command {
     enum entry_kind kind;
     const char *name;
-    bool versioned; /* takes a version; else it changes nothing but the mark's index */
+
+    /* Takes a version. Else it is the region's own: it has neither plan nor gather, and changes
+     * nothing but the mark. */
+    bool versioned;
 
     /* Waves of look-ups that it needs at most: what it names, what the found records name, ... */
     unsigned depth;
@@ -21,7 +24,8 @@ struct command {
      * to do. Anything else is fatal. */
     enum status (*gather)(struct apply *apply);
 
-    /* Sets the result and fills the overlay's writes. OK, or fatal. Called once. */
+    /* Sets the result and fills the overlay's writes. OK, or fatal. Called once. May be NULL where
+     * it takes no version. */
     enum status (*execute)(struct apply *apply);
 
     /* After the publish; may be NULL. */
@@ -34,7 +38,10 @@ struct command {
 /* The command for an entry of this kind, which entry_decode() knows. */
 const struct command *command_of(enum entry_kind kind);
 
-extern const struct command command_commit; /* commit.c */
-extern const struct command command_tick;   /* tick.c */
+extern const struct command command_commit;  /* commit.c */
+extern const struct command command_tick;    /* tick.c */
+extern const struct command command_regions; /* regions.c */
+extern const struct command command_epoch;   /* epoch_change.c */
+extern const struct command command_fence;   /* fence.c */
 
 #endif

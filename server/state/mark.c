@@ -4,7 +4,14 @@
 #include "proto/base/assert.h"
 #include "proto/base/planted.h"
 
-enum { mark_format = 1, mark_buckets_offset = 80 };
+enum {
+    mark_format = 2,
+    mark_format_unfenced = 1,
+    mark_buckets_offset = 80,
+    mark_fence_offset = mark_buckets_offset + 8 * mark_buckets_count,
+};
+
+_Static_assert(mark_fence_offset + 16 == mark_state_size, "the fence is the last");
 
 void mark_encode(const struct mark_state *state, uint64_t index, uint64_t term,
                  struct lsm_mark *mark)
@@ -28,6 +35,9 @@ void mark_encode(const struct mark_state *state, uint64_t index, uint64_t term,
     store_u64(to + 72, state->bucket_first);
     for (size_t i = 0; i < mark_buckets_count; i++)
         store_u64(to + mark_buckets_offset + 8 * i, state->buckets[i]);
+    store_u64(to + mark_fence_offset, state->fence_number);
+    store_u32(to + mark_fence_offset + 8, state->fence_region);
+    store_u32(to + mark_fence_offset + 12, state->fenced_region);
 }
 
 enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state)
@@ -38,7 +48,8 @@ enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state)
         return STATUS_CORRUPT;
     if (from[0] > mark_format)
         return STATUS_NEWER_FORMAT;
-    if (from[0] != mark_format || mark->state_size != mark_state_size)
+    size_t size = from[0] == mark_format_unfenced ? mark_fence_offset : mark_state_size;
+    if (from[0] == 0 || mark->state_size != size)
         return STATUS_CORRUPT;
     state->cluster_version = load_u32(from + 4);
     state->epoch_number = load_u64(from + 8);
@@ -54,9 +65,27 @@ enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state)
     state->bucket_first = load_u64(from + 72);
     for (size_t i = 0; i < mark_buckets_count; i++)
         state->buckets[i] = load_u64(from + mark_buckets_offset + 8 * i);
-    if (state->horizon > state->version || state->retention_ns < mark_retention_buckets)
+    if (from[0] != mark_format_unfenced) {
+        state->fence_number = load_u64(from + mark_fence_offset);
+        state->fence_region = load_u32(from + mark_fence_offset + 8);
+        state->fenced_region = load_u32(from + mark_fence_offset + 12);
+    }
+    if (state->horizon > state->version || state->retention_ns < mark_retention_buckets ||
+        (state->fence_number != 0 && epoch_compare(mark_fence(state), mark_epoch(state)) <= 0))
         return STATUS_CORRUPT;
     return STATUS_OK;
+}
+
+void mark_epoch_set(struct mark_state *state, struct epoch epoch)
+{
+    ASSERT(epoch_compare(epoch, mark_epoch(state)) > 0);
+    state->epoch_number = epoch.number;
+    state->epoch_region = epoch.region;
+    if (epoch_compare(epoch, mark_fence(state)) < 0)
+        return;
+    state->fence_number = 0;
+    state->fence_region = 0;
+    state->fenced_region = 0;
 }
 
 static uint64_t bucket_span_ns(const struct mark_state *state)

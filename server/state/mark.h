@@ -3,7 +3,7 @@
  * they become durable with the tables.
  *
  *     offset size
- *      0      1   format, 1
+ *      0      1   format, 2
  *      1      3   0
  *      4      4   cluster version
  *      8      8   epoch number
@@ -17,8 +17,12 @@
  *     64      8   retention of outcomes, nanoseconds
  *     72      8   first bucket of outcomes that is kept
  *     80    8×24  outcomes in each bucket, from bucket number modulo 24
+ *    272      8   number of the epoch that the region is fenced by; 0: it is not
+ *    280      4   region of that epoch
+ *    284      4   region that is fenced
  *
- * Version, index and term are the mark's own.
+ * Version, index and term are the mark's own. Format 1 ends before the fence. The fence is
+ * regional: all else is the same in all regions.
  *
  * Outcomes are counted in buckets of the time they were issued at, a sixteenth of the retention
  * each. Whole buckets are evicted, as the log's time passes; what is below the first bucket is
@@ -28,9 +32,10 @@
 
 #include "proto/base/hash.h"
 #include "proto/base/status.h"
+#include "proto/epoch.h"
 #include "storage/lsm/lsm.h"
 
-enum { mark_buckets_count = 24, mark_retention_buckets = 16, mark_state_size = 80 + 8 * 24 };
+enum { mark_buckets_count = 24, mark_retention_buckets = 16, mark_state_size = 80 + 8 * 24 + 16 };
 
 _Static_assert((int)mark_state_size <= (int)lsm_mark_state_size_max, "it fits the mark");
 
@@ -47,7 +52,24 @@ struct mark_state {
     uint64_t retention_ns;
     uint64_t bucket_first;
     uint64_t buckets[mark_buckets_count];
+    uint64_t fence_number; /* 0: none; else above the epoch */
+    uint32_t fence_region;
+    uint32_t fenced_region;
 };
+
+static inline struct epoch mark_epoch(const struct mark_state *state)
+{
+    return (struct epoch){.number = state->epoch_number, .region = state->epoch_region};
+}
+
+/* Number 0: there is none. */
+static inline struct epoch mark_fence(const struct mark_state *state)
+{
+    return (struct epoch){.number = state->fence_number, .region = state->fence_region};
+}
+
+/* Moves on to `epoch`, and past a fence that it reaches. */
+void mark_epoch_set(struct mark_state *state, struct epoch epoch);
 
 void mark_encode(const struct mark_state *state, uint64_t index, uint64_t term,
                  struct lsm_mark *mark);

@@ -37,7 +37,29 @@ static enum status next_blocking(struct io *io, struct lsm_iterator *iterator,
     return status;
 }
 
-static enum status load_catalog(struct state *state, struct io *io, struct lsm_view *view)
+static enum status load_regions(struct state *state, struct bytes key, struct bytes value)
+{
+    enum status status = key.size == 1 ? regions_decode(value, &state->regions) : STATUS_CORRUPT;
+    if (status == STATUS_UNSUPPORTED)
+        return STATUS_NEWER_FORMAT;
+    return status == STATUS_OK ? STATUS_OK : STATUS_CORRUPT;
+}
+
+/* What the first letter of its key says (keys.h). */
+static enum status load_item(struct state *state, struct bytes key, struct bytes value)
+{
+    switch (key.size == 0 ? 0 : key.data[0]) {
+    case 'R':
+        return load_regions(state, key, value);
+    case 'E':
+    case 'P':
+        return epochs_load(&state->epochs, key, value);
+    default:
+        return catalog_load(state->catalog, key, value);
+    }
+}
+
+static enum status load_meta(struct state *state, struct io *io, struct lsm_view *view)
 {
     struct lsm_iterator *iterator;
     struct lsm_item item;
@@ -46,12 +68,12 @@ static enum status load_catalog(struct state *state, struct io *io, struct lsm_v
     if (status != STATUS_OK)
         return status;
     while ((status = next_blocking(io, iterator, &item)) == STATUS_OK) {
-        status = catalog_load(state->catalog, item.key, item.value);
+        status = load_item(state, item.key, item.value);
         if (status != STATUS_OK)
             break;
     }
     lsm_iterator_close(iterator);
-    return status == STATUS_END ? STATUS_OK : status;
+    return status == STATUS_END ? epochs_loaded(&state->epochs, mark_epoch(&state->mark)) : status;
 }
 
 static enum status load_next_due(struct state *state, struct io *io, struct lsm_view *view)
@@ -107,12 +129,12 @@ static enum status load(struct state *state, const struct state_options *options
     status = lsm_view_open(state->lsm, UINT64_MAX, &view);
     if (status != STATUS_OK)
         return error_set(error, status, "The tables: %s.", status_text(status));
-    status = load_catalog(state, options->io, view);
+    status = load_meta(state, options->io, view);
     if (status == STATUS_OK)
         status = load_next_due(state, options->io, view);
     lsm_view_close(view);
     if (status != STATUS_OK)
-        return error_set(error, status, "Reading the schema and what is due: %s.",
+        return error_set(error, status, "Reading the schema, the regions and what is due: %s.",
                          status_text(status));
     return STATUS_OK;
 }

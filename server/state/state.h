@@ -22,6 +22,8 @@
 #include "proto/base/error.h"
 #include "proto/base/hash.h"
 #include "proto/entry.h"
+#include "proto/epoch.h"
+#include "proto/regions.h"
 #include "proto/strait.pb-c.h"
 #include "storage/lsm/lsm.h"
 
@@ -73,6 +75,15 @@ MUST_CHECK enum status state_open(const struct state_options *options, struct st
 /* All views are closed. A command under way is dropped: it has changed nothing. */
 void state_close(struct state *state);
 
+enum { state_text_size = 256 };
+
+/* Why a read or a proposal is refused. */
+struct state_refusal {
+    uint32_t item; /* as in struct state_result */
+    bool item_is_condition;
+    char text[state_text_size]; /* a sentence or two */
+};
+
 /* ---- Where it stands ---- */
 
 struct state_position {
@@ -117,13 +128,75 @@ bool state_tick_due(const struct state *state, uint64_t log_time_ns);
 /* The log time at which state_tick_due() turns true if nothing else comes: for a timer. */
 uint64_t state_tick_due_ns(const struct state *state);
 
+/* ---- Regions and epochs ----
+ *
+ * All of it is shared state, the same in all regions, but the fence, which is the region's own. The
+ * history is a chain of epochs: each ended with some version, and the next one began with the
+ * version after it. */
+
+/* The cluster's regions; count 0 where no list was ever written. Valid until the next entry is
+ * applied. */
+const struct regions *state_regions(const struct state *state);
+
+/* The present epoch: its region is the primary. */
+struct epoch state_epoch(const struct state *state);
+
+/* What began it, with the promotion's record (its bytes are the state's); NULL: it is the first
+ * one. Valid until the next entry is applied. */
+const struct epoch_change *state_epoch_change(const struct state *state);
+
+/* Where `epoch` ended. NOT_FOUND: it is no part of this history, has not ended, or is forgotten. */
+MUST_CHECK enum status state_epoch_end(const struct state *state, struct epoch epoch,
+                                       struct epoch_end *end);
+
+/* All ends that are known, oldest first; the oldest of more than 1,024 are forgotten. Valid until
+ * the next entry is applied. Returns how many. */
+size_t state_epoch_ends(const struct state *state, const struct epoch_end **ends);
+
+/* The newest of these that is of `epoch` or of one before it: how far a history that went on with
+ * `epoch` may be the same as this one. NULL: none. */
+const struct epoch_end *state_epoch_end_before(const struct state *state, struct epoch epoch);
+
+/* Whether the position of a token, a snapshot or another region belongs to this history. OK: it
+ * does, and is here. AGAIN: it is of the future: ask again once more is applied. HISTORY_LOST: it
+ * lies past the end of its epoch, or its epoch is none of this history: what was seen there was
+ * given up. */
+MUST_CHECK enum status state_position_check(const struct state *state, struct epoch epoch,
+                                            uint64_t version);
+
+/* The epoch that fences a region here, until the state reaches it. Number 0: there is none. */
+struct epoch state_fence(const struct state *state);
+
+/* Whether it is `region`'s commands that the fence stops. */
+bool state_is_fenced(const struct state *state, uint32_t region);
+
+/* What the body of ENTRY_EPOCH has to say so that `region` becomes the primary after what is
+ * applied now, without a record. A grant takes the next number, a promotion the one after the next,
+ * past any fence: so that a grant that never left the old primary and a promotion never are the
+ * same epoch.
+ */
+void state_epoch_next(const struct state *state, enum epoch_change_kind kind, uint32_t region,
+                      struct epoch_change *change);
+
+/* Whether that change can be proposed now, which apply then accepts: NOT_FOUND (no such region),
+ * INVALID_ARGUMENT (it is the primary), NOT_PRIMARY (a higher epoch is known), CONFLICT (the state
+ * has moved on), with words. */
+MUST_CHECK enum status state_epoch_check(const struct state *state,
+                                         const struct epoch_change *change,
+                                         struct state_refusal *refusal);
+
+/* Whether apply would take this list of regions now: CONFLICT (`regions->version` is not that of
+ * the present list), INVALID_ARGUMENT (the primary is missing, or an id's name was changed),
+ * ALREADY_EXISTS (another region has the name), with words. */
+MUST_CHECK enum status state_regions_check(const struct state *state, const struct regions *regions,
+                                           struct state_refusal *refusal);
+
 /* ---- Applying ---- */
 
-enum { state_text_size = 256 };
-
 struct state_result {
-    bool versioned;     /* false: regional, or not the successor of what was applied (NOT_PRIMARY):
-                           it changed nothing */
+    bool versioned; /* false: regional; or discarded, because it is not the successor of what was
+                       applied, or of a region that is fenced (NOT_PRIMARY), or follows another
+                       history (HISTORY_LOST): it changed nothing */
     enum status status; /* OK, or why it was refused */
     uint64_t version;   /* of the outcome: of the first attempt where `repeated_reply` */
     uint64_t log_time_ns;
@@ -151,12 +224,6 @@ bool state_apply_is_active(const struct state *state);
 void state_prefetch(struct state *state, const struct entry *entry);
 
 /* ---- Before proposing ---- */
-
-struct state_refusal {
-    uint32_t item; /* as in struct state_result */
-    bool item_is_condition;
-    char text[state_text_size];
-};
 
 struct state_precheck {
     bool has_schema; /* creates or drops: the role admin */

@@ -14,6 +14,8 @@ struct state {
     uint64_t written_version;
     uint64_t opened_version; /* what the tables held when it was opened */
     struct catalog *catalog;
+    struct regions regions; /* as the tree of meta has them */
+    struct epochs epochs;
 
     /* What the LSM may forget, it is told only once an installed mark knows of it too: else a
      * replay from that mark would miss tombstones and outcomes that its first run found.

@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hostile commits through apply, on a state whose LSM is an array in memory. The input is a list of
- * bodies, each with two bytes of size before it; the first of a size byte's bits picks a tick.
- * After each entry the state must have taken one version; in the end it must be readable, and the
- * same entries on a second state must give the same digest. */
+/* Hostile commands through apply, on a state whose LSM is an array in memory. The input is a list
+ * of bodies, each with two bytes of size before it; the first bits of a size pick the kind:
+ *
+ *     0..     a commit              100     a tick             101     a list of regions
+ *     110     a change of the epoch: its first bytes choose one that may fit, or the body is taken
+ *             as it is              111     a fence
+ *
+ * After each entry the state must have taken one version, or have discarded it; in the end it must
+ * be readable, and the same entries on a second state must give the same digest. */
 #include "tests/unit/server_state/lsm_fake.h"
 
 #include "server/state/state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { fuzzed_body_max = 32 * 1024 };
 
 struct fuzzed {
     struct lsm *lsm;
@@ -16,23 +23,106 @@ struct fuzzed {
     uint64_t time_ns;
 };
 
-static void fuzzed_apply(struct fuzzed *fuzzed, enum entry_kind kind, struct bytes body)
+static struct state_result fuzzed_entry(struct fuzzed *fuzzed, const struct entry *entry)
 {
     struct state_result result;
-    fuzzed->time_ns += 1000000;
-    struct entry entry = {.kind = kind,
-                          .version = fuzzed->index + 1,
-                          .epoch_number = 1,
-                          .epoch_region = 1,
-                          .log_time_ns = fuzzed->time_ns,
-                          .body = body};
+    struct state_facts before = state_facts(fuzzed->state);
     enum status status;
-    state_apply_start(fuzzed->state, ++fuzzed->index, 1, &entry);
+
+    state_apply_start(fuzzed->state, ++fuzzed->index, 1, entry);
     while ((status = state_apply_step(fuzzed->state, &result)) == STATUS_AGAIN ||
            status == STATUS_BUSY)
         fake_turn(fuzzed->lsm);
-    ASSERT(status == STATUS_OK && result.versioned);
-    ASSERT(state_facts(fuzzed->state).position.version == fuzzed->index);
+    ASSERT(status == STATUS_OK);
+    struct state_facts after = state_facts(fuzzed->state);
+    ASSERT(after.position.version == before.position.version + result.versioned);
+    ASSERT(result.versioned || after.chain_digest.low == before.chain_digest.low);
+    return result;
+}
+
+/* Stamped by the present primary, as the next version. */
+static struct entry fuzzed_next(struct fuzzed *fuzzed, enum entry_kind kind, struct bytes body)
+{
+    struct epoch epoch = state_epoch(fuzzed->state);
+    fuzzed->time_ns += 1000000;
+    return (struct entry){.kind = kind,
+                          .version = state_facts(fuzzed->state).position.version + 1,
+                          .epoch_number = epoch.number,
+                          .epoch_region = epoch.region,
+                          .log_time_ns = fuzzed->time_ns,
+                          .body = body};
+}
+
+static void fuzzed_apply(struct fuzzed *fuzzed, enum entry_kind kind, struct bytes body)
+{
+    const struct entry entry = fuzzed_next(fuzzed, kind, body);
+    bool is_fenced = state_is_fenced(fuzzed->state, entry.epoch_region);
+    struct state_result result = fuzzed_entry(fuzzed, &entry);
+    ASSERT(result.versioned != is_fenced);
+    ASSERT(result.status != STATUS_NOT_PRIMARY || is_fenced);
+}
+
+/* The first byte is the format, of which no other is passed on: those of the future stop apply. */
+static struct bytes known_format(struct bytes body, uint8_t to[static fuzzed_body_max])
+{
+    size_t size = body.size < fuzzed_body_max ? body.size : fuzzed_body_max;
+    bytes_copy(to, bytes_of(body.data, size));
+    if (size != 0)
+        to[0] = 1;
+    return bytes_of(to, size);
+}
+
+static void fuzzed_change(struct fuzzed *fuzzed, struct bytes input)
+{
+    uint8_t body[fuzzed_body_max];
+    struct epoch_change change;
+    struct state_refusal refusal;
+
+    if (input.size < 3 || input.data[0] == 1) {
+        const struct entry raw = fuzzed_next(fuzzed, ENTRY_EPOCH, known_format(input, body));
+        (void)fuzzed_entry(fuzzed, &raw);
+        return;
+    }
+    bool is_grant = (input.data[0] & 1) != 0;
+    uint32_t region = 1 + input.data[1] % 4;
+    if (is_grant && region == state_epoch(fuzzed->state).region)
+        return;
+    state_epoch_next(fuzzed->state, is_grant ? EPOCH_GRANT : EPOCH_PROMOTE, region, &change);
+    enum status allowed = state_epoch_check(fuzzed->state, &change, &refusal);
+    change.chain.low ^= input.data[0] >> 4 == 15;
+    change.version += (input.data[0] >> 4 == 14) - (uint64_t)(input.data[0] >> 4 == 13);
+    change.record = bytes_of(input.data + 2, input.size - 2);
+    struct entry entry = fuzzed_next(fuzzed, ENTRY_EPOCH, (struct bytes){0});
+    if (!is_grant) {
+        entry.epoch_number = change.to.number;
+        entry.epoch_region = change.to.region;
+    }
+    ASSERT(epoch_change_size(&change) <= sizeof body);
+    epoch_change_encode(&change, body);
+    entry.body = bytes_of(body, epoch_change_size(&change));
+    struct state_result result = fuzzed_entry(fuzzed, &entry);
+    ASSERT(result.versioned == epoch_equal(state_epoch(fuzzed->state), change.to));
+    ASSERT(result.versioned || input.data[0] >> 4 >= 13 || allowed != STATUS_OK);
+}
+
+static void fuzzed_fence(struct fuzzed *fuzzed, struct bytes input)
+{
+    uint8_t body[fence_size_max];
+    if (input.size < 3)
+        return;
+    const struct fence fence = {
+        .region = 1 + input.data[0] % 4,
+        .epoch = {.number = state_epoch(fuzzed->state).number + input.data[1] % 4,
+                  .region = 1 + input.data[2] % 4}};
+    fence_encode(&fence, body);
+    const struct entry entry = {.kind = ENTRY_FENCE,
+                                .log_time_ns = fuzzed->time_ns,
+                                .body = bytes_of(body, fence_size(&fence))};
+    struct state_result result = fuzzed_entry(fuzzed, &entry);
+    ASSERT(!result.versioned && result.status == STATUS_OK);
+    /* Another region takes over, so that there are commands again. */
+    if (state_is_fenced(fuzzed->state, state_epoch(fuzzed->state).region))
+        fuzzed_change(fuzzed, bytes_of("\x02\x03", 3));
 }
 
 /* Table "t" with the indexes "i" and "u", as a commit's bytes. */
@@ -83,20 +173,68 @@ static void fuzzed_open(struct fuzzed *fuzzed, uint64_t seed, unsigned again_per
     fuzzed_table(fuzzed);
 }
 
+static void fuzzed_command(struct fuzzed *fuzzed, unsigned kind, struct bytes body)
+{
+    uint8_t regions[fuzzed_body_max];
+
+    switch (kind) {
+    case 4:
+        fuzzed_apply(fuzzed, ENTRY_TICK, body);
+        break;
+    case 5:
+        fuzzed_apply(fuzzed, ENTRY_REGIONS, known_format(body, regions));
+        break;
+    case 6:
+        fuzzed_change(fuzzed, body);
+        break;
+    case 7:
+        fuzzed_fence(fuzzed, body);
+        break;
+    default: {
+        const struct entry entry = {.kind = ENTRY_COMMIT, .body = body};
+        state_prefetch(fuzzed->state, &entry);
+        fuzzed_apply(fuzzed, ENTRY_COMMIT, body);
+    }
+    }
+}
+
 static void fuzzed_run(struct fuzzed *fuzzed, struct bytes input)
 {
     while (input.size >= 2) {
-        bool tick = (input.data[0] & 0x80) != 0;
-        size_t size = (size_t)(input.data[0] & 0x7f) << 8 | input.data[1];
+        unsigned kind = input.data[0] >> 5;
+        size_t size = (size_t)(input.data[0] & (kind < 4 ? 0x7f : 0x1f)) << 8 | input.data[1];
         input = bytes_of(input.data + 2, input.size - 2);
         if (size > input.size)
             size = input.size;
-        const struct entry entry = {.kind = ENTRY_COMMIT, .body = bytes_of(input.data, size)};
-        if (!tick)
-            state_prefetch(fuzzed->state, &entry);
-        fuzzed_apply(fuzzed, tick ? ENTRY_TICK : ENTRY_COMMIT, entry.body);
+        fuzzed_command(fuzzed, kind, bytes_of(input.data, size));
         input = bytes_of(input.data + size, input.size - size);
     }
+}
+
+/* What is kept of the history hangs together, and is what is found when it is opened again. */
+static void fuzzed_history(struct fuzzed *fuzzed)
+{
+    const struct epoch_end *ends;
+    struct error error = {0};
+    struct epoch epoch = state_epoch(fuzzed->state);
+    uint64_t regions_version = state_regions(fuzzed->state)->version;
+    size_t count = state_epoch_ends(fuzzed->state, &ends);
+
+    for (size_t i = 0; i < count; i++) {
+        struct epoch next = i + 1 < count ? ends[i + 1].epoch : epoch;
+        ASSERT(epoch_equal(ends[i].next, next));
+        enum status last = state_position_check(fuzzed->state, ends[i].epoch, ends[i].version);
+        enum status past = state_position_check(fuzzed->state, ends[i].epoch, ends[i].version + 1);
+        ASSERT(last == STATUS_OK && past == STATUS_HISTORY_LOST);
+    }
+    const struct state_options options = {
+        .lsm = fuzzed->lsm, .io = &fuzzed->lsm->io, .mark = &fuzzed->lsm->mark, .region_id = 1};
+    state_close(fuzzed->state);
+    enum status status = state_open(&options, &fuzzed->state, &error);
+    ASSERT(status == STATUS_OK);
+    ASSERT(epoch_equal(state_epoch(fuzzed->state), epoch));
+    ASSERT(state_epoch_ends(fuzzed->state, &ends) == count);
+    ASSERT(state_regions(fuzzed->state)->version == regions_version);
 }
 
 static void ready(struct lsm_wait *wait)
@@ -147,6 +285,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     fuzzed_open(&first, 1, 0);
     fuzzed_run(&first, bytes_of(data, size));
+    fuzzed_history(&first);
     fuzzed_scan(&first, "");
     fuzzed_scan(&first, "i");
     fuzzed_scan(&first, "u");

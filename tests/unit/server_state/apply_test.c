@@ -6,6 +6,7 @@
 #include "tests/unit/server_state/backend_fake.h"
 #include "tests/unit/server_state/harness.h"
 #include "tests/unit/server_state/model.h"
+#include "tests/unit/server_state/model_history.h"
 
 enum { history_count = 16, sent_max = 64, steps_count = 1500 };
 
@@ -21,6 +22,7 @@ struct run {
     struct harness second; /* everything late */
     struct model model;
     struct model history[history_count]; /* by version, modulo */
+    struct model_history epochs;
     struct sent sent[sent_max];
     size_t sent_count;
 };
@@ -49,6 +51,19 @@ static void compare_facts(struct run *run)
     ck_assert_uint_eq(a.horizon, run->model.horizon);
     ck_assert_mem_eq(run->first.lsm->mark.state, run->second.lsm->mark.state,
                      sizeof run->first.lsm->mark.state);
+    model_history_compare(run->first.state, &run->epochs, run->model.version, &run->generator);
+    model_history_compare(run->second.state, &run->epochs, run->model.version, &run->generator);
+}
+
+static struct state_result apply_entry_both(struct run *run, const struct entry *entry)
+{
+    struct state_result a = harness_apply_entry(&run->first, ++run->first.index, entry);
+    struct state_result b = harness_apply_entry(&run->second, ++run->second.index, entry);
+    ck_assert_int_eq(a.status, b.status);
+    ck_assert_uint_eq(a.versioned, b.versioned);
+    ck_assert_str_eq(a.text, b.text);
+    run->model.version += a.versioned;
+    return a;
 }
 
 static struct state_result apply_both(struct run *run, enum entry_kind kind, struct bytes body)
@@ -130,6 +145,101 @@ static void step_tick(struct run *run)
     ck_assert(!model_is_due(&run->model, run->first.time_ns));
 }
 
+static void step_change(struct run *run)
+{
+    uint8_t body[epoch_change_size_max];
+    enum status spoilt;
+    struct epoch_change change = draw_change(&run->generator, run->first.state, &spoilt);
+    struct entry entry = harness_change_entry(&run->first, &change, body);
+    /* Discarded for what its body says, and not for its header. */
+    if (generator_chance(&run->generator, 1, 2))
+        entry.version = run->model.version + 1;
+    enum status expected = model_change(&run->epochs, &change, spoilt, run->model.version);
+    struct state_result result = apply_entry_both(run, &entry);
+    ck_assert_int_eq(result.status, expected);
+    ck_assert_int_eq(result.versioned, expected == STATUS_OK);
+}
+
+/* What is not the successor: of another epoch, sent twice, or too early. */
+static void step_stale(struct run *run)
+{
+    uint8_t body[8] = {0};
+    struct epoch epoch = run->epochs.present;
+    uint64_t version = run->model.version + 1;
+    uint64_t kind = generator_below(&run->generator, 3);
+    if (kind == 0)
+        version -= generator_between(&run->generator, 1, version);
+    else if (kind == 1)
+        version += generator_between(&run->generator, 1, 3);
+    else if (run->epochs.ends_count != 0 && generator_chance(&run->generator, 1, 2))
+        epoch = run->epochs.ends[generator_below(&run->generator, run->epochs.ends_count)].epoch;
+    else
+        epoch.number += generator_between(&run->generator, 1, 3);
+    const struct entry entry = {.kind = ENTRY_TICK,
+                                .version = version,
+                                .epoch_number = epoch.number,
+                                .epoch_region = epoch.region,
+                                .log_time_ns = ++run->first.time_ns,
+                                .body = bytes_of(body, sizeof body)};
+    struct state_result result = apply_entry_both(run, &entry);
+    ck_assert_int_eq(result.status, STATUS_NOT_PRIMARY);
+    ck_assert(!result.versioned);
+}
+
+static void step_fence(struct run *run)
+{
+    uint8_t body[fence_header_size];
+    struct fence fence = draw_fence(&run->generator, &run->epochs);
+    fence_encode(&fence, body);
+    const struct entry entry = {.kind = ENTRY_FENCE, .body = bytes_of(body, sizeof body)};
+    ck_assert(!apply_entry_both(run, &entry).versioned);
+    model_fence(&run->epochs, &fence);
+}
+
+/* A primary that is fenced can do nothing, until another takes over, or itself with a higher epoch.
+ */
+static void leave_fence(struct run *run)
+{
+    uint8_t body[epoch_change_size_max] = {0};
+    struct epoch_change change;
+    ck_assert_int_eq(apply_both(run, ENTRY_TICK, bytes_of(body, 8)).status, STATUS_NOT_PRIMARY);
+    state_epoch_next(run->first.state, EPOCH_PROMOTE, draw_region(&run->generator), &change);
+    const struct entry entry = harness_change_entry(&run->first, &change, body);
+    ck_assert_int_eq(model_change(&run->epochs, &change, STATUS_OK, run->model.version), STATUS_OK);
+    ck_assert_int_eq(apply_entry_both(run, &entry).status, STATUS_OK);
+}
+
+static void step_regions(struct run *run)
+{
+    uint8_t body[2048];
+    struct regions regions = draw_regions(&run->generator, &run->epochs);
+    ck_assert_uint_le(regions_size(&regions), sizeof body);
+    regions_encode(&regions, body);
+    struct state_result result =
+        apply_both(run, ENTRY_REGIONS, bytes_of(body, regions_size(&regions)));
+    run->model.version++;
+    ck_assert_int_eq(result.status, model_regions(&run->epochs, &regions, run->model.version));
+}
+
+static void step_history(struct run *run)
+{
+    switch (generator_below(&run->generator, 4)) {
+    case 0:
+        step_change(run);
+        break;
+    case 1:
+        step_stale(run);
+        break;
+    case 2:
+        step_fence(run);
+        break;
+    default:
+        step_regions(run);
+    }
+    if (model_is_fenced(&run->epochs, run->epochs.present))
+        leave_fence(run);
+}
+
 static void step_look(struct run *run)
 {
     model_compare(&run->first, &run->model, UINT64_MAX, &run->generator);
@@ -147,7 +257,7 @@ static void step_look(struct run *run)
 
 static void step(struct run *run)
 {
-    uint64_t kind = generator_below(&run->generator, 20);
+    uint64_t kind = generator_below(&run->generator, 22);
     bool slow = generator_chance(&run->generator, 1, 10);
     run->first.time_ns +=
         generator_below(&run->generator, slow ? 10 * HARNESS_SECOND_NS : 100000000);
@@ -160,8 +270,10 @@ static void step(struct run *run)
         step_retry(run);
     else if (kind < 19)
         step_tick(run);
-    else
+    else if (kind < 20)
         step_look(run);
+    else
+        step_history(run);
     run->history[run->model.version % history_count] = run->model;
     second_troubles(run);
     compare_facts(run);
@@ -177,6 +289,7 @@ static void run_seed(uint64_t seed)
     harness_open_on(&run->first, backend_open(seed, 0, 0));
     harness_open_on(&run->second, backend_open(seed + 1, 25, 15));
     struct txn txn;
+    model_history_begin(&run->epochs);
     txn_begin(&run->first, &txn);
     model_create_txn(&txn);
     struct bytes body = txn_encode(&txn);
@@ -186,6 +299,7 @@ static void run_seed(uint64_t seed)
         step(run);
     step_look(run);
     ck_assert(run->second.lsm->again_count != 0);
+    ck_assert(run->epochs.ends_count != 0 && run->epochs.regions_version != 0);
     for (size_t i = 0; i < sent_max; i++)
         free((void *)(uintptr_t)run->sent[i].body.data);
     harness_close(&run->first);

@@ -22,6 +22,7 @@ struct harness {
     uint64_t time_ns;
     uint64_t ids_count;
     bool ready;
+    struct entry entry; /* the one that was applied last; its body is the caller's */
 };
 
 /* A commit under construction; what it points to lives in it, or is the caller's. */
@@ -75,6 +76,7 @@ static inline struct state_result harness_apply_entry(struct harness *harness, u
                                                       const struct entry *entry)
 {
     struct state_result result;
+    harness->entry = *entry;
     state_apply_start(harness->state, index, 1, entry);
     for (;;) {
         harness->ready = false;
@@ -99,12 +101,15 @@ static inline uint64_t harness_next_version(const struct harness *harness)
 static inline struct state_result harness_apply(struct harness *harness, enum entry_kind kind,
                                                 struct bytes body)
 {
+    struct epoch epoch = state_epoch(harness->state);
     struct entry entry = {.kind = kind,
-                          .version = entry_kind_is_shared(kind) ? harness_next_version(harness) : 0,
-                          .epoch_number = 1,
-                          .epoch_region = 7,
+                          .version = harness_next_version(harness),
+                          .epoch_number = epoch.number,
+                          .epoch_region = epoch.region,
                           .log_time_ns = ++harness->time_ns,
                           .body = body};
+    if (!entry_kind_is_shared(kind))
+        entry = (struct entry){.kind = kind, .log_time_ns = entry.log_time_ns, .body = body};
     return harness_apply_entry(harness, ++harness->index, &entry);
 }
 
@@ -129,6 +134,60 @@ static inline void harness_close(struct harness *harness)
 {
     state_close(harness->state);
     backend_close(harness->backend);
+}
+
+/* ---- Regions and epochs ---- */
+
+/* Stamped as it has to be; `body` holds epoch_change_size_max bytes. */
+static inline struct entry harness_change_entry(struct harness *harness,
+                                                const struct epoch_change *change, uint8_t *body)
+{
+    struct epoch epoch = change->kind == EPOCH_GRANT ? change->from : change->to;
+    epoch_change_encode(change, body);
+    return (struct entry){.kind = ENTRY_EPOCH,
+                          .version = change->version + 1,
+                          .epoch_number = epoch.number,
+                          .epoch_region = epoch.region,
+                          .log_time_ns = ++harness->time_ns,
+                          .body = bytes_of(body, epoch_change_size(change))};
+}
+
+static inline struct state_result harness_change(struct harness *harness,
+                                                 const struct epoch_change *change)
+{
+    static uint8_t body[epoch_change_size_max];
+    struct entry entry = harness_change_entry(harness, change, body);
+    return harness_apply_entry(harness, ++harness->index, &entry);
+}
+
+static inline struct state_result harness_fence(struct harness *harness, uint32_t region,
+                                                struct epoch epoch)
+{
+    uint8_t body[fence_header_size];
+    const struct fence fence = {.region = region, .epoch = epoch};
+    fence_encode(&fence, body);
+    return harness_apply(harness, ENTRY_FENCE, bytes_of(body, sizeof body));
+}
+
+static inline struct state_result harness_regions(struct harness *harness,
+                                                  const struct regions *regions)
+{
+    static uint8_t body[regions_size_max];
+    regions_encode(regions, body);
+    return harness_apply(harness, ENTRY_REGIONS, bytes_of(body, regions_size(regions)));
+}
+
+/* Region `id`, named "region-" and a letter. */
+static inline struct region harness_region(uint32_t id)
+{
+    struct region region;
+    memset(&region, 0, sizeof region);
+    region.id = id;
+    region.guard.action = REGION_GUARD_ALERT;
+    region.endpoints_count = 1;
+    (void)snprintf(region.name, sizeof region.name, "region-%c", (char)('a' + id % 26));
+    (void)snprintf(region.endpoints[0], sizeof region.endpoints[0], "r%u.example:7000", id);
+    return region;
 }
 
 /* ---- Commits ---- */

@@ -37,6 +37,56 @@ START_TEST(test_round_trip)
 }
 END_TEST
 
+START_TEST(test_a_fence_holds_until_it_is_reached)
+{
+    struct mark_state state = state_new();
+    struct mark_state decoded;
+    struct lsm_mark mark;
+    state.epoch_number = 2;
+    state.epoch_region = 3;
+    state.fence_number = 6;
+    state.fence_region = 5;
+    state.fenced_region = 3;
+    mark_encode(&state, 1, 1, &mark);
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_OK);
+    ck_assert_mem_eq(&decoded, &state, sizeof state);
+
+    mark_epoch_set(&state, (struct epoch){.number = 6, .region = 4});
+    ck_assert_uint_eq(mark_fence(&state).number, 6);
+    ck_assert_uint_eq(state.fenced_region, 3);
+    mark_epoch_set(&state, (struct epoch){.number = 6, .region = 5});
+    ck_assert(epoch_equal(mark_epoch(&state), (struct epoch){.number = 6, .region = 5}));
+    ck_assert_uint_eq(mark_fence(&state).number, 0);
+    ck_assert_uint_eq(state.fenced_region, 0);
+
+    /* A fence that was reached is no fence. */
+    state.fence_number = 6;
+    state.fence_region = 5;
+    mark_encode(&state, 1, 1, &mark);
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+}
+END_TEST
+
+START_TEST(test_a_mark_of_the_first_format_has_no_fence)
+{
+    struct mark_state state = state_new();
+    struct mark_state decoded;
+    struct lsm_mark mark;
+    mark_encode(&state, 1, 1, &mark);
+    mark.state[0] = 1;
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+    mark.state_size -= 16;
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_OK);
+    ck_assert_mem_eq(&decoded, &state, sizeof state);
+    mark.state[0] = 2;
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+    mark.state[0] = 0;
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+    mark.state[0] = 3;
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_NEWER_FORMAT);
+}
+END_TEST
+
 START_TEST(test_outcomes_are_evicted_with_time)
 {
     struct mark_state state = state_new();
@@ -66,4 +116,6 @@ void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_round_trip);
     tcase_add_test(tests, test_outcomes_are_evicted_with_time);
+    tcase_add_test(tests, test_a_fence_holds_until_it_is_reached);
+    tcase_add_test(tests, test_a_mark_of_the_first_format_has_no_fence);
 }

@@ -7,21 +7,17 @@
 #include "tests/unit/server_state/backend_real.h"
 #include "tests/unit/server_state/harness.h"
 #include "tests/unit/server_state/model.h"
+#include "tests/unit/server_state/model_history.h"
 
 enum { steps_count = 2500 };
-
-struct logged {
-    enum entry_kind kind;
-    uint64_t time_ns;
-    struct bytes body;
-};
 
 struct run {
     struct generator generator;
     struct harness memory;
     struct harness disk;
     struct model model;
-    struct logged log[steps_count + 8]; /* by index */
+    struct model_history epochs;
+    struct entry log[2 * steps_count + 8]; /* by index; each body is its own */
     uint64_t replayed_count;
 };
 
@@ -41,9 +37,25 @@ static struct state_result apply_both(struct run *run, enum entry_kind kind, str
     ck_assert_int_eq(a.status, b.status);
     ck_assert_uint_eq(a.version, b.version);
     ck_assert_uint_eq(run->memory.index, run->disk.index);
-    run->log[run->disk.index] =
-        (struct logged){.kind = kind, .time_ns = run->disk.time_ns, .body = body_copy(body)};
+    run->log[run->disk.index] = run->disk.entry;
+    run->log[run->disk.index].body = body_copy(body);
     return a;
+}
+
+/* With `expected` the model has counted it already. */
+static void apply_change_both(struct run *run, const struct epoch_change *change,
+                              enum status expected)
+{
+    uint8_t body[epoch_change_size_max];
+    const struct entry entry = harness_change_entry(&run->memory, change, body);
+    struct state_result a = harness_apply_entry(&run->memory, ++run->memory.index, &entry);
+    struct state_result b = harness_apply_entry(&run->disk, ++run->disk.index, &entry);
+    ck_assert_int_eq(a.status, expected);
+    ck_assert_int_eq(b.status, expected);
+    ck_assert_uint_eq(b.version, a.version);
+    run->log[run->disk.index] = entry;
+    run->log[run->disk.index].body = body_copy(entry.body);
+    run->model.version += expected == STATUS_OK;
 }
 
 static void compare_facts(struct run *run)
@@ -55,6 +67,8 @@ static void compare_facts(struct run *run)
     ck_assert_uint_eq(a.horizon, b.horizon);
     ck_assert_uint_eq(a.outcomes_count, b.outcomes_count);
     ck_assert_uint_eq(a.applied_index, b.applied_index);
+    model_history_compare(run->memory.state, &run->epochs, a.position.version, &run->generator);
+    model_history_compare(run->disk.state, &run->epochs, a.position.version, &run->generator);
 }
 
 /* As after a crash: what is installed, and the log from there. */
@@ -67,12 +81,7 @@ static void reopen(struct run *run)
     disk->lsm = backend_lsm(disk->backend);
     harness_state_open(disk);
     for (uint64_t i = state_facts(disk->state).applied_index + 1; i <= disk->index; i++) {
-        const struct entry entry = {.kind = run->log[i].kind,
-                                    .version = harness_next_version(disk),
-                                    .epoch_number = 1,
-                                    .epoch_region = 7,
-                                    .log_time_ns = run->log[i].time_ns,
-                                    .body = run->log[i].body};
+        const struct entry entry = run->log[i];
         (void)harness_apply_entry(disk, i, &entry);
         run->replayed_count++;
     }
@@ -88,6 +97,48 @@ static void step_retry(struct run *run)
     struct state_result result = apply_both(run, ENTRY_COMMIT, run->log[index].body);
     ck_assert(result.repeated_reply || result.status == STATUS_TXN_EXPIRED);
     run->model.version++;
+}
+
+static void step_regions(struct run *run)
+{
+    uint8_t body[2048];
+    struct regions regions = draw_regions(&run->generator, &run->epochs);
+    ck_assert_uint_le(regions_size(&regions), sizeof body);
+    regions_encode(&regions, body);
+    struct state_result result =
+        apply_both(run, ENTRY_REGIONS, bytes_of(body, regions_size(&regions)));
+    run->model.version++;
+    ck_assert_int_eq(result.status, model_regions(&run->epochs, &regions, run->model.version));
+}
+
+/* A fence, and the promotion that it makes way for. */
+static void step_fence(struct run *run)
+{
+    uint8_t body[fence_header_size];
+    struct fence fence = draw_fence(&run->generator, &run->epochs);
+    struct epoch_change change;
+    fence_encode(&fence, body);
+    (void)apply_both(run, ENTRY_FENCE, bytes_of(body, sizeof body));
+    model_fence(&run->epochs, &fence);
+    state_epoch_next(run->memory.state, EPOCH_PROMOTE, draw_region(&run->generator), &change);
+    ck_assert_int_eq(model_change(&run->epochs, &change, STATUS_OK, run->model.version), STATUS_OK);
+    apply_change_both(run, &change, STATUS_OK);
+}
+
+static void step_history(struct run *run)
+{
+    enum status spoilt;
+    if (generator_chance(&run->generator, 1, 3)) {
+        step_regions(run);
+    } else if (generator_chance(&run->generator, 1, 2)) {
+        const struct epoch_change change = draw_change(&run->generator, run->memory.state, &spoilt);
+        apply_change_both(run, &change,
+                          model_change(&run->epochs, &change, spoilt, run->model.version));
+        if (model_is_fenced(&run->epochs, run->epochs.present))
+            step_fence(run);
+    } else {
+        step_fence(run);
+    }
 }
 
 static void step(struct run *run)
@@ -124,6 +175,8 @@ static void step(struct run *run)
     } else {
         model_compare(&run->disk, &run->model, UINT64_MAX, &run->generator);
     }
+    if (generator_chance(&run->generator, 1, 50))
+        step_history(run);
     if (generator_chance(&run->generator, 1, 10))
         backend_turn(run->disk.backend);
     if (generator_chance(&run->generator, 1, 300))
@@ -141,9 +194,9 @@ static void run_seed(uint64_t seed)
     harness_open_on(&run->memory, backend_open(seed, 16 << 20, 1 << 20, 100));
     harness_open_on(&run->disk, backend_open(seed + 1, 48 << 10, 128 << 10, 20));
     uint8_t first[8] = {0};
-    run->log[1] = (struct logged){.kind = ENTRY_TICK,
-                                  .time_ns = run->disk.time_ns,
-                                  .body = body_copy(bytes_of(first, sizeof first))};
+    run->log[1] = run->disk.entry;
+    run->log[1].body = body_copy(bytes_of(first, sizeof first));
+    model_history_begin(&run->epochs);
     struct txn txn;
     txn_begin(&run->memory, &txn);
     model_create_txn(&txn);
@@ -157,7 +210,7 @@ static void run_seed(uint64_t seed)
     /* The small one did flush, did wait, and did go back. */
     struct lsm_statistics statistics = lsm_statistics(run->disk.lsm);
     ck_assert(statistics.tables_count != 0 && run->replayed_count != 0);
-    for (size_t i = 0; i < steps_count + 8; i++)
+    for (size_t i = 0; i < 2 * steps_count + 8; i++)
         free((void *)(uintptr_t)run->log[i].body.data);
     harness_close(&run->memory);
     harness_close(&run->disk);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/stream.h"
+
+#include "proto/base/assert.h"
+
+static struct epoch epoch_of(const struct entry *entry)
+{
+    return (struct epoch){.number = entry->epoch_number, .region = entry->epoch_region};
+}
+
+/* A grant is the last command of the epoch that it ends, and stamped as such; a promotion comes
+ * from where the old epoch's primary is not. */
+static bool takes_change(const struct stream_position *position, const struct epoch_end *end,
+                         const struct entry *entry, struct epoch *next)
+{
+    struct epoch_change change;
+
+    if (epoch_change_decode(entry->body, &change) != STATUS_OK ||
+        !epoch_equal(change.from, position->epoch) || change.version != position->version)
+        return false;
+    if (!epoch_equal(epoch_of(entry), change.kind == EPOCH_GRANT ? change.from : change.to))
+        return false;
+    *next = change.to;
+    return end == NULL || epoch_equal(end->next, change.to);
+}
+
+bool stream_takes(struct stream_position *position, const struct epoch_end *end,
+                  const struct entry *entry)
+{
+    struct epoch next = position->epoch;
+
+    ASSERT(end == NULL || epoch_equal(end->epoch, position->epoch));
+    if (!entry_kind_is_shared(entry->kind) || entry->version != position->version + 1)
+        return false;
+    bool has_ended = end != NULL && position->version >= end->version;
+    if (entry->kind == ENTRY_EPOCH) {
+        if ((end != NULL && !has_ended) || !takes_change(position, end, entry, &next))
+            return false;
+    } else if (has_ended || !epoch_equal(epoch_of(entry), position->epoch)) {
+        return false;
+    }
+    *position = (struct stream_position){.epoch = next, .version = entry->version};
+    return true;
+}

@@ -64,6 +64,7 @@
     X(lsm_horizon_ignored, "a merge drops older versions that a reader needs")                     \
     X(lsm_tombstone_early, "a merge drops deletions that hide what is below")                      \
     X(lsm_inputs_newest, "a compaction takes level 0's newest tables and leaves older ones")       \
+    X(lsm_record_dropped, "a compaction loses a record now and then")                              \
     X(lsm_table_unflushed, "a table is installed before its contents are durable")                 \
     X(lsm_names_unflushed, "a table is installed before its name is durable")
 

@@ -4,8 +4,11 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
 #include "storage/lsm/merge.h"
 #include "storage/lsm/output.h"
+
+enum { dropped_every = 101 }; /* where that bug is planted */
 
 struct compaction_job {
     struct lsm_job job;
@@ -15,6 +18,7 @@ struct compaction_job {
     bool space_checked;
     struct output output;
     uint8_t discard[lsm_key_size_max];
+    uint64_t merged_count; /* entries so far */
 };
 
 static uint64_t inputs_size(const struct compaction_pick *pick)
@@ -50,10 +54,12 @@ static enum status merge_inputs(struct compaction_job *compaction, struct io *io
         if (status != STATUS_OK)
             return status;
         size_t entry_size = entry.key.size + entry.value.size + sizeof(uint64_t);
+        size += entry_size;
+        if (PLANTED(lsm_record_dropped) && ++compaction->merged_count % dropped_every == 0)
+            continue;
         status = output_add(&compaction->output, io, &entry);
         if (status != STATUS_OK)
             return status;
-        size += entry_size;
         job_worked(&compaction->job, io, entry_size);
     }
     return STATUS_OK;
@@ -270,7 +276,7 @@ static void discard_level(struct lsm *lsm, struct lsm_job *job, unsigned tree, u
 
 void compaction_discard(struct lsm *lsm)
 {
-    if (lsm->replace.asked || scrub_waits(lsm))
+    if (lsm->replace.asked || lsm->halted || scrub_waits(lsm))
         return; /* what goes is about to go with all else, or is asked for; there is a next time */
     struct lsm_job *job = calloc(1, sizeof *job);
     if (job == NULL)

@@ -134,6 +134,9 @@ void install_content(struct lsm *lsm, struct version_set *set, const struct mani
             waiting->index = lsm->installed.index;
     }
     version_set_release(old, &lsm->obsolete);
+    while ((link = list_pop_first(&lsm->unopened)) != NULL)
+        list_push_last(&lsm->obsolete, link);
+    lsm->halted = false;
 }
 
 /* ---- The job ---- */
@@ -231,6 +234,7 @@ bool install_begin(struct lsm *lsm)
 {
     if (lsm->manifest_writing || (list_is_empty(&lsm->finished) && !lsm->numbers_wanted))
         return false;
+    ASSERT(!lsm->options.bare || !lsm->halted); /* its tables would be forgotten */
     struct install_job *install = calloc(1, sizeof *install);
     if (install == NULL || !manifest_source_init(&install->source, lsm)) {
         free(install);

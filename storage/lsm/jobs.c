@@ -10,6 +10,7 @@
 #include "storage/lsm/lsm_internal.h"
 
 #define NS_PER_US 1000ULL
+#define NS_PER_S  1000000000ULL
 
 /* A paced job works for `work_us` and rests for `rest_us`; each `look_size` it looks at the clock.
  */
@@ -85,6 +86,8 @@ static bool begin(struct lsm *lsm, enum job_urgency urgency)
     /* What all content is to be replaced waits for takes no new work. */
     if (lsm->replace.asked && urgency > JOB_REPLACE)
         return false;
+    if (lsm->halted && urgency > JOB_REPLACE && urgency != JOB_CHECK)
+        return false;
     switch (urgency) {
     case JOB_MANIFEST:
         return install_begin(lsm);
@@ -154,10 +157,14 @@ void job_worked(struct lsm_job *job, struct io *worker_io, size_t size)
     job->worked_size += size;
     if (!job->paced || job->worked_size < look_size)
         return;
+    uint64_t rest_ns = rest_us * NS_PER_US;
+    uint64_t worked_size = job->worked_size;
     job->worked_size = 0;
-    if (io_boot_ns(worker_io) < job->rest_ns)
+    if (job->rate_max != 0)
+        rest_ns = worked_size * NS_PER_S / job->rate_max;
+    else if (io_boot_ns(worker_io) < job->rest_ns)
         return;
-    io_pause_wait(worker_io, rest_us * NS_PER_US);
+    io_pause_wait(worker_io, rest_ns);
     job->rest_ns = io_boot_ns(worker_io) + work_us * NS_PER_US;
 }
 
@@ -206,6 +213,12 @@ enum status lsm_job_return(struct lsm *lsm, struct lsm_job *job, struct error *e
     }
     lsm_work(lsm);
     return status;
+}
+
+void lsm_halt(struct lsm *lsm)
+{
+    lsm->halted = true;
+    scrub_cancel(lsm);
 }
 
 bool lsm_is_idle(const struct lsm *lsm)

@@ -52,7 +52,8 @@ struct lsm_job {
     struct lsm *lsm;
     enum job_urgency urgency;
     bool taken;
-    bool paced; /* takes its time: see lsm_job_pace() */
+    bool paced;        /* takes its time: see lsm_job_pace() */
+    uint64_t rate_max; /* bytes of entries a second, while it is paced; 0: no bound */
     bool finished;
     enum status status; /* of the work, once finished */
     struct error error; /* names the file where status is not OK */

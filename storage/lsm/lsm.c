@@ -11,6 +11,8 @@
  *     whole      one missing, or other size  CORRUPT, and the file is named
  *     whole      some that it does not name  what a crash left: unlinked
  *     bad        any                         the twin's status: CORRUPT, KEY_MISSING, NEWER_FORMAT
+ *
+ * A bare one looks at no table, and removes nothing.
  */
 #include "storage/lsm/lsm.h"
 
@@ -52,6 +54,8 @@ static void fill_defaults(struct lsm_options *options)
         options->level0_stop_count = 20;
     if (options->level0_stop_count <= options->level0_compact_count)
         options->level0_stop_count = options->level0_compact_count + 1;
+    if (options->scrub_rate_max == 0)
+        options->scrub_rate_max = (uint64_t)32 << 20;
 }
 
 static void retry_fired(struct io_timer *timer)
@@ -85,6 +89,8 @@ static enum status options_apply(struct lsm *lsm, const struct lsm_options *opti
     list_init(&lsm->finished);
     list_init(&lsm->obsolete);
     list_init(&lsm->checkpoints);
+    list_init(&lsm->unopened);
+    lsm->halted = lsm->options.bare;
     lsm->retry = (struct io_timer){.fired = retry_fired, .context = lsm};
     lsm->current = version_set_create(lsm->trees_count);
     if (lsm->current == NULL || cache_create(lsm->io, lsm->options.cache_size, &lsm->cache) != 0)
@@ -176,6 +182,10 @@ static enum status open_table(struct lsm *lsm, unsigned tree, unsigned level,
     struct table_file *file = table_file_create(tree, info);
     if (file == NULL)
         return error_set(error, STATUS_NO_MEMORY, "No memory to open the tables.");
+    if (lsm->options.bare) {
+        list_push_last(&lsm->unopened, &file->link);
+        return STATUS_OK;
+    }
     enum status status = table_open(lsm->io, lsm->options.keyring, lsm->directory,
                                     &lsm->trees[tree], &file->info, &file->table, error);
     if (status != STATUS_OK) {
@@ -420,7 +430,8 @@ enum status lsm_open(const struct lsm_options *options, struct lsm **lsm, struct
         listing_free(&listing); /* a repair of the manifest may have made or removed files */
         status = list_directory(made, &listing, error);
     }
-    if (status == STATUS_OK)
+    /* What a manifest names whose tables are not opened is no leftover. */
+    if (status == STATUS_OK && !made->options.bare)
         status = remove_leftovers(made, &listing, report, error);
     listing_free(&listing);
     if (status != STATUS_OK) {
@@ -479,6 +490,7 @@ void lsm_close(struct lsm *lsm)
     /* Files that are obsolete and were not yet unlinked go at the next opening. */
     version_set_release(lsm->current, &lsm->obsolete);
     close_files(&lsm->obsolete);
+    close_files(&lsm->unopened);
     cache_free(lsm->cache);
     if (lsm->twin != NULL)
         twin_close(lsm->twin);

@@ -71,6 +71,12 @@ struct lsm_options {
     unsigned level0_compact_count; /* tables that start a compaction; 0: 4 */
     unsigned level0_stop_count;    /* tables past which writers are BUSY; 0: 20 */
     bool uncompressed;             /* no LZ4, by name */
+    uint64_t scrub_rate_max;       /* bytes of entries a second of a paced scrub; 0: 32 MiB */
+
+    /* Opens the manifest and none of the tables that it names, damaged as they may be: the mark,
+     * the attachment and the numbers are there, and no content. As after lsm_halt(), nothing is
+     * done but to replace it; what the manifest names stays until then. */
+    bool bare;
 
     /* There may be a job to take, or pressure has changed. Called from within calls made by the
      * core; the callee only takes note. */
@@ -224,6 +230,11 @@ bool lsm_job_step(struct lsm_job *job, struct io *worker_io);
  * process; `error` names the file. */
 MUST_CHECK enum status lsm_job_return(struct lsm *lsm, struct lsm_job *job, struct error *error);
 
+/* What is here is damaged, or wrong: no job begins any more but what an lsm_install() needs, and
+ * the check. Jobs under way end. Writing and reading are the owner's to stop. Ends with the
+ * installation. */
+void lsm_halt(struct lsm *lsm);
+
 /* Whether nothing is left to do and no job is out. */
 bool lsm_is_idle(const struct lsm *lsm);
 
@@ -295,7 +306,7 @@ struct lsm_scrub_floor {
  * theirs are equal, whatever their tables look like. Writing goes on meanwhile. `done` is called
  * from lsm_job_return(): OK; CORRUPT, IO_ERROR or NO_MEMORY where a table could not be read;
  * CANCELLED, from lsm_job_take(), where an installation replaces the content. BUSY: one is under
- * way; NO_MEMORY. */
+ * way, or all is halted; NO_MEMORY. */
 MUST_CHECK enum status
 lsm_scrub(struct lsm *lsm, const struct lsm_scrub_floor *floors, size_t floors_count,
           void (*done)(void *context, enum status status, uint64_t version, struct hash128 digest),

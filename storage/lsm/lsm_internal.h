@@ -123,7 +123,9 @@ struct lsm {
     struct scrub_request *scrub_asked; /* its version is not installed yet; NULL: none */
     struct lsm_job *scrub_job;         /* begun; NULL: none */
     struct check_state check;
-    bool check_running; /* its job is queued or taken */
+    bool check_running;        /* its job is queued or taken */
+    bool halted;               /* until all content is replaced */
+    struct list_link unopened; /* of a bare one: the files that its manifest names */
 
     unsigned views_count;
     struct lsm_statistics statistics; /* counters only; the rest is computed when asked for */

@@ -64,7 +64,8 @@ bool remove_begin(struct lsm *lsm)
         bool fits = table_path(lsm->directory, file->info.number, remove->paths[remove->count]);
         ASSERT(fits);
         remove->count++;
-        table_unref(file->table);
+        if (file->table != NULL)
+            table_unref(file->table);
         file->table = NULL;
         table_file_free(file);
     }

@@ -9,7 +9,7 @@
  *                 that is visible at it: what flushes and compactions may drop is held back
  *     installed   the version's mark: the job begins, with the set of tables of that moment, which
  *                 holds all that is visible at the version, whatever is dropped from then on
- *     worked off  tree by tree, all tables merged
+ *     worked off  tree by tree, all tables merged, no faster than scrub_rate_max
  */
 #include <stdlib.h>
 
@@ -178,6 +178,7 @@ bool scrub_begin(struct lsm *lsm)
     lsm->scrub_asked = NULL;
     lsm->scrub_job = &scrub->job;
     job_init(&scrub->job, lsm, &scrub_operations, JOB_SCRUB);
+    scrub->job.rate_max = lsm->options.scrub_rate_max;
     return true;
 }
 
@@ -219,7 +220,7 @@ enum status lsm_scrub(struct lsm *lsm, const struct lsm_scrub_floor *floors, siz
                                    struct hash128 digest),
                       void *context)
 {
-    if (scrub_waits(lsm) || lsm->scrub_job != NULL || lsm->replace.asked)
+    if (scrub_waits(lsm) || lsm->scrub_job != NULL || lsm->replace.asked || lsm->halted)
         return STATUS_BUSY;
     struct scrub_request *request = calloc(1, sizeof *request);
     if (request == NULL)

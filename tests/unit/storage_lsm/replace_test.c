@@ -131,6 +131,71 @@ START_TEST(test_replaces_all)
 }
 END_TEST
 
+/* Nothing begins any more but the replacement, which ends that. */
+START_TEST(test_halted)
+{
+    set_up(1000);
+    transfer_fill(&fixture, 600, 3);
+    lsm_halt(fixture.lsm);
+    lsm_seal(fixture.lsm);
+    uint64_t index = lsm_installed_index(fixture.lsm);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    ck_assert_uint_eq(lsm_installed_index(fixture.lsm), index);
+    ck_assert(!lsm_is_idle(fixture.lsm)); /* the flush is still to come */
+    install_now();
+    expect_other();
+    fixture.mark = other.mark;
+    transfer_fill(&fixture, 600, 3);
+    lsm_seal(fixture.lsm);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    ck_assert_uint_eq(lsm_installed_index(fixture.lsm), fixture.mark.index);
+    tear_down();
+}
+END_TEST
+
+static void spoil(void *context, const char *path, uint64_t size)
+{
+    uint64_t number;
+    (void)context;
+    if (strstr(path, "lsm/") != NULL && table_name_parse(strrchr(path, '/') + 1, &number))
+        sim_disk_flip_bit(disk, path, size - 40, 0);
+}
+
+/* Tables that do not open at all keep nothing from being replaced, and go with it; until then they
+ * stay, whatever a start does. */
+START_TEST(test_bare)
+{
+    set_up(1000);
+    lsm_seal(fixture.lsm);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    struct lsm_mark mark = *lsm_installed_mark(fixture.lsm);
+    fixture_close(&fixture);
+    sim_disk_each_file(disk, spoil, NULL);
+    ck_assert_int_eq(fixture_open(&fixture), STATUS_CORRUPT);
+    uint64_t count = tables_on_disk();
+    ck_assert_uint_gt(count, 0);
+    fixture.options.bare = true;
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_msg(fixture_open(&fixture) == STATUS_OK, "%s", fixture.error.text);
+        ck_assert_uint_eq(fixture.mark.index, mark.index);
+        ck_assert_uint_eq(lsm_statistics(fixture.lsm).tables_count, 0);
+        ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+        ck_assert_uint_eq(tables_on_disk(), count);
+        if (i < 2)
+            fixture_close(&fixture);
+    }
+    install_now();
+    expect_other();
+    ck_assert_uint_eq(tables_on_disk(), lsm_statistics(fixture.lsm).tables_count);
+    fixture_close(&fixture);
+    fixture.options.bare = false;
+    ck_assert_msg(fixture_open(&fixture) == STATUS_OK, "%s", fixture.error.text);
+    ck_assert_uint_eq(fixture.report.removed_count, 0);
+    expect_other();
+    tear_down();
+}
+END_TEST
+
 /* A view and a scan that began before it go on in the old content, whose files go with them. */
 START_TEST(test_views_outlive_it)
 {
@@ -314,6 +379,8 @@ END_TEST
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_replaces_all);
+    tcase_add_test(tests, test_halted);
+    tcase_add_test(tests, test_bare);
     tcase_add_test(tests, test_views_outlive_it);
     tcase_add_test(tests, test_waits_for_jobs);
     tcase_add_test(tests, test_refusals_leave_the_old);

@@ -40,6 +40,7 @@ struct digests {
     /* A question for a version that is not applied yet. */
     uint64_t asked_by; /* 0: none */
     uint64_t asked_version;
+    uint64_t passed_version; /* what is asked for at or below it, and not kept, will not come */
 
     struct round round;
     uint64_t agreed_version;
@@ -104,7 +105,7 @@ static void answer(struct digests *digests, uint64_t to, uint64_t version)
 
 static void take_ask(struct digests *digests, uint64_t from, uint64_t version)
 {
-    if (version <= newest(digests)) {
+    if (version <= newest(digests) || version <= digests->passed_version) {
         answer(digests, from, version);
         return;
     }
@@ -212,16 +213,30 @@ static void take_answer(struct digests *digests, uint64_t from, uint64_t version
     }
 }
 
+static void ask_silent(struct digests *digests)
+{
+    const struct round *round = &digests->round;
+    uint8_t message[ask_size];
+    store_u64(message, round->version);
+    for (unsigned i = 0; i < round->members_count; i++)
+        if (!round->members[i].answered)
+            send(digests, round->members[i].id, DIGEST_ASK, message, sizeof message);
+}
+
 void digests_lead(struct digests *digests, const struct membership *membership)
 {
     struct round *round = &digests->round;
     uint64_t version = newest(digests);
-    uint8_t message[ask_size];
     bool waits = round->version != 0 && !round->closed && round->patience < digests_round_patience;
     if (membership->count < 2 || version == 0)
         return;
-    if (waits || version == round->version) {
+    if (waits || (version == round->version && round->closed)) {
         round->patience++;
+        return;
+    }
+    if (version == round->version) {
+        round->patience = 0;
+        ask_silent(digests);
         return;
     }
     *round = (struct round){.version = version};
@@ -235,10 +250,7 @@ void digests_lead(struct digests *digests, const struct membership *membership)
             member->known = find(digests, version, &member->chain);
         }
     }
-    store_u64(message, version);
-    for (unsigned i = 0; i < round->members_count; i++)
-        if (!round->members[i].answered)
-            send(digests, round->members[i].id, DIGEST_ASK, message, sizeof message);
+    ask_silent(digests);
 }
 
 /* ---- The interface ---- */
@@ -262,7 +274,8 @@ void digests_free(struct digests *digests)
 
 static void answer_asked(struct digests *digests)
 {
-    if (digests->asked_by == 0 || digests->asked_version > newest(digests))
+    if (digests->asked_by == 0 || (digests->asked_version > newest(digests) &&
+                                   digests->asked_version > digests->passed_version))
         return;
     uint64_t to = digests->asked_by;
     digests->asked_by = 0;
@@ -281,9 +294,17 @@ void digests_note(struct digests *digests, uint64_t version, struct hash128 chai
     answer_asked(digests);
 }
 
+void digests_pass(struct digests *digests, uint64_t version)
+{
+    if (version > digests->passed_version)
+        digests->passed_version = version;
+    answer_asked(digests);
+}
+
 void digests_reset(struct digests *digests, uint64_t version, struct hash128 chain)
 {
     digests->count = 0;
+    digests->is_odd = false;
     digests->round = (struct round){0};
     if (version != 0)
         digests_note(digests, version, chain);
@@ -312,4 +333,25 @@ void digests_received(struct digests *digests, uint64_t from, uint8_t kind, stru
 uint64_t digests_agreed_version(const struct digests *digests)
 {
     return digests->agreed_version;
+}
+
+enum digest_verdict digests_verdict(const struct digests *digests, uint64_t member)
+{
+    const struct round *round = &digests->round;
+    struct hash128 right;
+    bool majority = find_majority(round, &right);
+    for (unsigned i = 0; i < round->members_count; i++) {
+        const struct member_answer *answer = &round->members[i];
+        if (answer->id != member || !answer->answered)
+            continue;
+        if (!answer->known || !majority)
+            return DIGEST_UNKNOWN;
+        return equal(answer->chain, right) ? DIGEST_AGREES : DIGEST_DIFFERS;
+    }
+    return DIGEST_SILENT;
+}
+
+uint64_t digests_asked_version(const struct digests *digests)
+{
+    return digests->round.version;
 }

@@ -66,11 +66,16 @@ void digests_free(struct digests *digests); /* NULL is permitted */
 /* After each version that was applied, or scrubbed: they rise. */
 void digests_note(struct digests *digests, uint64_t version, struct hash128 chain);
 
-/* At opening, and after a snapshot took the state's place: it is at `version` now. */
+/* Nothing will be noted at or below `version` any more: who asks for such a one is told so. */
+void digests_pass(struct digests *digests, uint64_t version);
+
+/* At opening, and after a snapshot took the state's place: it is at `version` now. Of a series in
+ * which that has no digest, digests_pass() follows, with `version` 0 here. */
 void digests_reset(struct digests *digests, uint64_t version, struct hash128 chain);
 
 /* The leader, about once a second: asks, unless nothing was applied since, or answers to the last
- * question are still awaited. Nothing is sent in a region of one. */
+ * question are still awaited; who has not answered after a while is asked again. Nothing is sent in
+ * a region of one. */
 void digests_lead(struct digests *digests, const struct membership *membership);
 
 /* A message; those of another series are passed over. */
@@ -78,5 +83,18 @@ void digests_received(struct digests *digests, uint64_t from, uint8_t kind, stru
 
 /* Newest version at which a majority was seen to agree with this leader; 0: none yet. */
 uint64_t digests_agreed_version(const struct digests *digests);
+
+enum digest_verdict {
+    DIGEST_SILENT,  /* it has not answered */
+    DIGEST_UNKNOWN, /* it has no digest for the version, or no majority agrees on one */
+    DIGEST_AGREES,
+    DIGEST_DIFFERS,
+};
+
+/* The version that the leader asked for last; 0: none. */
+uint64_t digests_asked_version(const struct digests *digests);
+
+/* Of that question: what a member said. SILENT where none was asked. */
+enum digest_verdict digests_verdict(const struct digests *digests, uint64_t member);
 
 #endif

@@ -605,6 +605,11 @@ void replicated_log_snapshot_sent(struct replicated_log *log, uint64_t member, s
                            (struct raft_mark){mark.index, mark.term}, ok);
 }
 
+void replicated_log_disown(struct replicated_log *log)
+{
+    log->proposals_passed = log->proposals.count != 0;
+}
+
 void replicated_log_hold(struct replicated_log *log, bool held)
 {
     log->held = held;

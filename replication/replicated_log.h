@@ -220,6 +220,10 @@ void replicated_log_snapshot_installed(struct replicated_log *log, struct wal_ma
 void replicated_log_snapshot_sent(struct replicated_log *log, uint64_t member, struct wal_mark mark,
                                   bool ok);
 
+/* What was proposed here is told to have been dropped, with the next turn: the owner will not apply
+ * it, committed or not, before a snapshot takes the state's place. */
+void replicated_log_disown(struct replicated_log *log);
+
 /* While held, this member neither votes nor stands for election: a snapshot is being installed. */
 void replicated_log_hold(struct replicated_log *log, bool held);
 

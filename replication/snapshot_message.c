@@ -81,3 +81,12 @@ enum status snapshot_stop_decode(struct bytes from, uint64_t *session)
     *session = load_u64(from.data);
     return STATUS_OK;
 }
+
+enum status snapshot_want_decode(struct bytes from, uint64_t *index)
+{
+    *index = 0;
+    if (from.size != snapshot_want_size)
+        return STATUS_MALFORMED;
+    *index = load_u64(from.data);
+    return STATUS_OK;
+}

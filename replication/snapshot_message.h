@@ -8,6 +8,8 @@
  *     answer   u64 session, u32 attempt, u8 state, u8 status, u16 queued,
  *              u32 table, u32 chunk, u64 written                         member, CONTROL
  *     stop     u64 session                                               leader, CONTROL
+ *     want     u64 index: its state is of no use, and its log goes on
+ *              behind it; a snapshot above that index is wanted          member, CONTROL
  *
  * A session is one leader's attempt to bring one member a checkpoint; its number is drawn at
  * random. The receiver says where it stands, and with each higher `attempt` that the sender is to
@@ -24,6 +26,7 @@ enum snapshot_kind {
     SNAPSHOT_PIECE = PEER_SNAPSHOT_FIRST + 1,
     SNAPSHOT_ANSWER = PEER_SNAPSHOT_FIRST + 2,
     SNAPSHOT_STOP = PEER_SNAPSHOT_FIRST + 3,
+    SNAPSHOT_WANT = PEER_SNAPSHOT_FIRST + 4,
 };
 
 enum {
@@ -31,6 +34,7 @@ enum {
     snapshot_piece_head_size = 16,
     snapshot_answer_size = 32,
     snapshot_stop_size = 8,
+    snapshot_want_size = 8,
 };
 
 struct snapshot_offer {
@@ -75,5 +79,6 @@ MUST_CHECK enum status snapshot_offer_decode(struct bytes from, struct snapshot_
 MUST_CHECK enum status snapshot_piece_decode(struct bytes from, struct snapshot_piece *piece);
 MUST_CHECK enum status snapshot_answer_decode(struct bytes from, struct snapshot_answer *answer);
 MUST_CHECK enum status snapshot_stop_decode(struct bytes from, uint64_t *session);
+MUST_CHECK enum status snapshot_want_decode(struct bytes from, uint64_t *index);
 
 #endif

@@ -317,7 +317,11 @@ static void session_returned(struct snapshot_job *job)
     struct session *session = LIST_ENTRY(job, struct session, job);
     if (session->work != SESSION_CLOSE && session->outcome != STATUS_OK &&
         session->outcome != STATUS_END) {
+        const struct snapshot_sender_options *options = &session->sender->options;
         log_error("snapshot_unreadable", LOG_TEXT("text", session->error.text));
+        if (options->unreadable != NULL &&
+            (session->outcome == STATUS_CORRUPT || session->outcome == STATUS_IO_ERROR))
+            options->unreadable(options->context, session->outcome, session->error.text);
         session_end(session, session->outcome);
     } else if (session->work == SESSION_OPEN && session->state == SESSION_WAITING) {
         opened(session);

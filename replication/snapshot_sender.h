@@ -56,6 +56,8 @@ struct snapshot_sender_options {
     /* The member has the state at `mark`, or (not OK) could not be brought to it. Called from turns
      * of the io, returned jobs and received messages. */
     void (*ended)(void *context, uint64_t member, const struct lsm_mark *mark, enum status status);
+    /* A table of this leader's own cannot be read: CORRUPT or IO_ERROR. May be NULL. */
+    void (*unreadable)(void *context, enum status status, const char *text);
     /* There may be a job to take. */
     void (*work)(void *context);
     void *context;

@@ -30,5 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (snapshot_stop_decode(from, &session) == STATUS_OK)
         ASSERT(load_u64(data) == session);
+    uint64_t index;
+    if (snapshot_want_decode(from, &index) == STATUS_OK)
+        ASSERT(load_u64(data) == index && size == snapshot_want_size);
     return 0;
 }

@@ -304,6 +304,66 @@ START_TEST(test_gaps)
 }
 END_TEST
 
+static void expect_verdicts(enum digest_verdict one, enum digest_verdict two)
+{
+    ck_assert_int_eq(digests_verdict(nodes[0].digests, 1), DIGEST_AGREES);
+    ck_assert_int_eq(digests_verdict(nodes[0].digests, 2), one);
+    ck_assert_int_eq(digests_verdict(nodes[0].digests, 3), two);
+}
+
+/* What comes seldom is asked for again, until it is there or will never be. */
+START_TEST(test_asked_again)
+{
+    set_up(3, 0);
+    ck_assert_uint_eq(digests_asked_version(nodes[0].digests), 0);
+    ck_assert_int_eq(digests_verdict(nodes[0].digests, 1), DIGEST_SILENT);
+    apply_to(&nodes[0], 9);
+    apply_to(&nodes[1], 9);
+    nodes[1].cut = true;
+    for (unsigned i = 0; i < 3 * digests_round_patience; i++)
+        lead(0);
+    ck_assert_uint_eq(digests_asked_version(nodes[0].digests), 9);
+    nodes[1].cut = false;
+    for (unsigned i = 0; i < 2 * digests_round_patience; i++)
+        lead(0);
+    expect_verdicts(DIGEST_AGREES, DIGEST_SILENT);
+    digests_pass(nodes[2].digests, 8);
+    deliver();
+    expect_verdicts(DIGEST_AGREES, DIGEST_SILENT);
+    digests_pass(nodes[2].digests, 9); /* it waits for nothing else now */
+    deliver();
+    expect_verdicts(DIGEST_AGREES, DIGEST_UNKNOWN);
+    expect_all_even();
+    tear_down();
+}
+END_TEST
+
+/* One that differed, and was given the others' state, can differ again. */
+START_TEST(test_reset_after_odd)
+{
+    set_up(3, 0);
+    apply_all(5);
+    nodes[2].wrong_from = 6;
+    for (unsigned i = 0; i < 2; i++) {
+        apply_all(6 + i * 10);
+        lead(0);
+        lead(0);
+        ck_assert_uint_eq(nodes[2].odd_count, i + 1);
+        expect_verdicts(DIGEST_AGREES, DIGEST_DIFFERS);
+        nodes[2].wrong_from = 8 + i * 10;
+        nodes[2].version = 7 + i * 10;
+        digests_reset(nodes[2].digests, nodes[2].version, chain_of(&nodes[2], nodes[2].version));
+        apply_to(&nodes[0], 7 + i * 10);
+        apply_to(&nodes[1], 7 + i * 10);
+        lead(0);
+        lead(0);
+        expect_verdicts(DIGEST_AGREES, DIGEST_AGREES);
+    }
+    ck_assert_uint_eq(nodes[2].odd_count, 2);
+    tear_down();
+}
+END_TEST
+
 START_TEST(test_garbage)
 {
     struct generator generator;
@@ -339,5 +399,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_no_majority);
     tcase_add_test(tests, test_silent_member);
     tcase_add_test(tests, test_gaps);
+    tcase_add_test(tests, test_asked_again);
+    tcase_add_test(tests, test_reset_after_odd);
     tcase_add_test(tests, test_garbage);
 }

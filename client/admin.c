@@ -218,6 +218,35 @@ enum strait_status strait_check(strait *handle, bool start, uint32_t timeout_ms,
     return STRAIT_OK;
 }
 
+enum strait_status strait_scrub(strait *handle, bool start, uint32_t timeout_ms,
+                                struct strait_scrub **scrub, struct strait_error *error)
+{
+    Strait__Check request = STRAIT__CHECK__INIT;
+    const ProtobufCMessage *message;
+    struct result *result;
+
+    *scrub = NULL;
+    request.start = start;
+    request.scrub = true;
+    enum strait_status status = ask(handle, FRAME_CHECK, &request.base, timeout_ms, sizeof **scrub,
+                                    &result, &message, error);
+    if (status != STRAIT_OK)
+        return status;
+    const Strait__CheckReply *reply = (const Strait__CheckReply *)message;
+    struct strait_scrub *made = public_part(result);
+    *made = (struct strait_scrub){0};
+    if (reply->scrub != NULL)
+        *made = (struct strait_scrub){.running = reply->scrub->running != 0,
+                                      .failed = reply->scrub->failed != 0,
+                                      .version = reply->scrub->version,
+                                      .members_count = reply->scrub->members_count,
+                                      .agreed_count = reply->scrub->agreed_count,
+                                      .differing = (const char *const *)reply->scrub->differing,
+                                      .differing_count = reply->scrub->n_differing};
+    *scrub = made;
+    return STRAIT_OK;
+}
+
 static bool translate_table(struct result *result, const Strait__TableListReply__Table *from,
                             struct strait_table *to)
 {

@@ -761,6 +761,22 @@ struct strait_check {
 STRAIT_API enum strait_status strait_check(strait *handle, bool start, uint32_t timeout_ms,
                                            struct strait_check **check, struct strait_error *error);
 
+struct strait_scrub {
+    bool running;
+    bool failed;      /* the leader could not read its own tables */
+    uint64_t version; /* that was looked at; 0: none yet */
+    uint32_t members_count;
+    uint32_t agreed_count;        /* that have on disk what a majority has */
+    const char *const *differing; /* names of the members that have something else */
+    size_t differing_count;
+};
+
+/* Compares what all members of the region have on disk of one version: the leader answers. With
+ * `start`, begins one; either way tells how far it is: ask again
+ * while `running`. A member that differs is rebuilt from another one by itself. */
+STRAIT_API enum strait_status strait_scrub(strait *handle, bool start, uint32_t timeout_ms,
+                                           struct strait_scrub **scrub, struct strait_error *error);
+
 struct strait_index {
     const char *name;
     bool unique;

@@ -71,6 +71,11 @@ struct raw_limits {
     char *snapshot_age;
 };
 
+struct raw_scrub {
+    char *period;
+    bool off;
+};
+
 struct raw_log {
     enum log_level *level;
 };
@@ -89,6 +94,7 @@ struct raw {
     struct raw_memory memory;
     struct raw_threads threads;
     struct raw_limits limits;
+    struct raw_scrub scrub;
     struct raw_log log;
 };
 
@@ -158,6 +164,10 @@ static const cyaml_schema_field_t limits_fields[] = {
     FIELD_TEXT("snapshot_age", OPTIONAL, struct raw_limits, snapshot_age, text_length_max),
     CYAML_FIELD_END};
 
+static const cyaml_schema_field_t scrub_fields[] = {
+    FIELD_TEXT("period", OPTIONAL, struct raw_scrub, period, text_length_max),
+    CYAML_FIELD_BOOL("off", CYAML_FLAG_OPTIONAL, struct raw_scrub, off), CYAML_FIELD_END};
+
 static const cyaml_schema_field_t log_fields[] = {
     CYAML_FIELD_ENUM_PTR("level", CYAML_FLAG_STRICT | CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
                          struct raw_log, level, level_strings, CYAML_ARRAY_LEN(level_strings)),
@@ -178,6 +188,7 @@ static const cyaml_schema_field_t fields[] = {
     CYAML_FIELD_MAPPING("memory", CYAML_FLAG_OPTIONAL, struct raw, memory, memory_fields),
     CYAML_FIELD_MAPPING("threads", CYAML_FLAG_OPTIONAL, struct raw, threads, threads_fields),
     CYAML_FIELD_MAPPING("limits", CYAML_FLAG_OPTIONAL, struct raw, limits, limits_fields),
+    CYAML_FIELD_MAPPING("scrub", CYAML_FLAG_OPTIONAL, struct raw, scrub, scrub_fields),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, struct raw, log, log_fields),
     CYAML_FIELD_END};
 
@@ -559,6 +570,8 @@ static enum status take_measures(const struct taking *taking)
          &config->outcomes_size},
         {"limits.snapshot_age", raw->limits.snapshot_age, false, second_ms, limit_snapshot_age_ms,
          &config->snapshot_age_ms},
+        {"scrub.period", raw->scrub.period, false, second_ms, 365 * 24 * 60 * 60 * second_ms,
+         &config->scrub_period_ms},
     };
     enum status status = STATUS_OK;
     for (size_t i = 0; i < sizeof measures / sizeof measures[0] && status == STATUS_OK; i++)
@@ -570,6 +583,8 @@ static enum status take_measures(const struct taking *taking)
     if (status == STATUS_OK && raw->threads.workers != NULL)
         status = take_count(taking, "threads.workers", *raw->threads.workers, 1,
                             config_worker_threads_max, &config->worker_threads);
+    if (raw->scrub.off)
+        config->scrub_period_ms = 0;
     if (raw->log.level != NULL)
         config->log_level = *raw->log.level;
     return status;
@@ -603,6 +618,7 @@ void config_init(struct config *config)
         .outcome_retention_ms = 60 * 60 * second_ms,
         .outcomes_size = gib,
         .snapshot_age_ms = limit_snapshot_age_ms,
+        .scrub_period_ms = 24 * 60 * 60 * second_ms,
         .log_level = LOG_INFO,
     };
     arena_init(&config->arena, 4 * kib, 4 * mib);

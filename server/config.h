@@ -75,6 +75,8 @@ struct config {
     uint64_t outcomes_size;        /* bytes that outcomes may take on disk */
     uint64_t snapshot_age_ms;      /* how long a client's snapshot lives unless renewed */
 
+    uint64_t scrub_period_ms; /* between two scrubs; 0: only when asked for */
+
     enum log_level log_level;
 };
 

@@ -110,11 +110,13 @@ static bool has_more(const struct core *core)
         return false;
     if (core->work_wanted && workers_are_inline(core->workers) && !core->closing)
         return true;
+    if (core->heal.look || (core->heal.step == CORE_HEAL_WANTED && !core_is_installing(core)))
+        return true;
     if (core->install.step == CORE_INSTALL_STAGED ||
         (core->install.step != CORE_INSTALL_NONE && core->install.answered))
         return true;
     return (core->apply_ready && !core->apply_waits_room && !core_is_installing(core) &&
-            state_apply_is_active(core->state)) ||
+            !core_is_healing(core) && state_apply_is_active(core->state)) ||
            !list_is_empty(&core->reads_ready) || !list_is_empty(&core->reads_decided) ||
            !list_is_empty(&core->validatable) || !list_is_empty(&core->dropped) ||
            core->region_changed;
@@ -154,6 +156,10 @@ struct core_facts core_facts(const struct core *core)
         .version = facts.position.version,
         .chain_digest = facts.chain_digest,
         .snapshots_count = core->install.installed_count,
+        .rebuilds_count = core->heal.rebuilt_count,
+        .is_rebuilding = core_is_healing(core),
+        .odd_version = core->heal.version,
+        .scrubs_count = core->scrub.count,
     };
 }
 
@@ -166,8 +172,7 @@ static void on_tick(struct io_timer *timer)
     core->apply_waits_room = false; /* where it was memory that lacked, no job tells of it */
     core_space_look(core);
     core_tick(core);
-    if (core->digests != NULL && core_leads(core))
-        digests_lead(core->digests, &core->membership);
+    core_digests_lead(core);
     io_timer_start(core->options.io, timer,
                    io_boot_ns(core->options.io) + core_tick_ms * NS_PER_MS);
 }
@@ -248,16 +253,12 @@ enum status core_state_open(struct core *core, const struct lsm_mark *mark, stru
     return status;
 }
 
-static enum status open_storage(struct core *core, struct lsm_mark *mark, struct error *error)
+static enum status open_tables(struct core *core, bool bare, struct lsm_mark *mark,
+                               struct error *error)
 {
     const struct core_options *options = &core->options;
     struct lsm_report report;
 
-    enum status status = make_directory(options->io, options->directory, core->path_lsm, error);
-    if (status == STATUS_OK)
-        status = make_directory(options->io, options->directory, core->path_wal, error);
-    if (status != STATUS_OK)
-        return status;
     const struct lsm_options lsm_options = {
         .io = options->io,
         .keyring = options->keyring,
@@ -268,10 +269,11 @@ static enum status open_storage(struct core *core, struct lsm_mark *mark, struct
         .cache_size = options->cache_size,
         .table_size = options->table_size,
         .uncompressed = options->uncompressed,
+        .bare = bare,
         .work = on_lsm_work,
         .context = core,
     };
-    status = lsm_open(&lsm_options, &core->lsm, mark, &report, error);
+    enum status status = lsm_open(&lsm_options, &core->lsm, mark, &report, error);
     if (status != STATUS_OK)
         return status;
     log_info("tables_opened", LOG_U64("tables", report.tables_count),
@@ -279,8 +281,44 @@ static enum status open_storage(struct core *core, struct lsm_mark *mark, struct
              LOG_U64("version", mark->version));
     if (report.manifest_repaired)
         log_warn("metadata_repaired", LOG_TEXT("file", report.repaired_path));
+    status = core_state_open(core, mark, error);
+    if (status != STATUS_OK) {
+        lsm_close(core->lsm);
+        core->lsm = NULL;
+    }
+    return status;
+}
 
-    return core_state_open(core, mark, error);
+/* Tables that are damaged are no reason to end where another member may have them. */
+static enum status open_storage(struct core *core, struct lsm_mark *mark, struct error *error)
+{
+    const struct core_options *options = &core->options;
+    struct error bare_error = {0};
+
+    enum status status = make_directory(options->io, options->directory, core->path_lsm, error);
+    if (status == STATUS_OK)
+        status = make_directory(options->io, options->directory, core->path_wal, error);
+    if (status != STATUS_OK)
+        return status;
+    bool bare = options->bus != NULL && core_heal_open(core);
+    status = open_tables(core, bare, mark, error);
+    if (status != STATUS_CORRUPT || bare || options->bus == NULL)
+        return status;
+    if (open_tables(core, true, mark, &bare_error) != STATUS_OK)
+        return status;
+    log_error("tables_damaged", LOG_TEXT("text", error->text));
+    core_heal_begin_open(core, error->text);
+    return STATUS_OK;
+}
+
+/* Whether there is somebody to rebuild from. */
+static enum status check_healing(const struct core *core, struct error *error)
+{
+    if (!core_is_healing(core) || core_heal_is_possible(core))
+        return STATUS_OK;
+    *error = (struct error){0};
+    return error_set(error, STATUS_CORRUPT, "%s There is no other member to rebuild from.",
+                     core->heal.why);
 }
 
 static enum status open_log(struct core *core, const struct lsm_mark *mark, struct error *error)
@@ -427,6 +465,8 @@ static enum status open_all(struct core *core, struct error *error)
     status = open_storage(core, &mark, error);
     if (status == STATUS_OK)
         status = open_log(core, &mark, error);
+    if (status == STATUS_OK)
+        status = check_healing(core, error);
     if (status == STATUS_OK && core_leads(core))
         status = catch_up(core, error);
     if (status != STATUS_OK)
@@ -441,7 +481,7 @@ static enum status open_all(struct core *core, struct error *error)
      * anybody is served, so that starts which follow each other quickly do not use up what is left.
      */
     core_space_look(core);
-    if (core->disk_low)
+    if (core->disk_low && !core_is_healing(core))
         status = write_memtables(core, error);
     if (status == STATUS_OK)
         status = open_workers(core, error);
@@ -468,6 +508,7 @@ static void dismantle(struct core *core)
     io_timer_stop(io, &core->admit_timer);
     io_timer_stop(io, &core->fresh.timer);
     io_timer_stop(io, &core->transfer.timer);
+    core_heal_close(core);
     if (core->workers != NULL)
         workers_close(core->workers);
     core_install_close(core);
@@ -532,7 +573,8 @@ void core_refuse_rest(struct core *core)
 static bool must_finish(const struct core *core, bool alone)
 {
     return !core->failed && ((alone && replicated_log_inflight_count(core->log) != 0) ||
-                             (state_apply_is_active(core->state) && !core_is_installing(core)) ||
+                             (state_apply_is_active(core->state) && !core_is_installing(core) &&
+                              !core_is_healing(core)) ||
                              workers_busy_count(core->workers) != 0);
 }
 
@@ -555,7 +597,7 @@ enum status core_close(struct core *core, struct error *error)
     }
     if (core->failed)
         return error_set(error, STATUS_IO_ERROR, "Stopped by the failure above.");
-    enum status status = write_memtables(core, error);
+    enum status status = core_is_healing(core) ? STATUS_OK : write_memtables(core, error);
     core_log_release(core);
     enum status closed = replicated_log_close(core->log);
     core->log = NULL;

@@ -45,6 +45,7 @@ struct core_options {
     uint64_t outcomes_size_max;    /* 0: 1 GiB */
     uint32_t snapshot_age_ms;      /* 0: limit_snapshot_age_ms */
     uint64_t disk_reserve_size;    /* 0: 256 MiB; below it only deletes are taken */
+    uint64_t scrub_period_ms;      /* between two scrubs, of log time; 0: only when asked for */
 
     /* The region. */
     uint32_t region_id; /* the same at all its members; 0: 1 */
@@ -114,6 +115,10 @@ struct core_facts {
     uint64_t version;
     struct hash128 chain_digest; /* over the write sets of all versions up to it */
     uint64_t snapshots_count;    /* that took the state's place since the start */
+    uint64_t rebuilds_count;     /* of these, for a state that was damaged or another one */
+    bool is_rebuilding;
+    uint64_t odd_version;  /* at which the state was seen to be another one; 0: never */
+    uint64_t scrubs_count; /* ended since the start */
 };
 struct core_facts core_facts(const struct core *core);
 

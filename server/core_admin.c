@@ -11,7 +11,7 @@
 
 #define NS_PER_MS 1000000ULL
 
-enum { metrics_max = 64, alarms_max = 7, alarm_size = 320 };
+enum { metrics_max = 64, alarms_max = 8, alarm_size = 320 };
 
 /* A status reply being made. */
 struct report {
@@ -40,6 +40,12 @@ static void alarm_text(struct report *report, const char *text)
     snprintf(report->alarms[i], alarm_size, "%s", text);
     report->alarm_pointers[i] = report->alarms[i];
     report->reply.n_alarms++;
+}
+
+/* Of the last check's findings, those that are none any more. */
+static uint64_t healed_count(const struct core_check *check)
+{
+    return check->is_healed ? check->tables_findings_count : 0;
 }
 
 static void add_alarms(struct core *core, struct report *report)
@@ -71,11 +77,25 @@ static void add_alarms(struct core *core, struct report *report)
     else if (replicated_log_leader(core->log) == NULL)
         alarm_text(report, "This server knows of no leader: fewer than a majority of the voters "
                            "answer, or an election is under way.");
-    if (core->digests_differ_count != 0)
-        alarm_text(report, "Replicas of this region were found to differ (replica_differs, "
-                           "replicas_disagree in this server's log): the member named there stops "
-                           "by itself; give it an empty data directory.");
-    if (core->check.findings_count != 0) {
+    if (core_is_healing(core)) {
+        struct snapshot_receiver_facts facts = snapshot_receiver_facts(core->install.receiver);
+        snprintf(text, sizeof text,
+                 "This server's state is being rebuilt from another member's, %" PRIu64
+                 " of %" PRIu64 " MiB so far: %.160s",
+                 facts.written_size >> 20, facts.total_size >> 20, core->heal.why);
+        alarm_text(report, text);
+    }
+    if (core->differs_version != 0) {
+        snprintf(text, sizeof text,
+                 "A member's state differed from a majority's at version %" PRIu64
+                 " (replica_differs in this server's log): it is being rebuilt from another's.",
+                 core->differs_version);
+        alarm_text(report, text);
+    }
+    if (core->replicas_disagree)
+        alarm_text(report, "No majority of the voters has the same state (replicas_disagree in "
+                           "this server's log): keep their data directories for a look.");
+    if (core->check.findings_count > healed_count(&core->check)) {
         snprintf(text, sizeof text,
                  "The last check found %" PRIu64 " places that are damaged: `strait check` lists "
                  "them.",
@@ -159,6 +179,12 @@ static void add_region_metrics(struct core *core, struct report *report)
     metric(report, "reads_confirmed_count", core->reads_confirmed_count);
     metric(report, "reads_stale_count", core->reads_stale_count);
     metric(report, "digests_differ_count", core->digests_differ_count);
+    metric(report, "rebuilding", core_is_healing(core) ? 1 : 0);
+    metric(report, "rebuilds_count", core->heal.rebuilt_count);
+    metric(report, "scrubs_count", core->scrub.count);
+    metric(report, "scrub_version", core->scrub.version);
+    if (core->scrub.digests != NULL)
+        metric(report, "scrub_agreed_version", digests_agreed_version(core->scrub.digests));
     if (core->digests != NULL)
         metric(report, "digests_agreed_version", digests_agreed_version(core->digests));
 }
@@ -185,7 +211,8 @@ static void status(struct core *core, struct request *request)
     report->reply.log_term = replicated_log_term(core->log);
     report->reply.uptime_ms = (io_boot_ns(core->options.io) - core->started_ns) / NS_PER_MS;
     report->reply.encrypted = keyring_is_encrypted(core->options.keyring);
-    report->reply.writable = core_leads(core) && !core->disk_low && lsm_pressure(core->lsm) < 100;
+    report->reply.writable = core_leads(core) && !core_is_healing(core) && !core->disk_low &&
+                             lsm_pressure(core->lsm) < 100;
     add_alarms(core, report);
     add_core_metrics(core, report);
     add_region_metrics(core, report);
@@ -197,9 +224,16 @@ static void check(struct core *core, struct request *request)
 {
     Strait__CheckReply reply = STRAIT__CHECK_REPLY__INIT;
     struct core_check *check = &core->check;
+    const Strait__Check *asked = REQUEST_MESSAGE(request, Check);
     bool running = check->lsm_running || check->rest_running;
 
-    if (REQUEST_MESSAGE(request, Check)->start && !running) {
+    if (asked->scrub && (!core_leads(core) || core_is_healing(core))) {
+        core_refuse_not_leader(core, request, NULL);
+        return;
+    }
+    if (asked->start && asked->scrub)
+        core_scrub_want(core);
+    if (asked->start && !asked->scrub && !running) {
         enum status started = core_check_start(core);
         if (started != STATUS_OK) {
             core_refuse(core, request, started, 0, "The check could not be started: %s.",
@@ -215,7 +249,9 @@ static void check(struct core *core, struct request *request)
         arena_alloc_zeroed(&request->arena, listed, sizeof(Strait__CheckReply__Finding *));
     Strait__CheckReply__Finding *findings =
         arena_alloc_zeroed(&request->arena, listed, sizeof *findings);
-    if (pointers == NULL || findings == NULL) {
+    if (asked->scrub)
+        reply.scrub = core_scrub_message(core, &request->arena);
+    if (pointers == NULL || findings == NULL || (asked->scrub && reply.scrub == NULL)) {
         core_refuse(core, request, STATUS_NO_MEMORY, 0, "No memory for the check's reply.");
         return;
     }

@@ -10,8 +10,6 @@
 #include "server/core_internal.h"
 #include "server/net/request.h"
 
-enum { tick_body_size = 8 };
-
 /* ---- Answers ---- */
 
 static void answer(struct core *core, struct request *request, const struct state_result *result)
@@ -65,6 +63,8 @@ static void applied(struct core *core, const struct state_result *result)
         core_membership_applied(core);
     if (result->versioned)
         core_digests_note(core);
+    if (result->scrubs)
+        core_scrub_applied(core, result);
     if (context == &core->ticking) {
         core->ticking = false;
         follow_tick(core);
@@ -79,7 +79,8 @@ void core_apply(struct core *core)
 {
     struct state_result result;
 
-    while (!core->failed && !core->apply_waits_room && !core_is_installing(core)) {
+    while (!core->failed && !core->apply_waits_room && !core_is_installing(core) &&
+           !core_is_healing(core)) {
         if (!state_apply_is_active(core->state)) {
             if (!replicated_log_take(core->log, &core->applying))
                 return;
@@ -97,7 +98,11 @@ void core_apply(struct core *core)
             core->apply_ready = true; /* to be stepped once there is room */
         } else if (status == STATUS_AGAIN) {
             return;
-        } else {
+        } else if (status != STATUS_CORRUPT ||
+                   !core_damaged(core, 0,
+                                 "Entry %" PRIu64 " of the log met a table whose bytes do not "
+                                 "hold.",
+                                 core->applying.index)) {
             core_fail(core, status, "Entry %" PRIu64 " of the log could not be applied: %s.",
                       core->applying.index, status_text(status));
         }
@@ -143,10 +148,10 @@ enum status core_apply_now(struct core *core, uint64_t index, uint64_t term,
  * the leader alone; where one is lost with the leadership, the next leader finds the same due. */
 void core_tick(struct core *core)
 {
-    uint8_t body[tick_body_size];
+    uint8_t body[state_tick_body_size_max];
     struct state_facts facts = state_facts(core->state);
 
-    if (core->ticking || core->failed)
+    if (core->ticking || core->failed || core_is_healing(core))
         return;
     uint32_t expired = snapshots_expire(&core->snapshots, io_boot_ns(core->options.io));
     if (expired != 0)
@@ -157,11 +162,13 @@ void core_tick(struct core *core)
                            ? facts.position.version
                            : snapshots_oldest(&core->snapshots, facts.position.version);
     bool hides_more = horizon > facts.horizon && facts.horizon < facts.written_version;
-    if (!hides_more && !state_tick_due(core->state, replicated_log_time_ns(core->log)))
+    uint64_t flags = core_scrub_is_due(core) ? STATE_TICK_SCRUB : 0;
+    if (!hides_more && flags == 0 && !core->tick_forced &&
+        !state_tick_due(core->state, replicated_log_time_ns(core->log)))
         return;
-    store_u64(body, horizon > facts.horizon ? horizon : facts.horizon);
+    size_t size = state_tick_encode(horizon > facts.horizon ? horizon : facts.horizon, flags, body);
     const struct log_proposal proposal = {
-        .kind = ENTRY_TICK, .body = bytes_of(body, sizeof body), .context = &core->ticking};
+        .kind = ENTRY_TICK, .body = bytes_of(body, size), .context = &core->ticking};
     enum status status = replicated_log_propose(core->log, &proposal);
     if (status == STATUS_OK)
         core->ticking = true;

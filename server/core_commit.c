@@ -186,6 +186,8 @@ static void validate(struct validating *validating)
         return;
     }
     validating_end(validating);
+    if (status == STATUS_CORRUPT)
+        (void)core_damaged(core, 0, "A commit's reads met a table whose bytes do not hold.");
     if (status == STATUS_CONFLICT || status == STATUS_SNAPSHOT_TOO_OLD)
         refuse_checked(core, request, status, &validating->refusal);
     else
@@ -262,8 +264,9 @@ void core_commit(struct core *core, struct request *request)
                     "this region.");
         return;
     }
-    if (!core_leads(core)) {
-        core_refuse_not_leader(core, request, NULL);
+    if (!core_leads(core) || core_is_healing(core)) {
+        core_refuse_not_leader(
+            core, request, core_is_healing(core) ? "This server's state is being rebuilt" : NULL);
         return;
     }
     if (!has_room(core, request))
@@ -298,6 +301,14 @@ void core_validations_refuse(struct core *core)
 {
     refuse_validating(core, &core->validating);
     refuse_validating(core, &core->validatable);
+}
+
+void core_delayed_refuse(struct core *core)
+{
+    struct list_link *link;
+    while ((link = list_pop_first(&core->delayed)) != NULL)
+        core_refuse_not_leader(core, LIST_ENTRY(link, struct request, link),
+                               "This server's state is being rebuilt");
 }
 
 void core_commits_refuse(struct core *core)

@@ -64,12 +64,16 @@ static enum snapshot_verdict judge(void *context, uint64_t from, uint64_t term,
     const struct core *core = context;
     uint64_t leader = replicated_log_leader_id(core->log);
 
+    /* What is to be rebuilt has a log that goes on behind its state: any place past that serves. */
+    uint64_t known_index = replicated_log_commit_index(core->log);
+    if (core_is_healing(core))
+        known_index = state_facts(core->state).applied_index + 1;
     /* A log that is being mended knows of no leader yet: it takes what it asked for. */
     bool mends = replicated_log_role(core->log) == LOG_MENDING;
     if (mends ? term < replicated_log_term(core->log)
               : leader == 0 || leader != from || term != replicated_log_term(core->log))
         return SNAPSHOT_IGNORE;
-    return mark->index <= replicated_log_commit_index(core->log) ? SNAPSHOT_KNOWN : SNAPSHOT_ACCEPT;
+    return mark->index <= known_index ? SNAPSHOT_KNOWN : SNAPSHOT_ACCEPT;
 }
 
 static void on_staged(void *context, const char *directory, const struct lsm_mark *mark)
@@ -92,8 +96,19 @@ void core_on_snapshot_needed(void *context, uint64_t member)
         install->needed[install->needed_count++] = member;
 }
 
+static void on_unreadable(void *context, enum status status, const char *text)
+{
+    /* What the disk refuses to read is told by the disk's own users. */
+    if (status == STATUS_CORRUPT && !core_damaged(context, 0, "%s", text))
+        log_error("tables_damaged", LOG_TEXT("text", text));
+}
+
 static void on_odd(void *context, uint64_t version)
 {
+    if (core_damaged(context, version,
+                     "The state at version %" PRIu64 " is not that of a majority of the region.",
+                     version))
+        return;
     core_fail(context, STATUS_CORRUPT,
               "This server's state at version %" PRIu64
               " is not that of a majority of its region. It stops, so that it spreads no further: "
@@ -105,6 +120,7 @@ static void on_differs(void *context, uint64_t member, uint64_t version)
 {
     struct core *core = context;
     core->digests_differ_count++;
+    core->differs_version = version;
     log_error("replica_differs", LOG_U64("member", member), LOG_U64("version", version));
 }
 
@@ -112,6 +128,7 @@ static void on_undecided(void *context, uint64_t version)
 {
     struct core *core = context;
     core->digests_differ_count++;
+    core->replicas_disagree = true;
     log_error("replicas_disagree", LOG_U64("version", version),
               LOG_TEXT("text", "no majority of the voters has the same state"));
 }
@@ -133,6 +150,7 @@ enum status core_install_open(struct core *core, struct error *error)
         .seed = options->seed,
         .send = send_message,
         .ended = on_ended,
+        .unreadable = on_unreadable,
         .work = on_work,
         .context = core,
     };
@@ -164,6 +182,8 @@ enum status core_install_open(struct core *core, struct error *error)
         status = snapshot_receiver_open(&receiver, &install->receiver);
     if (status == STATUS_OK)
         status = digests_create(&digests, &core->digests);
+    if (status == STATUS_OK)
+        status = core_scrub_open(core, &digests);
     if (status != STATUS_OK)
         return error_set(error, status, "Snapshots could not be prepared in %s: %s.",
                          options->directory, status_text(status));
@@ -178,6 +198,7 @@ void core_install_close(struct core *core)
     if (core->install.receiver != NULL)
         snapshot_receiver_close(core->install.receiver);
     digests_free(core->digests);
+    core_scrub_close(core);
 }
 
 /* ---- Messages ---- */
@@ -188,8 +209,12 @@ void core_install_received(struct core *core, uint64_t from, uint8_t kind, struc
         return;
     if (kind == SNAPSHOT_ANSWER)
         snapshot_sender_received(core->install.sender, from, kind, message);
+    else if (kind == SNAPSHOT_WANT)
+        core_heal_received(core, from, message);
     else if (kind >= PEER_SNAPSHOT_FIRST && kind <= PEER_SNAPSHOT_LAST)
         snapshot_receiver_received(core->install.receiver, from, kind, message);
+    else if (kind >= DIGEST_SCRUB)
+        digests_received(core->scrub.digests, from, kind, message);
     else
         digests_received(core->digests, from, kind, message);
 }
@@ -209,6 +234,33 @@ void core_digests_reset(struct core *core)
     digests_reset(core->digests, facts.position.version, facts.chain_digest);
 }
 
+/* A member that differed is rebuilt; once all agree at a later version, all is as it was. */
+static void look_whether_all_agree(struct core *core)
+{
+    const struct membership *membership = &core->membership;
+
+    if (core->differs_version == 0 || digests_asked_version(core->digests) <= core->differs_version)
+        return;
+    for (unsigned i = 0; i < membership->count; i++) {
+        if (digests_verdict(core->digests, membership->members[i].id) != DIGEST_AGREES)
+            return;
+    }
+    core->differs_version = 0;
+}
+
+void core_digests_lead(struct core *core)
+{
+    if (core->digests == NULL || core_is_healing(core))
+        return;
+    if (!core_leads(core)) {
+        core->differs_version = 0; /* the leader's to tell */
+        return;
+    }
+    look_whether_all_agree(core);
+    digests_lead(core->digests, &core->membership);
+    digests_lead(core->scrub.digests, &core->membership);
+}
+
 /* ---- Sending ---- */
 
 void core_log_release(struct core *core)
@@ -226,7 +278,7 @@ static void serve_members(struct core *core)
     struct core_install *install = &core->install;
     unsigned kept = 0;
 
-    if (!core_leads(core)) {
+    if (!core_leads(core) || core_is_healing(core)) {
         if (install->serves)
             snapshot_sender_stop(install->sender);
         install->serves = false;
@@ -339,6 +391,7 @@ static void open_state(struct core *core)
     }
     core_membership_applied(core);
     core_digests_reset(core);
+    core_scrub_reset(core);
     install->step = CORE_INSTALL_LOGGING;
     install->answered = false;
     replicated_log_snapshot_installed(
@@ -359,6 +412,7 @@ static void logged(struct core *core)
     enum status status = core->install.status;
     if (status == STATUS_OK) {
         core->install.installed_count++;
+        core_heal_installed(core);
         install_end(core, status);
     } else {
         core_fail(core, status,

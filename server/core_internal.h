@@ -53,6 +53,9 @@ struct core_check {
     uint64_t durable_index; /* the log is judged up to here */
     uint64_t rest_checked_size;
     uint64_t findings_count;
+    uint64_t tables_findings_count; /* of these */
+    uint64_t installed_count;       /* of snapshots, when it began: of which content it speaks */
+    bool is_healed;                 /* the tables that it found damaged have been replaced */
     struct core_finding findings[core_findings_max];
     /* The worker's, until it is returned. */
     uint64_t rest_findings_count;
@@ -153,6 +156,49 @@ struct core_install {
     uint64_t installed_count; /* since the start */
 };
 
+/* A member that wants a snapshot above an index. */
+struct core_want {
+    uint64_t member;
+    uint64_t index;
+};
+
+/* A state that is of no use is rebuilt from a peer's; core_heal.c. */
+struct core_heal {
+    enum { CORE_HEAL_NONE, CORE_HEAL_WANTED, CORE_HEAL_WAITING } step;
+    uint64_t version; /* at which it is not what a majority has; 0: it is damaged */
+    char why[error_text_size];
+    uint64_t asked_ns;
+    unsigned transfers_count; /* heirs that were asked to lead */
+    bool look;                /* it is time to ask, or to hand the leadership over */
+    struct io_timer timer;
+    uint64_t rebuilt_count;
+
+    /* The mark on the disk, and the worker that makes or removes it. */
+    char directory[512];
+    char path[512 + 16];
+    bool mark_wanted;
+    bool mark_stands; /* as far as is known */
+    bool mark_is_out;
+    struct work work;
+    bool mark_work_makes;
+    enum status mark_status;
+
+    /* At the leader: who waits until its state is past an index. */
+    struct core_want wants[limit_members_count];
+    unsigned wants_count;
+};
+
+/* Digests of what is on the disk; core_scrub.c. */
+struct core_scrub {
+    struct digests *digests;
+    bool is_wanted; /* by an administrator, at the next tick */
+    bool is_running;
+    uint64_t version;      /* of the newest; 0: none since the start */
+    enum status status;    /* of that: not OK, it was left out here */
+    uint64_t noted_log_ns; /* log time of the last, or of the start */
+    uint64_t count;        /* ended since the start */
+};
+
 /* A change of the membership under way, one at a time; core_member.c. */
 struct core_change {
     struct request *request; /* NULL: there is none */
@@ -192,14 +238,19 @@ struct core {
     struct core_transfer transfer;
     struct core_freshness fresh;
     struct core_install install;
-    struct digests *digests;       /* NULL: a region of one for good */
+    struct core_heal heal;
+    struct core_scrub scrub;
+    struct digests *digests;       /* NULL: not open yet */
     uint64_t digests_differ_count; /* comparisons in which replicas differed */
+    uint64_t differs_version;      /* of the last of them, until all are seen to agree later; 0 */
+    bool replicas_disagree;        /* no majority agreed */
 
     /* Apply. */
     bool apply_ready;      /* the command under way may be stepped again */
     bool apply_waits_room; /* the LSM had no room for it */
     struct log_committed applying;
     bool ticking;      /* a tick of ours is in the log */
+    bool tick_forced;  /* one is wanted, whether or not anything is due */
     bool ticks_follow; /* one another, while records are due: not while opening and closing */
 
     /* Reads: those that may run, those that a block is read for, those that have run and wait until
@@ -299,6 +350,7 @@ void core_admit_delayed(struct core *core);
 void core_validate(struct core *core);
 void core_commits_refuse(struct core *core); /* all: their outcomes are not known */
 void core_validations_refuse(struct core *core);
+void core_delayed_refuse(struct core *core);
 
 /* ---- core_apply.c: apply, ticks ---- */
 
@@ -355,6 +407,47 @@ void core_log_release(struct core *core);
 void core_digests_note(struct core *core); /* a version was applied */
 void core_digests_reset(struct core *core);
 
+/* Compares with the others, where this member leads; once a second. */
+void core_digests_lead(struct core *core);
+
+/* ---- core_heal.c: a state that is of no use is rebuilt from a peer's ---- */
+
+/* The state is damaged, or (`version` not 0) is not what a majority has at it; why, in a sentence.
+ * Takes note, and the rest follows with the next turn. False: nobody else has a vote, so there is
+ * nothing to rebuild from. From anywhere. */
+bool core_damaged(struct core *core, uint64_t version, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Nothing is applied or read, and the tables rest. */
+bool core_is_healing(const struct core *core);
+bool core_heal_is_possible(const struct core *core);
+
+/* Before the tables are opened: true where a rebuild was begun and not ended. Blocking. */
+bool core_heal_open(struct core *core);
+
+/* While opening: the tables could not be. */
+void core_heal_begin_open(struct core *core, const char *why);
+void core_heal_close(struct core *core);
+void core_heal_turn(struct core *core);
+void core_heal_jobs_run(struct core *core);
+void core_heal_received(struct core *core, uint64_t from, struct bytes message);
+void core_heal_installed(struct core *core);
+
+/* ---- core_scrub.c: digests of what is on the disk, compared ---- */
+
+/* `like`: the chain's options. NO_MEMORY. */
+MUST_CHECK enum status core_scrub_open(struct core *core, const struct digests_options *like);
+void core_scrub_close(struct core *core);
+void core_scrub_reset(struct core *core); /* the state was opened, or replaced */
+bool core_scrub_is_due(const struct core *core);
+void core_scrub_want(struct core *core);
+
+/* A tick that asks for one was applied. */
+void core_scrub_applied(struct core *core, const struct state_result *result);
+
+/* As this leader knows of the last one; NULL where there is no memory. */
+Strait__CheckReply__Scrub *core_scrub_message(struct core *core, struct arena *arena);
+
 /* ---- core_jobs.c: the LSM's jobs and checks ---- */
 
 void core_jobs_run(struct core *core);
@@ -363,6 +456,7 @@ void core_jobs_run(struct core *core);
 MUST_CHECK enum status core_jobs_run_here(struct core *core, bool (*enough)(struct core *core),
                                           struct error *error);
 MUST_CHECK enum status core_check_start(struct core *core);
+void core_check_found(struct core *core, const char *path, uint64_t offset, const char *text);
 void core_space_look(struct core *core);
 
 /* ---- core_admin.c: status, check, txn list and cancel ---- */

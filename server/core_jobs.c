@@ -19,6 +19,8 @@ static void job_ended(struct core *core, enum status status, const struct error 
         return;
     }
     core->job_failed_full = false;
+    if (status == STATUS_CORRUPT && core_damaged(core, 0, "%s", error->text))
+        return;
     if (status != STATUS_OK)
         core_fail(core, status, "%s", error->text);
 }
@@ -98,6 +100,7 @@ void core_jobs_run(struct core *core)
     if (!core->work_wanted || core->failed || core->closing)
         return;
     workers_turn(core->workers);
+    core_heal_jobs_run(core);
     while (workers_has_idle(core->workers)) {
         if (give_snapshot_job(core, false))
             continue;
@@ -150,7 +153,7 @@ static void add_finding(struct core_finding *findings, uint64_t *count, const ch
     (*count)++;
 }
 
-static void found(struct core *core, const char *path, uint64_t offset, const char *text)
+void core_check_found(struct core *core, const char *path, uint64_t offset, const char *text)
 {
     log_error("check_found", LOG_TEXT("file", path), LOG_U64("offset", offset),
               LOG_TEXT("text", text));
@@ -159,7 +162,16 @@ static void found(struct core *core, const char *path, uint64_t offset, const ch
 
 static void on_lsm_bad(void *context, const char *path, uint64_t offset, const char *text)
 {
-    found(context, path, offset, text);
+    struct core *core = context;
+    struct core_check *check = &core->check;
+
+    core_check_found(core, path, offset, text);
+    check->tables_findings_count++;
+    /* What a snapshot has replaced meanwhile is of no interest any more. */
+    if (check->installed_count != core->install.installed_count)
+        return;
+    if (!core_damaged(core, 0, "%s, at byte %" PRIu64 ": %s", path, offset, text))
+        log_error("tables_damaged", LOG_TEXT("path", path));
 }
 
 static void check_ended(struct core *core)
@@ -173,7 +185,7 @@ static void on_lsm_checked(void *context, enum status status)
 {
     struct core *core = context;
     if (status != STATUS_OK)
-        found(core, core->path_lsm, 0, status_text(status));
+        core_check_found(core, core->path_lsm, 0, status_text(status));
     core->check.lsm_running = false;
     check_ended(core);
 }
@@ -212,8 +224,8 @@ static void check_rest_returned(struct work *work, bool finished)
     struct core_check *check = work->context;
     (void)finished;
     for (uint64_t i = 0; i < check->rest_findings_count && i < core_findings_max; i++)
-        found(check->core, check->rest_findings[i].file, check->rest_findings[i].offset,
-              check->rest_findings[i].text);
+        core_check_found(check->core, check->rest_findings[i].file, check->rest_findings[i].offset,
+                         check->rest_findings[i].text);
     if (check->rest_findings_count > core_findings_max)
         check->findings_count += check->rest_findings_count - core_findings_max;
     check->rest_running = false;
@@ -236,7 +248,7 @@ enum status core_check_start(struct core *core)
     struct core_check *check = &core->check;
     if (check->lsm_running || check->rest_running)
         return STATUS_BUSY;
-    *check = (struct core_check){.core = core};
+    *check = (struct core_check){.core = core, .installed_count = core->install.installed_count};
     enum status status = lsm_check(core->lsm, on_lsm_bad, on_lsm_checked, core);
     if (status != STATUS_OK)
         return status;

@@ -67,6 +67,9 @@ static void read_end(struct core_read *read)
         core_reply(core, request, &read->reply.base);
     } else if (status == STATUS_BUSY) {
         core_refuse(core, request, status, core->options.snapshot_age_ms, "%s", read->refusal.text);
+    } else if (status == STATUS_CORRUPT && read->refusal.text[0] == 0 &&
+               core_damaged(core, 0, "A read met a table whose bytes do not hold.")) {
+        core_refuse_not_leader(core, request, "This server's state is being rebuilt");
     } else if (read->refusal.text[0] != 0) {
         core_refuse(core, request, status, 0, "%s", read->refusal.text);
     } else {
@@ -355,8 +358,10 @@ static bool choose_state(struct core_read *read, uint64_t snapshot_id,
 static void start(struct core *core, struct request *request, uint64_t snapshot_id,
                   const Strait__Consistency *consistency)
 {
-    if (core_is_installing(core)) {
-        core_refuse_not_leader(core, request, "This server is being given a snapshot");
+    if (core_is_installing(core) || core_is_healing(core)) {
+        core_refuse_not_leader(core, request,
+                               core_is_healing(core) ? "This server's state is being rebuilt"
+                                                     : "This server is being given a snapshot");
         return;
     }
     struct core_read *read = arena_alloc_zeroed(&request->arena, 1, sizeof *read);

@@ -114,6 +114,8 @@ const char *core_role_text(const struct core *core)
     const struct membership *membership = replicated_log_membership(core->log);
     const struct member *self = membership_find(membership, replicated_log_self(core->log));
 
+    if (core_is_healing(core))
+        return "rebuilding";
     switch (replicated_log_role(core->log)) {
     case LOG_MENDING:
         return "mending";
@@ -207,7 +209,8 @@ void core_region_turn(struct core *core)
     while ((link = list_pop_first(&core->dropped)) != NULL)
         core_refuse_dropped(core, LIST_ENTRY(link, struct request, link));
     core_member_turn(core);
+    core_heal_turn(core);
     core_install_turn(core);
-    if (!core->failed)
+    if (!core->failed && !core_is_healing(core))
         core_fresh_turn(core);
 }

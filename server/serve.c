@@ -275,6 +275,7 @@ static enum status open_core(struct server *server, struct error *error)
         .outcome_retention_ms = config->outcome_retention_ms,
         .outcomes_size_max = config->outcomes_size,
         .snapshot_age_ms = (uint32_t)config->snapshot_age_ms,
+        .scrub_period_ms = config->scrub_period_ms,
         .bus = server->peering != NULL ? peering_bus(server->peering) : NULL,
         .self = server->peering != NULL ? peering_self(config) : (struct member){0},
         .bootstrap = config->bootstrap,

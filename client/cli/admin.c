@@ -196,18 +196,70 @@ static enum cli_exit print_check(struct cli *cli, const struct strait_check *che
     return CLI_DONE;
 }
 
+static enum cli_exit print_scrub(struct cli *cli, const struct strait_scrub *scrub)
+{
+    if (cli->json) {
+        json_t *document = json_object();
+        json_t *differing = json_array();
+        for (size_t i = 0; i < scrub->differing_count; i++)
+            json_array_append_new(differing, json_string(scrub->differing[i]));
+        json_object_set_new(document, "version", json_integer((json_int_t)scrub->version));
+        json_object_set_new(document, "members", json_integer(scrub->members_count));
+        json_object_set_new(document, "agreed", json_integer(scrub->agreed_count));
+        json_object_set_new(document, "failed", json_boolean(scrub->failed));
+        json_object_set_new(document, "differing", differing);
+        cli_print_json(document);
+    } else {
+        for (size_t i = 0; i < scrub->differing_count; i++)
+            printf("DIFFERS  %s has something else on disk: it is rebuilt from another member\n",
+                   scrub->differing[i]);
+        printf("version %" PRIu64 ": %u of %u members have the same on disk\n", scrub->version,
+               (unsigned)scrub->agreed_count, (unsigned)scrub->members_count);
+    }
+    if (scrub->failed || scrub->differing_count != 0 ||
+        scrub->agreed_count != scrub->members_count) {
+        fprintf(stderr, scrub->failed ? "strait: the leader could not read its own tables\n"
+                                      : "strait: not all members agreed\n");
+        return CLI_REFUSED;
+    }
+    return CLI_DONE;
+}
+
+static enum cli_exit check_scrub(struct cli *cli, strait *handle)
+{
+    struct strait_scrub *scrub = NULL;
+    struct strait_error error;
+
+    enum strait_status status = strait_scrub(handle, true, cli->timeout_ms, &scrub, &error);
+    while (status == STRAIT_OK && scrub->running) {
+        strait_free(scrub);
+        scrub = NULL;
+        poll(NULL, 0, check_poll_ms);
+        status = strait_scrub(handle, false, cli->timeout_ms, &scrub, &error);
+    }
+    if (status != STRAIT_OK)
+        return cli_error(cli, &error);
+    enum cli_exit exit = print_scrub(cli, scrub);
+    strait_free(scrub);
+    return exit;
+}
+
 enum cli_exit cli_check(struct cli *cli, int count, char **arguments)
 {
     struct strait_check *check = NULL;
     struct strait_error error;
     enum cli_exit exit = CLI_DONE;
     bool shows = !cli->quiet && !cli->json && isatty(STDERR_FILENO);
+    bool scrubs = false;
+    const struct cli_option options[] = {{"scrub", NULL, &scrubs}, {0}};
 
-    if (!cli_arguments(cli, NULL, &count, arguments, 0, 0, "nothing is expected after `check`"))
+    if (!cli_arguments(cli, options, &count, arguments, 0, 0, "nothing is expected after `check`"))
         return CLI_USAGE;
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
+    if (scrubs)
+        return check_scrub(cli, handle);
     enum strait_status status = strait_check(handle, true, cli->timeout_ms, &check, &error);
     while (status == STRAIT_OK && check->running) {
         if (shows)

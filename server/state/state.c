@@ -226,6 +226,16 @@ uint64_t state_tick_due_ns(const struct state *state)
     return due_ns < idle_ns ? due_ns : idle_ns;
 }
 
+struct lsm_scrub_floor state_scrub_floor(const struct state *state,
+                                         uint8_t key[state_floor_size_max])
+{
+    static const uint8_t id[outcome_id_size];
+    _Static_assert((int)outcome_key_size <= (int)state_floor_size_max, "an outcome's key fits");
+    outcome_key_encode(mark_outcomes_floor_ns(&state->mark), id, key);
+    return (struct lsm_scrub_floor){.tree = STATE_TREE_OUTCOMES,
+                                    .key = bytes_of(key, outcome_key_size)};
+}
+
 bool state_tick_due(const struct state *state, uint64_t log_time_ns)
 {
     return log_time_ns >= state_tick_due_ns(state);

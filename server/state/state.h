@@ -201,10 +201,26 @@ struct state_result {
     uint64_t version;   /* of the outcome: of the first attempt where `repeated_reply` */
     uint64_t log_time_ns;
     bool repeated_reply; /* the outcome of an earlier attempt */
+    bool scrubs;         /* a tick: every replica computes the digest of what its disk has of
+                            this version (lsm_scrub()), now that it is the newest */
     uint32_t item;       /* 1 + the number of the operation or condition at fault, or 0 */
     bool item_is_condition;
     char text[state_text_size]; /* of a refusal: a sentence or two */
 };
+
+/* ---- Ticks ---- */
+
+enum state_tick_flag { STATE_TICK_SCRUB = 1 };
+enum { state_tick_body_size_max = 16 };
+
+/* The body of an entry ENTRY_TICK, which moves the horizon up to `horizon`; its size. */
+size_t state_tick_encode(uint64_t horizon, uint64_t flags, uint8_t to[state_tick_body_size_max]);
+
+/* What replicas may have dropped or not, of the newest version, and a scrub leaves out. `key` is
+ * filled in, and the floor refers to it. */
+enum { state_floor_size_max = 32 };
+struct lsm_scrub_floor state_scrub_floor(const struct state *state,
+                                         uint8_t key[state_floor_size_max]);
 
 /* Begins an entry: `index` is the successor of facts.applied_index. The entry's bytes stay valid
  * until the command is done. */

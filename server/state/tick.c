@@ -8,6 +8,9 @@
  *     DROPS    walk what was dropped
  *     DONE
  *
+ * Its body: the horizon (8), and where there is something to say, flags (8): a sum of enum
+ * state_tick_flag.
+ *
  * Where the walks begin is a hint that each replica keeps for itself: below it nothing is left, so
  * what they find is the same. */
 #include "proto/base/assert.h"
@@ -15,6 +18,8 @@
 #include "server/state/state_internal.h"
 
 enum { tick_removals_max = 256, tick_body_size = 8 };
+
+_Static_assert((int)tick_body_size < (int)state_tick_body_size_max, "flags follow");
 
 enum tick_step { TICK_EXPIRY, TICK_RECORDS, TICK_DROPS, TICK_DONE };
 
@@ -26,11 +31,30 @@ struct tick_due {
     struct overlay_cell *cell;
 };
 
+/* False: not as this version knows them. */
+static bool flags_of(struct bytes body, uint64_t *flags)
+{
+    *flags = 0;
+    if (body.size == state_tick_body_size_max)
+        *flags = load_u64(body.data + tick_body_size);
+    return body.size == tick_body_size ||
+           (body.size == state_tick_body_size_max && *flags == STATE_TICK_SCRUB);
+}
+
+size_t state_tick_encode(uint64_t horizon, uint64_t flags, uint8_t to[state_tick_body_size_max])
+{
+    store_u64(to, horizon);
+    store_u64(to + tick_body_size, flags);
+    return flags == 0 ? tick_body_size : state_tick_body_size_max;
+}
+
 static enum status tick_plan(struct apply *apply)
 {
     struct tick *tick = &apply->tick;
+    uint64_t flags;
 
-    tick->valid = apply->entry.body.size == tick_body_size;
+    tick->valid = flags_of(apply->entry.body, &flags);
+    apply->result.scrubs = tick->valid && (flags & STATE_TICK_SCRUB) != 0;
     tick->step = tick->valid ? TICK_EXPIRY : TICK_DONE;
     tick->removals_left = tick_removals_max;
     tick->now_ms = state_ms_of_ns(apply->next.log_time_ns);

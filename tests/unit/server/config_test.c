@@ -36,6 +36,8 @@ static const char *const good[] = {
     "  level: debug",                               /* 25 */
     "compression:",                                 /* 26 */
     "  off: true",                                  /* 27 */
+    "scrub:",                                       /* 28 */
+    "  period: 12h",                                /* 29 */
 };
 
 enum { lines_count = sizeof good / sizeof good[0] };
@@ -90,6 +92,7 @@ START_TEST(test_all_keys)
     ck_assert_uint_eq(config.outcome_retention_ms, 90 * 60 * 1000);
     ck_assert_uint_eq(config.outcomes_size, 1024 * 1024 * 1024);
     ck_assert_uint_eq(config.snapshot_age_ms, 5000);
+    ck_assert_uint_eq(config.scrub_period_ms, 12 * 3600 * 1000);
     ck_assert_int_eq(config.log_level, LOG_DEBUG);
     struct access *access = NULL;
     ck_assert_int_eq(config_open_access(&config, &access), STATUS_OK);
@@ -117,6 +120,7 @@ START_TEST(test_defaults)
     ck_assert_uint_eq(config.worker_threads, 1);
     ck_assert_uint_eq(config.outcome_retention_ms, 3600 * 1000);
     ck_assert_uint_eq(config.snapshot_age_ms, limit_snapshot_age_ms);
+    ck_assert_uint_eq(config.scrub_period_ms, 24 * 3600 * 1000);
     ck_assert_int_eq(config.log_level, LOG_INFO);
     config_free(&config);
     config_free(&initial);
@@ -190,6 +194,10 @@ START_TEST(test_values_out_of_bounds)
     expect_error(19, "  workers: 0", "straitd.yaml:19: threads.workers: must be between 1 and 16");
     expect_error(21, "  outcome_retention: 90",
                  "straitd.yaml:21: limits.outcome_retention: must be a time like");
+    expect_error(29, "  period: 10ms", "straitd.yaml:29: scrub.period: must be between");
+    ck_assert_int_eq(parse_with(29, "  off: true"), STATUS_OK);
+    ck_assert_uint_eq(config.scrub_period_ms, 0);
+    config_free(&config);
     expect_error(23, "  snapshot_age: 2h", "straitd.yaml:23: limits.snapshot_age: must be between");
     expect_error(3, "listen: localhost:7411", "straitd.yaml:3: listen: must be a numeric address");
     expect_error(11, "  - identity: \"two words\"",

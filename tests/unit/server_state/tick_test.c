@@ -114,10 +114,42 @@ START_TEST(test_the_horizon_only_rises)
 }
 END_TEST
 
+/* The flag is heard, and changes nothing of the state; a body that is not known is refused. */
+START_TEST(test_a_scrub_is_asked_for)
+{
+    struct harness harness;
+    uint8_t body[state_tick_body_size_max];
+    harness_open_on(&harness, backend_open(1, 0, 0));
+    harness_table(&harness, "carts");
+    ck_assert(!harness_tick(&harness, 0).scrubs);
+    size_t size = state_tick_encode(2, STATE_TICK_SCRUB, body);
+    struct state_result result = harness_apply(&harness, ENTRY_TICK, bytes_of(body, size));
+    ck_assert_int_eq(result.status, STATUS_OK);
+    ck_assert(result.scrubs);
+    ck_assert_uint_eq(result.version, state_facts(harness.state).position.version);
+    ck_assert_uint_eq(state_facts(harness.state).horizon, 2);
+    ck_assert_uint_eq(state_tick_encode(2, 0, body), 8);
+    uint8_t key[state_floor_size_max];
+    ck_assert_uint_eq(state_scrub_floor(harness.state, key).tree, STATE_TREE_OUTCOMES);
+    for (unsigned flags = 0; flags < 8; flags++) {
+        if (flags == STATE_TICK_SCRUB)
+            continue;
+        store_u64(body + 8, flags);
+        result = harness_apply(&harness, ENTRY_TICK, bytes_of(body, sizeof body));
+        ck_assert_int_eq(result.status, STATUS_MALFORMED);
+        ck_assert(!result.scrubs);
+    }
+    result = harness_apply(&harness, ENTRY_TICK, bytes_of(body, 15));
+    ck_assert_int_eq(result.status, STATUS_MALFORMED);
+    harness_close(&harness);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_a_bounded_number_at_a_time_in_order);
     tcase_add_test(tests, test_nothing_goes_before_its_time);
     tcase_add_test(tests, test_an_idle_log_gets_ticks);
     tcase_add_test(tests, test_the_horizon_only_rises);
+    tcase_add_test(tests, test_a_scrub_is_asked_for);
 }

@@ -65,12 +65,30 @@ static bool same_as_first(struct invariants *invariants, struct invariants_point
            point->digest.high == digest.high;
 }
 
+/* Who heals must have been hurt by somebody. */
+static void look_at_health(struct invariants *invariants, struct world *world, unsigned server,
+                           const struct core_facts *facts)
+{
+    struct core_facts *last = &invariants->last[server];
+
+    if (facts->odd_version != 0)
+        world_fail(world, "s%u finds that its state at version %" PRIu64 " is not the others'",
+                   server, facts->odd_version);
+    if (facts->is_rebuilding && !world->servers[server].is_damaged)
+        world_fail(world, "s%u finds its tables damaged", server);
+    invariants->rebuilds_count += facts->rebuilds_count - last->rebuilds_count;
+    invariants->scrubs_count += facts->scrubs_count - last->scrubs_count;
+    last->rebuilds_count = facts->rebuilds_count;
+    last->scrubs_count = facts->scrubs_count;
+}
+
 void invariants_look(struct invariants *invariants, struct world *world, unsigned server,
                      const struct core_facts *facts)
 {
     struct core_facts *last = &invariants->last[server];
 
     look_at_leader(invariants, world, facts);
+    look_at_health(invariants, world, server, facts);
     invariants->snapshots_count += facts->snapshots_count - last->snapshots_count;
     last->snapshots_count = facts->snapshots_count;
     if (facts->applied_index == last->applied_index && facts->commit_index == last->commit_index &&

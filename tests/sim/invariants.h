@@ -5,7 +5,10 @@
  * - what was applied at an index has the same term on all replicas (state machine safety), and at a
  *   version the same digest of all write sets up to it;
  * - a server's commit index and applied index never go back while it runs, and a new leader's
- *   commit index reaches what any server has applied (leader completeness, with the final reads).
+ *   commit index reaches what any server has applied (leader completeness, with the final reads);
+ * - no replica finds itself to be another than the majority, by its chain or by a scrub of its
+ *   disk, and none whose tables were not damaged on purpose finds them damaged: such a one would
+ *   heal, and what made it ill would not be seen.
  */
 #ifndef TESTS_SIM_INVARIANTS_H
 #define TESTS_SIM_INVARIANTS_H
@@ -38,6 +41,8 @@ struct invariants {
     uint64_t compared_count;                 /* points that a second replica reached as well */
     uint64_t applied_max;                    /* of any server, ever */
     uint64_t snapshots_count;                /* that took a state's place */
+    uint64_t rebuilds_count;                 /* of these, for a state that was of no use */
+    uint64_t scrubs_count;                   /* ended, of all servers */
 };
 
 void invariants_init(struct invariants *invariants);

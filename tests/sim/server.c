@@ -18,6 +18,7 @@ enum {
     table_bytes = 64 * 1024,
     cache_bytes = 256 * 1024,
     reserve_bytes = 1024 * 1024,
+    scrub_ms = 7000,
     turn_ns = 10000, /* what a turn takes */
 };
 
@@ -197,6 +198,7 @@ static enum status open_core(struct sim_server *server, bool bootstrap)
         .table_size = table_bytes,
         .workers_inline = true,
         .disk_reserve_size = reserve_bytes,
+        .scrub_period_ms = scrub_ms,
         .bootstrap = bootstrap,
         .seed = generator_draw(&world->generator),
         .failed = on_failed,

@@ -125,6 +125,7 @@ static void add(struct world_result *sum, const struct world_result *result)
     sum->turns_count += result->turns_count;
     sum->messages_count += result->messages_count;
     sum->snapshots_count += result->snapshots_count;
+    sum->scrubs_count += result->scrubs_count;
     sum->replacements_count += result->replacements_count;
     sum->simulated_ns += result->simulated_ns;
     for (unsigned i = 0; i < NEMESIS_FAULTS_END; i++)
@@ -229,11 +230,11 @@ int main(int count, char **values)
     printf("transactions %" PRIu64 " (%.1f per second), commits %" PRIu64 ", refused %" PRIu64
            ", unknown %" PRIu64 ", retries %" PRIu64 ", elections %" PRIu64 ", starts %" PRIu64
            ", turns %" PRIu64 ", messages %" PRIu64 ", snapshots %" PRIu64 ", replacements %" PRIu64
-           "\n",
+           ", scrubs %" PRIu64 "\n",
            sum->transactions_count, (double)sum->transactions_count / simulated, sum->commits_count,
            sum->refused_count, sum->unknown_count, sum->retries_count, sum->elections_count,
            sum->starts_count, sum->turns_count, sum->messages_count, sum->snapshots_count,
-           sum->replacements_count);
+           sum->replacements_count, sum->scrubs_count);
     bool all = tell_faults(&options, &totals);
     bool many = totals.runs_count >= many_runs && !options.world.calm;
     if (many && !all) {
@@ -243,6 +244,10 @@ int main(int count, char **values)
     if (many && !options.world.keep_log && options.world.servers_count > 1 &&
         sum->snapshots_count == 0) {
         printf("FAILED: no snapshot was ever installed\n");
+        return 1;
+    }
+    if (many && sum->scrubs_count == 0) {
+        printf("FAILED: no replica was ever scrubbed\n");
         return 1;
     }
     return totals.failed_count == 0 ? 0 : 1;

@@ -350,6 +350,7 @@ static void tell(struct world *world, struct world_result *result)
         .turns_count = world->turns_count,
         .messages_count = world->buses.messages_count,
         .snapshots_count = world->invariants.snapshots_count,
+        .scrubs_count = world->invariants.scrubs_count,
         .replacements_count = world->operator.replacements_count,
         .simulated_ns = world->now_ns - world->begun_ns,
         .final_draw = generator_draw(&world->generator),

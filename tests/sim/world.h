@@ -67,6 +67,7 @@ struct world_result {
     uint64_t turns_count;
     uint64_t messages_count;
     uint64_t snapshots_count;    /* installed */
+    uint64_t scrubs_count;       /* of single replicas */
     uint64_t replacements_count; /* of members, ended */
     uint64_t simulated_ns;
     uint64_t faults[NEMESIS_FAULTS_END];

@@ -15,7 +15,8 @@ enum {
     commit_issued_tag_offset = 2 + 16,
     commit_issued_tag = 2 << 3 | 1,
     retry_min_ms = 5,
-    retry_max_ms = 1000
+    retry_max_ms = 1000,
+    resend_least_ms = 50 /* a round trip, and a commit: what a repeated send is left at least */
 };
 
 enum status call_init(struct call *call, enum frame_type type, const ProtobufCMessage *message,
@@ -104,6 +105,13 @@ enum status call_outcome(const struct call *call, enum status status)
         return STATUS_OUTCOME_UNKNOWN;
     return call->unanswered_count != 0 && !settles_all_sends(status) ? STATUS_OUTCOME_UNKNOWN
                                                                      : status;
+}
+
+bool call_is_late(const struct call *call, uint64_t now_ns)
+{
+    bool is_certain = call_is_commit(call) && call->was_refused && call->unanswered_count == 0;
+    uint64_t least_ns = is_certain ? (uint64_t)resend_least_ms * 1000000 : 0;
+    return now_ns >= call->deadline_ns || call->deadline_ns - now_ns <= least_ns;
 }
 
 static const Strait__Refusal *decode_refusal(struct bytes body, struct arena *arena)

@@ -36,6 +36,7 @@ struct call {
     uint32_t slot;        /* while SENT */
     uint32_t tries_count; /* answers of a server that it cannot now */
     uint32_t unanswered_count; /* sends that no answer came to */
+    bool was_refused;          /* an answer came to a send of it */
     bool is_astray;            /* the last answer was that the server does not lead */
     bool is_restamped;         /* of a commit: was told that it was issued too long ago, once */
 
@@ -77,6 +78,11 @@ void call_stamp(struct call *call, uint64_t issued_ns);
 /* The status that a caller learns, when `status` is what an answer or the library says: that of a
  * commit is OUTCOME_UNKNOWN where an earlier send of it may yet run, or may have. */
 enum status call_outcome(const struct call *call, enum status status);
+
+/* Whether a send of it at `now_ns` would do more harm than good: a commit all of whose sends were
+ * refused for certain has not run, which is worth more to its caller than a last try whose answer
+ * would hardly come before the deadline, and that leaves its outcome unknown. */
+bool call_is_late(const struct call *call, uint64_t now_ns);
 
 /* The log's time that a refusal speaks of; 0 where it does not. */
 uint64_t call_log_time_ns(struct bytes body);

@@ -88,8 +88,11 @@ static void put_queue(strait *handle)
 
     while ((first = list_first(&handle->queue)) != NULL && handle->unused_count != 0 &&
            connection->output_end - connection->output_start < output_size_max) {
+        struct call *call = LIST_ENTRY(first, struct call, link);
+        if (call->was_refused && call_is_late(call, client_now_ns()))
+            handle_expire(handle, call);
         /* Out of memory: what waits is tried again, until its deadline. */
-        if (!put_call(handle, LIST_ENTRY(first, struct call, link)))
+        else if (!put_call(handle, call))
             break;
     }
 }
@@ -168,14 +171,15 @@ struct verdict {
     char leader[call_leader_size]; /* to be followed; else "" */
 };
 
-/* Puts a call off until the server may be willing; false where its deadline comes before that. */
+/* Puts a call off until the server may be willing; false where its deadline comes before that, or
+ * too soon after it. */
 static bool delay(strait *handle, struct call *call, struct bytes body, uint64_t now_ns)
 {
     uint64_t pause_ns = call_retry_after_ms(call, body) * millisecond_ns;
     uint64_t due_ns =
         now_ns + pause_ns + generator_below(&handle->link.generator, pause_ns / 2 + 1);
 
-    if (due_ns >= call->deadline_ns)
+    if (call_is_late(call, due_ns))
         return false;
     call->tries_count++;
     call->due_ns = due_ns;
@@ -203,7 +207,7 @@ static bool try_again(strait *handle, struct call *call, enum status status, str
         verdict->turned_away = true;
     if (status == STATUS_NOT_LEADER || status == STATUS_OUTCOME_UNKNOWN) {
         call_leader(body, leader);
-        if (now_ns < call->deadline_ns && link_may_follow(&handle->link, leader, now_ns)) {
+        if (!call_is_late(call, now_ns) && link_may_follow(&handle->link, leader, now_ns)) {
             memcpy(verdict->leader, leader, sizeof leader);
             requeue(handle, call);
             return true;
@@ -260,6 +264,7 @@ static bool take_reply(strait *handle, struct reply *reply, uint64_t now_ns,
     /* An outcome that is not known is no answer to that send. */
     if (status != STATUS_OUTCOME_UNKNOWN)
         call->unanswered_count--;
+    call->was_refused = true;
     call->is_astray = status == STATUS_NOT_LEADER;
     if (restamp(handle, call, status, body) ||
         try_again(handle, call, status, body, now_ns, verdict))

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from harness import (DONE, REFUSED, STRAIT, STRAITD, UNREACHABLE, USAGE, ConfiguredServer, expect,
-                     expect_equal, main)
+                     expect_equal, main, spawn)
 
 
 # ---- Certificates ----
@@ -188,8 +188,8 @@ def test_certificates_are_read_anew(context):
     server.strait("table", "create", "users")
     first = serial(server)
     # A connection from before, which must go on.
-    shell = subprocess.Popen([STRAIT, "shell"], env=server.environment(), stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, text=True, bufsize=1)
+    shell = spawn([STRAIT, "shell"], env=server.environment(), stdin=subprocess.PIPE,
+                  stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def in_shell(line):
         shell.stdin.write(line + "\n")

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from harness import (DONE, REFUSED, ROOT, STRAIT, UNKNOWN, UNREACHABLE, USAGE, ConfiguredServer,
-                     expect, expect_equal, main)
+                     expect, expect_equal, main, spawn)
 
 SAMPLE = os.path.join(ROOT, "server", "sample", "orders.csv")
 
@@ -191,8 +191,8 @@ def in_shell(shell, line):
 
 
 def begin_shell(server):
-    return subprocess.Popen([STRAIT, "shell"], env=server.environment(), stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return spawn([STRAIT, "shell"], env=server.environment(), stdin=subprocess.PIPE,
+                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_unknown_outcome(context):
@@ -226,8 +226,8 @@ def test_snapshots(context):
         server.strait("put", "big", "k%d" % number, "-", stdin=b"x" * 1000000)
 
     def begin_scan():
-        scan = subprocess.Popen([STRAIT, "scan", "big"], env=server.environment(),
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        scan = spawn([STRAIT, "scan", "big"], env=server.environment(),
+                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         expect(scan.stdout.read(1), "the scan gives nothing")
         return scan
 
@@ -276,8 +276,8 @@ class Terminal:
         self.master, slave = pty.openpty()
         environment = dict(server.environment(), HOME=server.data, TERM="vt100")
         environment.pop("XDG_STATE_HOME", None)
-        self.process = subprocess.Popen([STRAIT, "shell"], stdin=slave, stdout=slave, stderr=slave,
-                                        env=environment, start_new_session=True)
+        self.process = spawn([STRAIT, "shell"], stdin=slave, stdout=slave, stderr=slave,
+                             env=environment, start_new_session=True)
         os.close(slave)
 
     def type(self, text, wanted):

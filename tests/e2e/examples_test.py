@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from harness import BUILD, DONE, REFUSED, ROOT, USAGE, expect, expect_equal, main
+from harness import BUILD, DONE, REFUSED, ROOT, USAGE, expect, expect_equal, main, spawn
 
 
 def example(server, name, *arguments, status=DONE):
@@ -30,8 +30,8 @@ def test_cart(context):
     expect("sku" not in example(server, "cart", "show", "ada"), "an empty cart holds something")
     expect("sku-1" in example(server, "cart", "show", "bob"), "another one's cart was emptied")
     # Many at once on one line of a cart: none is lost.
-    runs = [subprocess.Popen([os.path.join(BUILD, "examples", "cart"), "add", "eve", "sku-1", "1"],
-                             env=server.environment(), stdout=subprocess.DEVNULL) for _ in range(12)]
+    runs = [spawn([os.path.join(BUILD, "examples", "cart"), "add", "eve", "sku-1", "1"],
+                  env=server.environment(), stdout=subprocess.DEVNULL) for _ in range(12)]
     expect_equal([run.wait(timeout=60) for run in runs], [DONE] * 12)
     expect(re.search(r"sku-1\D+12\b", example(server, "cart", "show", "eve")), "a change was lost")
     example(server, "cart", "fly", "ada", status=USAGE)
@@ -51,9 +51,9 @@ def test_checkout(context):
     expect("sku-2" in said, "which SKU ran out is not said:", said)
     expect_equal(example(server, "checkout", "orders", "bob").count("o2"), 0)
     # Twelve buyers of the last seven.
-    runs = [subprocess.Popen([os.path.join(BUILD, "examples", "checkout"), "order", "r%d" % number,
-                              "eve", "sku-1", "1"], env=server.environment(),
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    runs = [spawn([os.path.join(BUILD, "examples", "checkout"), "order", "r%d" % number,
+                   "eve", "sku-1", "1"], env=server.environment(),
+                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             for number in range(12)]
     expect_equal(sorted(run.wait(timeout=60) for run in runs), [DONE] * 7 + [REFUSED] * 5)
     expect_equal(sum(record["value"] == "0" for record in server.json("scan", "shop_stock")["records"]), 2)

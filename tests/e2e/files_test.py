@@ -3,7 +3,7 @@
 import socket
 import subprocess
 
-from harness import STRAIT, ConfiguredServer, expect, expect_equal, main
+from harness import STRAIT, ConfiguredServer, expect, expect_equal, main, spawn
 
 FILES = 96
 
@@ -16,8 +16,8 @@ class PoorServer(ConfiguredServer):
 def test_connections_leave_the_store_its_files(context):
     server = context.server(kind=PoorServer, settings={"memory.memtable_size": "4MiB"})
     server.strait("table", "create", "t")
-    shell = subprocess.Popen([STRAIT, "shell"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             env=server.environment())
+    shell = spawn([STRAIT, "shell"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                  env=server.environment())
     idle = []
     try:
         for i in range(40):

@@ -53,6 +53,40 @@ def free_port():
                 pass
 
 
+children = []  # what spawn() started and nobody has waited for yet
+
+
+def spawn(arguments, **options):
+    """As subprocess.Popen, of a process that does not outlive its test, however that ends."""
+    process = subprocess.Popen(arguments, **options)
+    children.append(process)
+    return process
+
+
+def end_children():
+    while children:
+        process = children.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait(timeout=60)
+
+
+def run(arguments, stdin=None, timeout=120, **options):
+    """As subprocess.run, with what it says captured, of a process that does not outlive its test."""
+    process = spawn(arguments, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    try:
+        out, said = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    finally:
+        if process.returncode is not None and process in children:
+            children.remove(process)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, said)
+
+
 class Server:
     """One straitd --dev. Its data outlives stop() and kill(); close() removes it."""
 
@@ -86,8 +120,8 @@ class Server:
         # A home of its own: --dev puts a link to its profile there.
         environment = dict(os.environ, NOTIFY_SOCKET=path, HOME=self.data)
         with open(self.log_path, "a", encoding="utf-8") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL, env=environment)
+            self.process = spawn(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                 env=environment)
 
     def wait_ready(self, timeout=60):
         """Waits until it is ready, or has ended. Returns whether it is ready."""
@@ -145,8 +179,7 @@ class Server:
 
     def run(self, *arguments, stdin=None, timeout=120):
         """Runs `strait`; gives the finished process, whatever its exit status."""
-        return subprocess.run([STRAIT, *arguments], check=False, capture_output=True, input=stdin,
-                              timeout=timeout, env=self.environment())
+        return run([STRAIT, *arguments], stdin=stdin, timeout=timeout, env=self.environment())
 
     def strait(self, *arguments, status=DONE, stdin=None, timeout=120):
         """Runs `strait` and expects this exit status; gives standard output as text."""
@@ -202,23 +235,32 @@ class ConfiguredServer(Server):
 
 
 class Context:
-    """What is closed at a test's end."""
+    """What is closed at a test's end, also of one that failed."""
 
     def __init__(self):
         self.servers = []
 
-    def server(self, kind=Server, **options):
-        server = kind(**options)
+    def server(self, kind=Server, start=True, **options):
+        server = kind(start=False, **options)
         self.servers.append(server)
+        if start:
+            server.start()
         return server
 
     def close(self):
+        end_children()
         for server in self.servers:
             server.close()
 
 
+def on_signal(number, _):
+    """As an exception, so that what a test started ends with it."""
+    raise SystemExit("signal %d" % number)
+
+
 def main(tests):
     only = sys.argv[1:]
+    signal.signal(signal.SIGTERM, on_signal)
     skipped = ran = 0
     for name, test in list(tests.items()):
         if not name.startswith("test_") or (only and name not in only):
@@ -239,9 +281,9 @@ def main(tests):
                     print("--- log of %s" % server.data)
                     print(server.log()[-4000:])
             print("%s: FAILED" % name, flush=True)
-            context.close()
             sys.exit(1)
-        context.close()
+        finally:
+            context.close()
     if ran == 0 and skipped == 0:
         sys.exit("no test ran")
     sys.exit(77 if ran == 0 else 0)

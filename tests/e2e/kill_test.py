@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from harness import BUILD, REFUSED, ConfiguredServer, expect, expect_equal, main
+from harness import BUILD, REFUSED, ConfiguredServer, expect, expect_equal, main, spawn
 
 WRITER = os.path.join(BUILD, "tests", "e2e", "e2e_writer")
 MASK = (1 << 64) - 1
@@ -184,8 +184,8 @@ def make_tables(server):
 
 
 def begin_writing(server, seed, seconds, log, depth=64):
-    return subprocess.Popen([WRITER, str(seed), str(seconds), str(depth), log],
-                            env=server.environment(), stderr=subprocess.PIPE, text=True)
+    return spawn([WRITER, str(seed), str(seconds), str(depth), log],
+                 env=server.environment(), stderr=subprocess.PIPE, text=True)
 
 
 def end_writing(writer):

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from harness import BUILD, expect, expect_equal
+from harness import BUILD, expect, expect_equal, spawn
 
 PACED = os.path.join(BUILD, "tests", "e2e", "e2e_paced")
 
@@ -30,8 +30,8 @@ class Paced:
         self.answers = []
         self.acknowledged_count = 0
         open(self.log, "w", encoding="ascii").close()
-        self.process = subprocess.Popen([PACED, str(rate), self.log], env=server.environment(),
-                                        stderr=subprocess.PIPE, text=True)
+        self.process = spawn([PACED, str(rate), self.log], env=server.environment(), stderr=subprocess.PIPE,
+                             text=True)
 
     def look(self):
         """All whole lines so far."""

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import DONE, STRAIT, STRAITD, Server, expect, expect_equal, free_port
+from harness import DONE, STRAIT, STRAITD, Server, expect, expect_equal, free_port, run, spawn
 
 ELECTION_TIMEOUT = "300ms"
 
@@ -156,12 +156,11 @@ class Region:
             time.sleep(0.1)
 
     def run(self, *arguments, timeout=120):
-        return subprocess.run([STRAIT, *arguments], check=False, capture_output=True, timeout=timeout,
-                              env=self.environment())
+        return run([STRAIT, *arguments], timeout=timeout, env=self.environment())
 
     def spawn(self, *arguments):
-        return subprocess.Popen([STRAIT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                env=self.environment())
+        return spawn([STRAIT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                     env=self.environment())
 
     def strait(self, *arguments, status=DONE, timeout=120):
         result = self.run(*arguments, timeout=timeout)

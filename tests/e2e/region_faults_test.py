@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import kill_test
-from harness import DONE, REFUSED, STRAIT, UNKNOWN, UNREACHABLE, expect, expect_equal, main
+from harness import DONE, REFUSED, STRAIT, UNKNOWN, UNREACHABLE, expect, expect_equal, main, spawn
 from region import Region
 from region_test import begin, end, lead, status_of, wait_same_index
 
@@ -95,8 +95,8 @@ def test_the_leader_stands_still(context):
 
 
 def start_read(member):
-    return subprocess.Popen([STRAIT, "get", "t", "a", "--timeout", "30s"], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, env=member.environment())
+    return spawn([STRAIT, "get", "t", "a", "--timeout", "30s"], stdout=subprocess.PIPE,
+                 stderr=subprocess.PIPE, env=member.environment())
 
 
 def flip(path, offset):

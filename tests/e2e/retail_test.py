@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from harness import (DONE, REFUSED, ROOT, SHARED_DATA, STRAIT, expect, expect_equal, main, skip)
+from harness import DONE, REFUSED, ROOT, SHARED_DATA, STRAIT, expect, expect_equal, main, skip, spawn
 
 REAL = os.path.join(SHARED_DATA, "online_retail_2010_12.csv.gz")
 SAMPLE = os.path.join(ROOT, "server", "sample", "orders.csv")
@@ -56,8 +56,8 @@ def test_totals_and_a_second_load(context):
 def test_killed_in_the_middle(context):
     path = real()
     server = context.server()
-    load = subprocess.Popen([STRAIT, "load", "retail", path, "--timeout", "2s"], env=server.environment(),
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    load = spawn([STRAIT, "load", "retail", path, "--timeout", "2s"], env=server.environment(),
+                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while True:
         result = server.run("status", "--json")
         expect_equal(result.returncode, DONE)

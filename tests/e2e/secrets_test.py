@@ -11,7 +11,7 @@ import struct
 import subprocess
 import time
 
-from harness import REFUSED, ROOT, expect, expect_equal, main, skip
+from harness import REFUSED, ROOT, expect, expect_equal, main, skip, spawn
 
 SAMPLE = os.path.join(ROOT, "server", "sample", "orders.csv")
 
@@ -91,9 +91,9 @@ def capture(server, work):
     if shutil.which("tcpdump") is None:
         skip("tcpdump is not installed")
     path = server.path("loopback.pcap")
-    dump = subprocess.Popen(["tcpdump", "-i", "lo", "-s", "0", "-U", "--immediate-mode", "-B", "65536",
-                             "-Z", "root", "-w", path, "tcp port %d" % server.port],
-                            stderr=subprocess.PIPE, text=True)
+    dump = spawn(["tcpdump", "-i", "lo", "-s", "0", "-U", "--immediate-mode", "-B", "65536",
+                  "-Z", "root", "-w", path, "tcp port %d" % server.port],
+                 stderr=subprocess.PIPE, text=True)
     said = last = dump.stderr.readline()
     while said and "listening on" not in said:
         last = said

@@ -305,20 +305,32 @@ static enum status identify(struct replicated_log *log, struct error *error)
 
 /* ---- Raft ---- */
 
-/* The recovered entries, with the configurations of those that have one. */
-static enum status restore(struct replicated_log *log)
+static uint64_t recovered_term(const struct replicated_log *log, uint64_t index)
 {
-    struct log_recovered *recovered = &log->recovered;
+    const struct log_recovered *recovered = &log->recovered;
+    uint64_t term = 0;
+
+    if (index > recovered->base.index)
+        return recovered->entries[index - recovered->base.index - 1].term;
+    bool found = wal_term_at(log->wal, index, &term);
+    ASSERT(found);
+    return term;
+}
+
+/* What the log has after the index `after`, with the configurations of those that have one: of what
+ * the state covers only the newest counts, which Raft has already. */
+static enum status restore(struct replicated_log *log, uint64_t after)
+{
     struct raft_entry entries[restore_entries_max];
     struct raft_configuration configuration;
+    uint64_t last = recovered_last(log).index;
     size_t membership = 1; /* the first is the base's */
 
-    for (size_t i = 0; i < recovered->count;) {
+    for (uint64_t index = after + 1; index <= last;) {
         size_t count = 0;
         bool more = true;
-        while (more && i < recovered->count && count < restore_entries_max) {
-            uint64_t index = recovered->base.index + i + 1;
-            entries[count] = (struct raft_entry){.term = recovered->entries[i].term};
+        for (; more && index <= last && count < restore_entries_max; index++, count++) {
+            entries[count] = (struct raft_entry){.term = recovered_term(log, index)};
             if (membership < log->memberships.count &&
                 log->memberships.items[membership].index == index) {
                 configuration =
@@ -326,8 +338,6 @@ static enum status restore(struct replicated_log *log)
                 entries[count].configuration = &configuration;
                 more = false; /* one at a time */
             }
-            count++;
-            i++;
         }
         enum status status = raft_restore(log->raft, entries, count);
         if (status != STATUS_OK)
@@ -349,6 +359,8 @@ enum status log_raft_begin(struct replicated_log *log, struct error *error)
 {
     struct log_recovered *recovered = &log->recovered;
     struct wal_hard_state state = wal_hard_state(log->wal);
+    /* What the state covers and the log still has is what a member needs that lags a little. */
+    struct wal_mark after = wal_served_after(log->wal, recovered->base.index);
     const struct raft_options options = {
         .self = log->self,
         .now_ns = start_ns(log),
@@ -356,17 +368,19 @@ enum status log_raft_begin(struct replicated_log *log, struct error *error)
         .lease_off = log->options.lease_off,
         .seed = log->options.seed,
         .hard_state = {.term = state.term, .vote = state.vote},
-        .base = {recovered->base.index, recovered->base.term},
+        .base = {after.index, after.term},
+        .applied_index = recovered->base.index,
         .configuration = memberships_configuration(&log->memberships.items[0].membership),
     };
     enum status status = raft_create(&options, &log->raft);
     if (status == STATUS_OK)
-        status = restore(log);
+        status = restore(log, after.index);
     if (status != STATUS_OK)
         return error_set(error, status, "Consensus could not begin with the log in %s: %s.",
                          log->options.directory, status_text(status));
     log->written_index = raft_last(log->raft).index;
     log->told_limit = raft_commit_index(log->raft);
+    log->released_index = after.index;
     raft_hold(log->raft, log->held);
     free(recovered->entries);
     log->recovered = (struct log_recovered){0};

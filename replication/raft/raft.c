@@ -20,6 +20,8 @@ static void fill_defaults(struct raft_options *options)
         options->inflight_size_max = 8 << 20;
     if (options->inflight_count_max == 0)
         options->inflight_count_max = 64;
+    if (options->applied_index == 0)
+        options->applied_index = options->base.index;
     if (options->append_size_max == 0)
         options->append_size_max = 256 << 10;
 }
@@ -31,7 +33,8 @@ static bool options_are_valid(const struct raft_options *options)
            options->election_timeout_ns < RAFT_NUMBER_MAX / 1000000 &&
            options->clock_bound_ppm < 500000 && options->inflight_count_max <= 65536 &&
            (options->base.index == 0) == (options->base.term == 0) &&
-           options->base.index < RAFT_NUMBER_MAX && options->hard_state.term < RAFT_NUMBER_MAX &&
+           options->base.index <= options->applied_index &&
+           options->applied_index < RAFT_NUMBER_MAX && options->hard_state.term < RAFT_NUMBER_MAX &&
            raft_configuration_is_valid(&options->configuration);
 }
 
@@ -62,9 +65,10 @@ enum status raft_create(const struct raft_options *options, struct raft **out)
     raft->contact_ns = filled.now_ns;
     if (PLANTED(raft_vote_after_start))
         raft->contact_ns = filled.now_ns - filled.election_timeout_ns;
-    raft->commit_index = filled.base.index;
-    raft->applied_index = filled.base.index;
-    raft->matched_index = filled.base.index;
+    raft->log.configurations[0].index = filled.applied_index;
+    raft->commit_index = filled.applied_index;
+    raft->applied_index = filled.applied_index;
+    raft->matched_index = filled.applied_index;
     raft->hard_state = filled.hard_state;
     raft->hard_state_taken = filled.hard_state;
     raft->hard_state_durable = filled.hard_state;
@@ -98,6 +102,8 @@ enum status raft_restore(struct raft *raft, const struct raft_entry *entries, si
         runs += i == 0 || entries[i].term != term;
         term = entries[i].term;
         configurations += entries[i].configuration != NULL;
+        ASSERT(entries[i].configuration == NULL ||
+               raft->log.last_index + i + 1 > raft->applied_index);
     }
     enum status status = raft_log_reserve(&raft->log, runs, configurations);
     if (status != STATUS_OK)
@@ -287,6 +293,7 @@ static void tick_leader(struct raft *raft)
 
 void raft_tick(struct raft *raft, uint64_t now_ns)
 {
+    ASSERT(raft->commit_index <= raft->log.last_index); /* all that is applied was restored */
     raft_see_time(raft, now_ns);
     if (raft->role == RAFT_LEADER)
         tick_leader(raft);

@@ -138,10 +138,12 @@ struct raft_options {
 
     /* As recovered. The log's entries follow with raft_restore(). */
     struct raft_hard_state hard_state;
-    struct raft_mark base; /* the log begins after it; applied and committed up to here */
-    /* As of `base`; no voters: not a member yet. One who is filled from the log's beginning learns
-     * of members by entries alone: a founder's own configuration is best the log's first entry too.
-     */
+    struct raft_mark base;  /* the log begins after it */
+    uint64_t applied_index; /* applied and committed up to here, at or above the base, and in what
+                             * is restored; 0: up to the base */
+    /* As of what is applied; no voters: not a member yet. One who is filled from the log's
+     * beginning learns of members by entries alone: a founder's own configuration is best the log's
+     * first entry too. */
     struct raft_configuration configuration;
 };
 
@@ -150,7 +152,8 @@ MUST_CHECK enum status raft_create(const struct raft_options *options, struct ra
 void raft_destroy(struct raft *raft);
 
 /* Before the first tick: the recovered log's entries after the base, in order, in one call or
- * several; all are durable. NO_MEMORY. */
+ * several; all are durable. None that is applied has a configuration: what counts of those is given
+ * with the options. NO_MEMORY. */
 MUST_CHECK enum status raft_restore(struct raft *raft, const struct raft_entry *entries,
                                     size_t count);
 

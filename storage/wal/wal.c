@@ -684,6 +684,27 @@ uint64_t wal_first_index(const struct wal *wal)
     return wal->terms.begin.index + 1;
 }
 
+struct wal_mark wal_served_after(const struct wal *wal, uint64_t index)
+{
+    struct wal_mark mark = {.index = wal->terms.begin.index};
+    uint64_t hole = 0;
+    uint64_t count = 0;
+    ASSERT(index >= mark.index && index <= wal->terms.last_index);
+    if (mark.index > 0 && wal->terms.begin.term == 0)
+        mark.index++;
+    if (mark.index < wal->segments.released)
+        mark.index = wal->segments.released;
+    /* Those that the state covers are never mended: what it needs no more, a peer may. */
+    while (mark.index < index &&
+           wal_places_hole_next(&wal->places, mark.index, &hole, &count) != NULL && hole <= index)
+        mark.index = hole + count - 1;
+    if (mark.index > index)
+        mark.index = index;
+    bool found = wal_terms_find(&wal->terms, mark.index, &mark.term);
+    ASSERT(found);
+    return mark;
+}
+
 bool wal_hole_next(const struct wal *wal, uint64_t after, struct wal_mark *mark,
                    enum wal_hole *hole)
 {

@@ -194,6 +194,11 @@ uint64_t wal_first_index(const struct wal *wal); /* oldest entry still kept */
  * where the log does not reach, and where that one's term is not known. */
 bool wal_term_at(const struct wal *wal, uint64_t index, uint64_t *term);
 
+/* The place after which the log can give all that follows, up to `index`: those entries are kept
+ * and whole, and their terms are known, as is its own. `index` is in the log, or what it begins
+ * after; where nothing before it can be given, the place is its own. */
+struct wal_mark wal_served_after(const struct wal *wal, uint64_t index);
+
 /* ---- Holes ---- */
 
 /* No hole above what was released (or the base at the start), no suspect tail, and no fill,

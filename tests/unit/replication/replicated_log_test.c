@@ -310,29 +310,80 @@ START_TEST(test_all_restart)
 }
 END_TEST
 
+/* All that the others' states hold is in their logs yet, whoever leads after their restarts. */
+START_TEST(test_a_restarted_leader_serves_who_lags_from_its_log)
+{
+    struct region *region = region_create(3, 10);
+    region->cache_size = 64 * 1024;
+    region_form(region);
+    unsigned late = (region_leader(region)->number + 1) % 3;
+    node_close(region, late);
+    region_commit(region, 300, 2000);
+    for (unsigned i = 0; i < 3; i++) {
+        if (i == late)
+            continue;
+        node_flush_state(region, i);
+        node_close(region, i);
+        node_open(region, i);
+        /* The state holds all: nothing was to be applied again. */
+        ck_assert_uint_eq(region->nodes[i].applied.index, region->nodes[i].base.index);
+        region_await_leader(region);
+    }
+    region_commit(region, 10, 100);
+    uint64_t behind = region->nodes[late].applied.index;
+    node_open(region, late);
+    region_await_level(region);
+    ck_assert_uint_gt(region->nodes[late].applied.index, behind + 300);
+    uint64_t reads = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_eq(region->nodes[i].snapshot_member, 0);
+        if (i != late)
+            reads += replicated_log_statistics(region->nodes[i].log).reads_count;
+    }
+    ck_assert_uint_gt(reads, 0);
+    /* A crash after that finds all as it was. */
+    for (unsigned i = 0; i < 3; i++)
+        node_crash(region, i, SIM_RESTART_LOSE_UNFLUSHED);
+    for (unsigned i = 0; i < 3; i++)
+        node_open(region, i);
+    region_await_level(region);
+    region_destroy(region);
+}
+END_TEST
+
+/* An entry that the state covers and the disk has lost ends what its log can give: who lags farther
+ * needs a snapshot. */
 START_TEST(test_a_member_needs_a_snapshot)
 {
     struct region *region = formed(10);
-    struct node *leader = region_leader(region);
-    struct node *late = &region->nodes[(leader->number + 1) % 3];
-    node_close(region, late->number);
-    region_commit(region, 300, 100 * 1000);
-    node_flush_state(region, leader->number);
-    node_close(region, leader->number);
-    node_open(region, leader->number); /* its log begins where its state ends now */
+    unsigned late = (region_leader(region)->number + 1) % 3;
+    region_commit(region, 20, 100);
+    node_close(region, late);
+    unsigned lost = region->proposals_count + 10;
+    region_commit(region, 100, 1000);
+    for (unsigned i = 0; i < 3; i++) {
+        if (i == late)
+            continue;
+        node_flush_state(region, i);
+        node_close(region, i);
+        ck_assert(node_damage(&region->nodes[i], lost));
+        node_open(region, i);
+        region_await_leader(region);
+    }
     region_commit(region, 10, 100);
-    struct node *now = region_leader(region);
-    node_flush_state(region, now->number);
-    node_open(region, late->number);
+    node_open(region, late);
+    struct node *now = region_await_leader(region);
     for (unsigned i = 0; i < 2000 && now->snapshot_member == 0; i++) {
         region_run_ms(region, 5);
         now = region_await_leader(region);
     }
-    /* The other may have led, which still has it all: then it caught up from that one's log. */
-    if (now->snapshot_member == 0)
-        ck_assert_uint_eq(late->applied.index, region->applied_last);
-    else
-        ck_assert_uint_eq(now->snapshot_member, late->id);
+    struct node *behind = &region->nodes[late];
+    ck_assert_uint_eq(now->snapshot_member, behind->id);
+    struct wal_mark mark = now->applied;
+    ck_assert_int_eq(region_install(region, now, behind), STATUS_OK);
+    replicated_log_snapshot_sent(now->log, behind->id, mark, true);
+    region_commit(region, 5, 100);
+    region_await_level(region);
     region_destroy(region);
 }
 END_TEST
@@ -646,6 +697,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_catching_up_from_the_disk);
     tcase_add_test(tests, test_applying_late_reads_from_the_disk);
     tcase_add_test(tests, test_all_restart);
+    tcase_add_test(tests, test_a_restarted_leader_serves_who_lags_from_its_log);
     tcase_add_test(tests, test_a_member_needs_a_snapshot);
     tcase_add_test(tests, test_a_snapshot_takes_the_place_of_the_log);
     tcase_add_test(tests, test_a_snapshot_of_what_the_log_has_too);

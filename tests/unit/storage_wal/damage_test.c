@@ -438,9 +438,51 @@ START_TEST(test_holes_below_the_base)
     ck_assert_uint_eq(mark.index, 8);
     ck_assert_uint_eq(mark.term, 1);
     ck_assert(!wal_hole_next(fixture.wal, 8, &mark, &hole));
+    /* Nobody mends the one below: it ends what others can be given. */
+    ck_assert_uint_eq(wal_served_after(fixture.wal, 5).index, 3);
+    ck_assert_uint_eq(wal_served_after(fixture.wal, 5).term, 1);
+    ck_assert_uint_eq(wal_served_after(fixture.wal, 2).index, 0);
+    ck_assert_uint_eq(wal_served_after(fixture.wal, 3).index, 3);
     wal_release(fixture.wal, 8);
     ck_assert_uint_eq(wal_holes_count(fixture.wal), 0);
     ck_assert(wal_is_whole(fixture.wal));
+    ck_assert_uint_eq(wal_served_after(fixture.wal, 10).index, 8);
+    log_fixture_end(&fixture);
+}
+END_TEST
+
+/* What a log can give after a start: from its first entry on, as far as the terms are known. */
+START_TEST(test_served_after)
+{
+    static struct log_fixture fixture;
+    log_fixture_begin(&fixture, 11);
+    ck_assert_uint_eq(wal_served_after(fixture.wal, 0).index, 0);
+    log_append(&fixture, 1, 6, 1);
+    log_append(&fixture, 7, 60, 2);
+    ck_assert_uint_eq(wal_served_after(fixture.wal, 60).index, 0);
+    log_open(&fixture, (struct wal_mark){.index = 50, .term = 2});
+    struct wal_mark mark = wal_served_after(fixture.wal, 50);
+    ck_assert_uint_eq(mark.index, 0);
+    ck_assert_uint_eq(mark.term, 0);
+    /* Segments that are gone. */
+    log_release_wait(&fixture, 40);
+    uint64_t first = wal_first_index(fixture.wal);
+    ck_assert_uint_gt(first, 7);
+    log_open(&fixture, (struct wal_mark){.index = 50, .term = 2});
+    mark = wal_served_after(fixture.wal, 50);
+    ck_assert_uint_ge(mark.index + 1, first);
+    ck_assert_uint_lt(mark.index, 50);
+    ck_assert_uint_eq(mark.term, 2);
+    for (uint64_t index = mark.index + 1; index <= 60; index++) {
+        uint64_t term;
+        ck_assert(wal_term_at(fixture.wal, index, &term));
+        ck_assert_uint_eq(term, 2);
+    }
+    /* A state that the log does not reach: it begins there. */
+    log_open(&fixture, (struct wal_mark){.index = 80, .term = 3});
+    mark = wal_served_after(fixture.wal, 80);
+    ck_assert_uint_eq(mark.index, 80);
+    ck_assert_uint_eq(mark.term, 3);
     log_fixture_end(&fixture);
 }
 END_TEST
@@ -457,4 +499,5 @@ void unit_tests(TCase *tests)
     tcase_add_loop_test(tests, test_two_last, 0, 7);
     tcase_add_test(tests, test_is_alone);
     tcase_add_test(tests, test_holes_below_the_base);
+    tcase_add_test(tests, test_served_after);
 }

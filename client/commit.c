@@ -18,8 +18,11 @@ static Strait__Commit message_of(strait_txn *txn)
 
     commit.txn_id = field_of_bytes(bytes_of(txn->id.bytes, txn_id_size));
     commit.issued_ns = txn->id.issued_ns != 0 ? txn->id.issued_ns : issued_place_ns;
-    if (txn->reads.count + txn->ranges.count != 0)
+    if (txn->reads.count + txn->ranges.count != 0) {
         commit.snapshot = txn->read_version;
+        commit.snapshot_epoch_number = txn->read_epoch_number;
+        commit.snapshot_epoch_region = txn->read_epoch_region;
+    }
     commit.n_reads = txn->reads.count;
     commit.reads = (Strait__Key **)txn->reads.items;
     commit.n_ranges = txn->ranges.count;

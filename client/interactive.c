@@ -25,6 +25,8 @@ static enum strait_status begin(strait *handle, uint64_t deadline_ns, strait_txn
     }
     made->handle = handle;
     made->read_version = made->snapshot->version;
+    made->read_epoch_number = made->snapshot->epoch_number;
+    made->read_epoch_region = made->snapshot->epoch_region;
     *txn = made;
     return STRAIT_OK;
 }
@@ -133,7 +135,7 @@ enum strait_status strait_txn_get(strait_txn *txn, const char *table, struct str
 static bool is_worth_another_try(enum strait_status status)
 {
     return status == STRAIT_CONFLICT || status == STRAIT_SNAPSHOT_TOO_OLD ||
-           status == STRAIT_NO_SNAPSHOT;
+           status == STRAIT_HISTORY_LOST || status == STRAIT_NO_SNAPSHOT;
 }
 
 /* Milliseconds that are left, rounded up; 0: none. */

@@ -22,13 +22,16 @@ enum strait_status snapshot_begin(strait *handle, uint64_t deadline_ns, strait_s
         return status;
     const Strait__SnapshotOpenReply *reply = (const Strait__SnapshotOpenReply *)message;
     note_position(handle, reply->position);
+    const struct strait_token token = position_token(reply->position);
     strait_snapshot *made = calloc(1, sizeof *made);
     if (made == NULL) {
         status = client_error_set(error, STATUS_NO_MEMORY, "Out of memory.");
     } else {
         *made = (strait_snapshot){.handle = handle,
                                   .id = reply->snapshot_id,
-                                  .version = position_version(reply->position),
+                                  .version = token.version,
+                                  .epoch_number = token.epoch_number,
+                                  .epoch_region = token.epoch_region,
                                   .age_max_ns = (uint64_t)reply->age_max_ms * 1000000,
                                   .renewed_ns = begun_ns};
         *snapshot = made;

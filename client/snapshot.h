@@ -9,6 +9,8 @@ struct strait_snapshot {
     strait *handle;
     uint64_t id;
     uint64_t version;
+    uint64_t epoch_number; /* in which it was made */
+    uint32_t epoch_region;
     uint64_t age_max_ns;
     uint64_t renewed_ns; /* when its time began, by this side's clock */
 };

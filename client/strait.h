@@ -96,7 +96,7 @@ enum strait_status {
     STRAIT_OUT_OF_BOUNDS = 14,    /* an add would leave its bounds; error.item says which */
     STRAIT_UNIQUE_VIOLATION = 15,
     STRAIT_SNAPSHOT_TOO_OLD = 16,
-    STRAIT_HISTORY_LOST = 17,
+    STRAIT_HISTORY_LOST = 17, /* what was read was given up when another region took over */
     STRAIT_TXN_EXPIRED = 18,  /* first sent too long ago; it has not run under this attempt */
     STRAIT_TXN_MISMATCH = 19, /* the id was used before, with other content */
     STRAIT_NOT_A_NUMBER = 20,
@@ -574,7 +574,8 @@ typedef enum strait_status (*strait_body)(strait_txn *txn, void *context,
                                           struct strait_error *error);
 
 /* Begins, calls `body`, commits; and again, after a pause that grows, on CONFLICT,
- * SNAPSHOT_TOO_OLD and NO_SNAPSHOT, until the deadline, which holds for all tries together.
+ * SNAPSHOT_TOO_OLD, HISTORY_LOST and NO_SNAPSHOT, until the deadline, which holds for all tries
+ * together.
  * OUTCOME_UNKNOWN is never tried again: that could run the body's work twice. */
 STRAIT_API enum strait_status strait_run(strait *handle, strait_body body, void *context,
                                          uint32_t timeout_ms, struct strait_commit_result *result,

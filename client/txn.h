@@ -25,6 +25,8 @@ struct strait_txn {
     size_t size;                /* of the commit, encoded, at most; but for ranges of scans */
     enum status failed;         /* the first builder that failed; the commit answers it */
     uint64_t read_version;
+    uint64_t read_epoch_number; /* 0: not known, the primary's present one */
+    uint32_t read_epoch_region;
     enum strait_durability durability;
 
     struct txn_id id; /* issued_ns 0: never sent */

@@ -169,8 +169,11 @@ static enum status plan_items(struct apply *apply)
         overlay_alloc(&apply->overlay, message->n_operations * sizeof *commit->operations);
     if (done == NULL || commit->conditions == NULL || commit->operations == NULL)
         return STATUS_OK;
-    validation_init(&commit->validation, message, apply->state->catalog, apply->state->mark.version,
-                    apply->state->mark.horizon, done);
+    const struct validation_history history = {.version = apply->state->mark.version,
+                                               .horizon = apply->state->mark.horizon,
+                                               .is_lost =
+                                                   state_snapshot_is_lost(apply->state, message)};
+    validation_init(&commit->validation, message, apply->state->catalog, &history, done);
     for (size_t i = 0; i < message->n_conditions && status == STATUS_OK; i++) {
         commit->conditions[i] = (struct commit_condition){0};
         status = plan_condition(apply, message->conditions[i], &commit->conditions[i]);

@@ -49,3 +49,10 @@ enum status state_position_check(const struct state *state, struct epoch epoch, 
         return STATUS_HISTORY_LOST;
     return version <= end.version ? STATUS_OK : STATUS_HISTORY_LOST;
 }
+
+bool state_snapshot_is_lost(const struct state *state, const Strait__Commit *commit)
+{
+    const struct epoch epoch = {.number = commit->snapshot_epoch_number,
+                                .region = commit->snapshot_epoch_region};
+    return epoch.number != 0 && state_position_check(state, epoch, commit->snapshot) != STATUS_OK;
+}

@@ -271,8 +271,11 @@ enum status state_validate(struct state_view *view, struct lsm_wait *wait,
         view->validation_done = malloc(count);
         if (view->validation_done == NULL)
             return STATUS_NO_MEMORY;
-        validation_init(&view->validation, commit, view->catalog, view->mark.version,
-                        view->mark.horizon, view->validation_done);
+        const struct validation_history history = {.version = view->mark.version,
+                                                   .horizon = view->mark.horizon,
+                                                   .is_lost =
+                                                       state_snapshot_is_lost(view->state, commit)};
+        validation_init(&view->validation, commit, view->catalog, &history, view->validation_done);
     }
     ASSERT(view->validation.commit == commit);
     enum status status = validation_step(&view->validation, view->lsm, wait, &lookups_left);

@@ -49,6 +49,10 @@ struct state_view {
     uint8_t *validation_done;
 };
 
+/* Whether the commit says an epoch of its snapshot that is none of this history, or ended before.
+ */
+bool state_snapshot_is_lost(const struct state *state, const Strait__Commit *commit);
+
 static inline uint64_t state_ms_of_ns(uint64_t ns)
 {
     return ns / 1000000;

@@ -38,7 +38,7 @@ static enum status verdict_of_range(const struct validation *validation, const S
 }
 
 void validation_init(struct validation *validation, const Strait__Commit *commit,
-                     const struct catalog *catalog, uint64_t version, uint64_t horizon,
+                     const struct catalog *catalog, const struct validation_history *history,
                      uint8_t *done)
 {
     size_t count = commit->n_reads + commit->n_ranges;
@@ -47,9 +47,9 @@ void validation_init(struct validation *validation, const Strait__Commit *commit
     if (count == 0)
         return;
     memset(done, 0, count);
-    if (commit->snapshot < horizon)
+    if (commit->snapshot < history->horizon)
         validation->verdict = STATUS_SNAPSHOT_TOO_OLD;
-    else if (commit->snapshot > version)
+    else if (commit->snapshot > history->version || history->is_lost)
         validation->verdict = STATUS_HISTORY_LOST;
     for (size_t i = 0; i < commit->n_reads && validation->verdict == STATUS_OK; i++)
         validation->verdict = verdict_of_table(

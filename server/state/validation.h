@@ -16,10 +16,17 @@ struct validation {
         verdict; /* OK so far; CONFLICT, SNAPSHOT_TOO_OLD, HISTORY_LOST, NO_TABLE, NO_INDEX */
 };
 
-/* What the schema and the versions say already. `version` and `horizon` are the state's. `done` has
- * room for all reads and ranges, and is cleared. */
+/* Where a commit's snapshot is to belong. */
+struct validation_history {
+    uint64_t version; /* the state's */
+    uint64_t horizon;
+    bool is_lost; /* the snapshot's epoch is none of this history, or did not come so far */
+};
+
+/* What the schema and the versions say already. `done` has room for all reads and ranges, and is
+ * cleared. */
 void validation_init(struct validation *validation, const Strait__Commit *commit,
-                     const struct catalog *catalog, uint64_t version, uint64_t horizon,
+                     const struct catalog *catalog, const struct validation_history *history,
                      uint8_t *done);
 
 /* Looks up to `*lookups_left` of them up; asks for all blocks before it answers AGAIN. OK: the

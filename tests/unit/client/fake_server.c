@@ -139,6 +139,8 @@ void fake_accept(struct fake_connection *connection, const struct fake_request *
     Strait__SnapshotCloseReply close = STRAIT__SNAPSHOT_CLOSE_REPLY__INIT;
     const ProtobufCMessage *message = &close.base;
 
+    position.epoch_number = fake_epoch_number;
+    position.epoch_region = fake_epoch_region;
     position.version = version;
     position.log_time_ns = fake_log_time_ns + version;
     commit.position = &position;

@@ -13,7 +13,12 @@
 #include "proto/message.h"
 #include "proto/strait.pb-c.h"
 
-enum { fake_connections_max = 256, fake_log_time_ns = 1700000000 };
+enum {
+    fake_connections_max = 256,
+    fake_log_time_ns = 1700000000,
+    fake_epoch_number = 5,
+    fake_epoch_region = 2,
+};
 
 struct fake_server;
 

@@ -9,6 +9,7 @@
 void store_init(struct store *store)
 {
     memset(store, 0, sizeof *store);
+    store->conflict_with = STATUS_CONFLICT;
     arena_init(&store->arena, 4096, 1 << 26);
 }
 
@@ -156,7 +157,7 @@ static void answer_commit(struct fake_connection *connection, const struct fake_
     store->commits_count++;
     if (store->conflicts != 0) {
         store->conflicts--;
-        fake_refuse(connection, request, STATUS_CONFLICT, 0);
+        fake_refuse(connection, request, store->conflict_with, 0);
     } else {
         fake_accept(connection, request, 11);
     }

@@ -18,8 +18,9 @@ struct store_record {
 struct store {
     struct store_record records[store_records_max]; /* in the order of keys */
     size_t count;
-    unsigned conflicts; /* commits that are still to be answered so */
-    struct arena arena; /* of the last commit */
+    unsigned conflicts;        /* commits that are still to be answered so */
+    enum status conflict_with; /* with this */
+    struct arena arena;        /* of the last commit */
     const Strait__Commit *commit;
     /* A snapshot's close has no answer that a test could wait for, so they are read meanwhile. */
     atomic_uint commits_count;

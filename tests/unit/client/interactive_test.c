@@ -99,6 +99,8 @@ START_TEST(test_reads_are_recorded)
     ck_assert_int_eq(strait_commit(handle, txn, 0, &result, NULL), STRAIT_OK);
     ck_assert_uint_eq(result.version, 11);
     ck_assert_uint_eq(store.commit->snapshot, store_version);
+    ck_assert_uint_eq(store.commit->snapshot_epoch_number, fake_epoch_number);
+    ck_assert_uint_eq(store.commit->snapshot_epoch_region, fake_epoch_region);
     ck_assert_uint_eq(store.commit->n_reads, 2);
     ck_assert_uint_eq(store.commit->n_operations, 1);
     ck_assert(bytes_equal(bytes_of_field(store.commit->reads[0]->key), bytes_of_text("k1")));
@@ -140,12 +142,18 @@ START_TEST(test_conflicts_run_again)
     ck_assert_uint_eq(tries_count, 5);
     ck_assert_uint_eq(store.commits_count, 5);
     ck_assert_uint_eq(result.version, 11);
+    /* Another region took over without what was read. */
+    store.conflict_with = STATUS_HISTORY_LOST;
+    store.conflicts = 1;
+    ck_assert_int_eq(strait_run(handle, take_one, &tries_count, 0, &result, &error), STRAIT_OK);
+    ck_assert_uint_eq(tries_count, 7);
+    store.conflict_with = STATUS_CONFLICT;
     /* Until the deadline, which may also come while a try is on its way. */
     store.conflicts = 1000000;
     ck_assert_int_ne(strait_run(handle, take_one, &tries_count, 300, NULL, &error), STRAIT_OK);
     ck_assert(error.status == STRAIT_CONFLICT || error.status == STRAIT_DEADLINE_EXCEEDED ||
               error.status == STRAIT_OUTCOME_UNKNOWN);
-    ck_assert_uint_gt(tries_count, 6);
+    ck_assert_uint_gt(tries_count, 8);
     store.conflicts = 0;
     /* What the body says is told as it is, and nothing is committed. */
     unsigned before = store.commits_count;

@@ -87,6 +87,23 @@ static void keep_sent(struct run *run, struct bytes body, uint64_t issued_ns,
     *sent = (struct sent){.body = body, .issued_ns = issued_ns, .result = *result};
 }
 
+/* Says of some which epoch their snapshot is of, rightly or not. True: it is none of the history.
+ */
+static bool draw_snapshot_epoch(struct run *run, Strait__Commit *commit)
+{
+    struct epoch epoch = run->epochs.present;
+    if (commit->n_reads + commit->n_ranges == 0 || generator_chance(&run->generator, 1, 2))
+        return false;
+    if (run->epochs.ends_count != 0 && generator_chance(&run->generator, 1, 2))
+        epoch = run->epochs.ends[generator_below(&run->generator, run->epochs.ends_count)].epoch;
+    else if (generator_chance(&run->generator, 1, 8))
+        epoch.number += 1 - generator_below(&run->generator, 3);
+    commit->snapshot_epoch_number = epoch.number;
+    commit->snapshot_epoch_region = epoch.region;
+    return epoch.number != 0 && commit->snapshot >= run->model.horizon &&
+           model_position(&run->epochs, epoch, commit->snapshot, run->model.version) != STATUS_OK;
+}
+
 static void step_commit(struct run *run)
 {
     struct txn txn;
@@ -99,11 +116,14 @@ static void step_commit(struct run *run)
     } else {
         model_draw(&run->generator, &run->model, &txn);
     }
+    bool is_lost = draw_snapshot_epoch(run, &txn.commit);
     struct bytes body = txn_encode(&txn);
     struct state_result result = apply_both(run, ENTRY_COMMIT, body);
-    struct model_verdict verdict = {.status = STATUS_OK};
+    struct model_verdict verdict = {.status = is_lost ? STATUS_HISTORY_LOST : STATUS_OK};
     if (recreated >= 0)
         model_recreate(&run->model, recreated);
+    else if (is_lost)
+        run->model.version++;
     else
         verdict = model_commit(&run->model, &txn.commit, run->first.time_ns);
     ck_assert_msg(result.status == verdict.status, "%s instead of %s: %s",

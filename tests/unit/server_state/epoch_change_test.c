@@ -292,6 +292,51 @@ START_TEST(test_positions)
 }
 END_TEST
 
+/* Reads at `snapshot` of that epoch, which may be none, and puts. */
+static enum status commit_at(struct harness *harness, struct epoch epoch, uint64_t snapshot)
+{
+    struct txn txn;
+    struct state_view *view;
+    struct state_refusal refusal;
+    struct lsm_wait wait;
+    txn_begin(harness, &txn);
+    txn.commit.snapshot = snapshot;
+    txn.commit.snapshot_epoch_number = epoch.number;
+    txn.commit.snapshot_epoch_region = epoch.region;
+    txn_read(&txn, "users", "other");
+    (void)txn_put(&txn, "users", "k", "read", 0);
+    /* The leader does not tell beforehand: it is an outcome. */
+    lsm_wait_init(&wait, harness_no_wait, NULL);
+    ck_assert_int_eq(state_view_open(harness->state, UINT64_MAX, &view), STATUS_OK);
+    enum status status;
+    while ((status = state_validate(view, &wait, &txn.commit, &refusal)) == STATUS_AGAIN)
+        backend_turn(harness->backend);
+    ck_assert_int_eq(status, STATUS_OK);
+    state_view_close(view);
+    return txn_commit(harness, &txn).status;
+}
+
+START_TEST(test_snapshots_of_a_history_that_was_given_up)
+{
+    const struct epoch first = {.number = 1, .region = 7};
+    struct harness harness;
+    begin(&harness);
+    uint64_t last = state_facts(harness.state).position.version;
+    ck_assert_int_eq(commit_at(&harness, first, last), STATUS_OK);
+    last++;
+    struct epoch third = change(&harness, EPOCH_PROMOTE, 8).to;
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(harness_tick(&harness, 0).status, STATUS_OK);
+    ck_assert_int_eq(commit_at(&harness, first, last), STATUS_OK);
+    ck_assert_int_eq(commit_at(&harness, first, last + 1), STATUS_HISTORY_LOST);
+    ck_assert_int_eq(commit_at(&harness, third, last + 1), STATUS_OK);
+    ck_assert_int_eq(commit_at(&harness, (struct epoch){0}, last + 1), STATUS_OK);
+    ck_assert_int_eq(commit_at(&harness, (struct epoch){2, 9}, last), STATUS_HISTORY_LOST);
+    ck_assert_int_eq(commit_at(&harness, (struct epoch){4, 7}, last), STATUS_HISTORY_LOST);
+    harness_close(&harness);
+}
+END_TEST
+
 START_TEST(test_what_may_be_proposed)
 {
     struct harness harness;
@@ -353,6 +398,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_a_fence_stops_its_region);
     tcase_add_test(tests, test_the_other_regions_history_passes_a_fence);
     tcase_add_test(tests, test_positions);
+    tcase_add_test(tests, test_snapshots_of_a_history_that_was_given_up);
     tcase_add_test(tests, test_what_may_be_proposed);
     tcase_add_test(tests, test_a_long_history_is_bounded);
 }

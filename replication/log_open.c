@@ -426,6 +426,8 @@ static void take_options(struct replicated_log *log, const struct replicated_log
         log->options.election_timeout_ms = election_timeout_default_ms;
     log->opening = true;
     log->peers_index = UINT64_MAX;
+    log->pin_index = UINT64_MAX;
+    list_init(&log->readers);
     log->timer_ns = UINT64_MAX;
     log->timer = (struct io_timer){.fired = log_raft_on_timer, .context = log};
     log->apply_reader.log = log;
@@ -500,7 +502,7 @@ static bool is_reading(const struct replicated_log *log)
     bool reading = log->apply_reader.reading;
     for (unsigned i = 0; i < log_peers_max; i++)
         reading |= log->peers[i].reader.reading || log->peers[i].mend_reader.reading;
-    return reading || log->hard_state_writing;
+    return reading || log_readers_are_reading(log) || log->hard_state_writing;
 }
 
 enum status replicated_log_close(struct replicated_log *log)
@@ -517,6 +519,7 @@ enum status replicated_log_close(struct replicated_log *log)
         log_reader_drop(&log->peers[i].reader);
         log_reader_drop(&log->peers[i].mend_reader);
     }
+    ASSERT(list_is_empty(&log->readers)); /* all were closed */
     enum status status = wal_close(log->wal);
     log_proposals_drop(log, 0);
     log_free(log);

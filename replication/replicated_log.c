@@ -430,6 +430,7 @@ void log_release(struct replicated_log *log)
         index = index < idle ? index : idle;
         index = index < log->peers_index ? index : log->peers_index;
     }
+    index = index < log->pin_index ? index : log->pin_index;
     if (index > log->released_index) {
         log->released_index = index;
         raft_release(log->raft, index);
@@ -443,6 +444,14 @@ void replicated_log_release(struct replicated_log *log, uint64_t index)
     if (index > log->state_index)
         log->state_index = index;
     log_release(log);
+}
+
+void replicated_log_pin(struct replicated_log *log, uint64_t index)
+{
+    bool rises = index > log->pin_index;
+    log->pin_index = index;
+    if (rises && log->state_index > log->released_index)
+        log_release(log);
 }
 
 /* ---- Turns ---- */

@@ -152,6 +152,38 @@ void replicated_log_applied(struct replicated_log *log, uint64_t index);
  * other member is to get it from here. */
 void replicated_log_release(struct replicated_log *log, uint64_t index);
 
+/* The log keeps what lies above `index`, whatever was released, until the pin moves; UINT64_MAX, as
+ * at first: it keeps nothing for that. What is gone already does not come back. */
+void replicated_log_pin(struct replicated_log *log, uint64_t index);
+
+/* ---- Other readers ----
+ *
+ * Each reads what is applied here, at its own pace, and keeps nothing from being released. */
+
+struct replicated_log_reader;
+
+/* `done` is called, from a turn of the io, when what was being read can be asked for again. The
+ * reader is closed before the log is. NO_MEMORY. */
+MUST_CHECK enum status replicated_log_reader_open(struct replicated_log *log,
+                                                  void (*done)(void *context), void *context,
+                                                  struct replicated_log_reader **reader);
+void replicated_log_reader_close(struct replicated_log_reader *reader); /* NULL is permitted */
+
+/* The bytes of the entry at `index`, valid until the next call for this reader or of anything that
+ * changes the log. AGAIN: they are being read, and at most `ahead_size` bytes of what follows with
+ * them. END: it is not applied yet. NOT_FOUND: the log does not hold it any more. CORRUPT or
+ * IO_ERROR: it lies below what this member needs for itself, and cannot be read; an entry above
+ * that ends the process, as for apply. */
+MUST_CHECK enum status replicated_log_reader_find(struct replicated_log_reader *reader,
+                                                  uint64_t index, size_t ahead_size,
+                                                  struct bytes *bytes);
+
+/* Gives back the memory of what was read. */
+void replicated_log_reader_drop(struct replicated_log_reader *reader);
+
+/* The oldest entry that the log still holds. */
+uint64_t replicated_log_first_index(const struct replicated_log *log);
+
 /* ---- Linearizable reads ----
  *
  * Once replicated_log_may_read(), a read runs on the applied state; then, last of all, it asks

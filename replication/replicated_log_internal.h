@@ -127,6 +127,7 @@ struct replicated_log {
     /* Release. */
     uint64_t state_index; /* the state is durable up to here */
     uint64_t released_index;
+    uint64_t pin_index;   /* nothing above it is released: the owner's; UINT64_MAX: none */
     uint64_t peers_index; /* no member that is heard of needs entries at or below it */
     uint64_t release_look_ns;
     uint64_t appended_size;
@@ -137,6 +138,8 @@ struct replicated_log {
     /* Reads. */
     uint64_t confirm_wanted; /* 0: none */
     uint64_t confirm_term;
+
+    struct list_link readers; /* of the owner's */
 
     /* Snapshots. */
     struct wal_mark snapshot_mark; /* to be made durable in the hard state */
@@ -205,6 +208,11 @@ void log_reader_start(struct log_reader *reader, uint64_t first, uint64_t last);
 /* What it has read of `index`; NULL where it has not. */
 const struct wal_entry *log_reader_find(const struct log_reader *reader, uint64_t index);
 void log_reader_drop(struct log_reader *reader);
+
+/* ---- log_read.c ---- */
+
+/* Something is being read for readers of the owner's. */
+bool log_readers_are_reading(const struct replicated_log *log);
 
 /* ---- log_open.c ---- */
 

@@ -55,7 +55,7 @@ struct source_options {
     struct io *io;
     struct source_log log;
     uint64_t pinned_size_max; /* bytes of log kept for regions; 0: 4 GiB */
-    size_t turn_size_max;     /* bytes of entries in one turn; 0: 512 KiB */
+    size_t turn_size_max;     /* bytes of entries in one turn; 0: 256 KiB */
     unsigned gather_ms;       /* between two answers of a cursor that are not full; 0: 10 */
 
     /* The newest epoch of the applied state's history that is not above `wanted`. False: none. */

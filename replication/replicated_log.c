@@ -353,7 +353,8 @@ void log_cache_trim(struct replicated_log *log)
     struct entry_cache *cache = &log->cache;
     uint64_t settled =
         log->applied_index < log->peers_index ? log->applied_index : log->peers_index;
-    size_t settled_size = log->options.bus == NULL ? 0 : log_settled_size;
+    bool alone = log->options.bus == NULL && log->pin_index == UINT64_MAX;
+    size_t settled_size = alone ? 0 : log_settled_size;
     /* What is not durable cannot be read again. */
     uint64_t durable = wal_durable_index(log->wal);
     if (durable > log->written_index)

@@ -28,7 +28,8 @@ enum {
     log_peers_max = 2 * limit_members_count,  /* those that leave while they are read for, too */
     log_guests_max = limit_members_count / 2, /* of them: strangers that ask while they mend */
     log_extents_max = 512,
-    log_settled_size = 256 * 1024, /* of entries that nobody waits for, kept for a next leader */
+    log_settled_size = 256 * 1024, /* of entries that nobody waits for: for a next leader, or
+                                     another region */
     log_read_size = 1024 * 1024,
     log_pieces_max = 1 + 2 * peer_entries_max,
 };

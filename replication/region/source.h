@@ -58,7 +58,9 @@ struct source_options {
     size_t turn_size_max;     /* bytes of entries in one turn; 0: 256 KiB */
     unsigned gather_ms;       /* between two answers of a cursor that are not full; 0: 10 */
 
-    /* The newest epoch of the applied state's history that is not above `wanted`. False: none. */
+    /* The newest epoch of the applied state's history that is not above `wanted`. False: none.
+     * Where `wanted` is of number 0, as of a region that has nothing yet: a span that ends at
+     * version 0, whose `next` is the first of all. */
     bool (*epoch_find)(void *context, struct epoch wanted, struct region_epoch_span *span);
 
     /* The chain digest at a version of the history; false: not kept. May be NULL. */

@@ -165,18 +165,21 @@ static enum status bisect(struct source *source, struct cursor *cursor, unsigned
 /* ---- Following ---- */
 
 /* Whether an entry is the one after the cursor's version. A grant is under the epoch that it ends,
- * as is told from one that was given up by the epoch that it begins. */
+ * as is told from one that was given up by the epoch that it begins. The first epoch of all begins
+ * without an entry of its own. */
 static bool is_next(const struct cursor *cursor, const struct entry *entry)
 {
+    const struct region_epoch_span *span = &cursor->span;
     const struct epoch epoch = {entry->epoch_number, entry->epoch_region};
-    bool begins = cursor->version == cursor->span.last;
+    struct epoch to;
 
     if (!entry_kind_is_shared(entry->kind) || entry->version != cursor->version + 1)
         return false;
-    if (!begins)
-        return epoch_compare(epoch, cursor->span.epoch) == 0;
-    struct epoch to;
-    return batch_epoch_begun(entry, &to) && epoch_compare(to, cursor->span.next) == 0;
+    if (cursor->version != span->last)
+        return epoch_compare(epoch, span->epoch) == 0;
+    if (span->epoch.number == 0)
+        return epoch_compare(epoch, span->next) == 0;
+    return batch_epoch_begun(entry, &to) && epoch_compare(to, span->next) == 0;
 }
 
 static void step_over(struct source *source, struct cursor *cursor)

@@ -183,6 +183,10 @@ static void reader_end(void *context, unsigned reader)
 static bool epoch_find(void *context, struct epoch wanted, struct region_epoch_span *span)
 {
     const struct world *world = context;
+    if (wanted.number == 0) {
+        *span = (struct region_epoch_span){.last = 0, .next = world->epochs[0].epoch};
+        return true;
+    }
     for (unsigned i = world->epochs_count; i-- > 0;) {
         if (epoch_compare(world->epochs[i].epoch, wanted) <= 0) {
             *span = world->epochs[i];
@@ -454,6 +458,8 @@ static void apply(struct world *world)
         }
         struct epoch begun;
         world->state.version = version;
+        if (world->state.epoch.number == 0)
+            world->state.epoch = (struct epoch){entry.epoch_number, entry.epoch_region};
         if (batch_epoch_begun(&entry, &begun))
             world->state.epoch = begun;
         world->state.chain_known = true;

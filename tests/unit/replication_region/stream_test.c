@@ -157,6 +157,23 @@ START_TEST(test_break_at_each_point)
 }
 END_TEST
 
+/* A region that has nothing yet knows no epoch either. */
+START_TEST(test_from_nothing)
+{
+    struct world *world = begin(7);
+    world->state.epoch = (struct epoch){0};
+    for (unsigned i = 0; i < 50; i++)
+        world_commit(world, 50);
+    world_restart_source(world);
+    world_connect(world);
+    world_await_level(world, 500);
+    ck_assert_int_eq(epoch_compare(world->state.epoch, world->position.epoch), 0);
+    ck_assert_uint_eq(world->troubles_count, 0);
+    ck_assert_uint_eq(receiver_facts(world->receiver).restarts_count, 0);
+    world_destroy(world);
+}
+END_TEST
+
 static const struct epoch second = {.number = 2, .region = standby_id};
 static const struct epoch third = {.number = 5, .region = 3};
 
@@ -289,6 +306,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_deposed_leader_says_no_age);
     tcase_add_test(tests, test_standby_is_slow);
     tcase_add_test(tests, test_break_at_each_point);
+    tcase_add_test(tests, test_from_nothing);
     tcase_add_test(tests, test_epochs_come_along);
     tcase_add_loop_test(tests, test_model, 0, 60);
     tcase_add_test(tests, test_model_met_all);

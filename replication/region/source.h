@@ -70,8 +70,9 @@ struct source_options {
      * turn. May be NULL. */
     struct bytes (*promotion)(void *context);
 
-    /* Whether this server is still the leader, beyond doubt (replicated_log_lease_holds()): else
-     * its answers say nothing of the age of data. May be NULL: always. */
+    /* Whether all that was acknowledged to anybody is applied here, beyond doubt: this server leads
+     * the primary, and its lease holds (replicated_log_lease_holds()). Else, as in a standby that
+     * others follow, its answers say nothing of the age of data. May be NULL: always. */
     bool (*is_current)(void *context);
 
     /* A pull brought a promotion record, which was not checked yet; valid during the call. May be

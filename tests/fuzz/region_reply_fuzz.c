@@ -21,7 +21,7 @@ static struct {
     unsigned requests_count;
     struct region_position state;
     uint64_t newest;
-    size_t proposed_size;
+    unsigned proposals_count;
 } fake;
 
 static void on_attach(struct link *link, const struct link_user *user)
@@ -61,9 +61,10 @@ static enum status on_propose(void *context, struct bytes bytes)
     enum status status = entry_decode(bytes, &entry);
     ASSERT(status == STATUS_OK && entry_kind_is_shared(entry.kind));
     ASSERT(entry.version == fake.newest + 1 || entry.version == fake.state.version + 1);
+    if (++fake.proposals_count % 5 == 0)
+        return STATUS_BUSY;
     fake.newest = entry.version;
-    fake.proposed_size += bytes.size;
-    return entry.version % 7 == 0 ? STATUS_BUSY : STATUS_OK;
+    return STATUS_OK;
 }
 
 static void on_trouble(void *context, enum receiver_trouble trouble,
@@ -85,7 +86,9 @@ static void answer(uint8_t how, uint8_t with, struct bytes body)
         return;
     unsigned number = (how >> 2) % fake.requests_count;
     void *request = fake.requests[number];
-    fake.requests[number] = fake.requests[--fake.requests_count];
+    fake.requests_count--;
+    memmove(&fake.requests[number], &fake.requests[number + 1],
+            (fake.requests_count - number) * sizeof request);
     if ((how & 1) != 0)
         status = status_is_known(with) ? (enum status)with : STATUS_INTERNAL;
     message_arena_init(&arena, body.size);

@@ -270,6 +270,10 @@ void core_heal_received(struct core *core, uint64_t from, struct bytes message)
     if (!core_leads(core) || snapshot_want_decode(message, &index) != STATUS_OK ||
         membership_find(replicated_log_membership(core->log), from) == NULL)
         return;
+    /* It cannot have applied what is not committed: at most two ticks take the state past it. A new
+     * leader that knows of less yet is asked again. */
+    if (index > replicated_log_commit_index(core->log) + 1)
+        return;
     while (i < heal->wants_count && heal->wants[i].member != from)
         i++;
     if (i == limit_members_count)
@@ -287,6 +291,7 @@ static void serve_wants(struct core *core)
 
     if (!core_leads(core)) {
         heal->wants_count = 0;
+        core->tick_forced = false;
         return;
     }
     for (unsigned i = 0; i < heal->wants_count; i++) {

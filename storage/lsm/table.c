@@ -146,6 +146,37 @@ static enum status read_top(struct table *table, struct io *io, const struct tab
     return status;
 }
 
+static enum status read_footer(struct table *table, struct io *io, struct keyring *keyring,
+                               struct table_footer *footer)
+{
+    const struct table_info *info = &table->info;
+    struct seal_file name = {.format = SEAL_FORMAT_TABLE, .number = info->number};
+    const uint8_t *envelope = table->header + table_header_envelope_offset;
+    uint8_t sealed[table_footer_sealed_size];
+    uint8_t plain[table_footer_size];
+
+    enum status status = seal_open(keyring, name, envelope, &table->sealer);
+    if (status != STATUS_OK)
+        return status;
+    status = read_exactly(io, table->source.file, sealed, sizeof sealed,
+                          info->file_size - sizeof sealed);
+    if (status == STATUS_OK)
+        status = sealer_open(
+            table->sealer, table_footer_number, bytes_of(table->header, table_header_size),
+            bytes_of(sealed, table_footer_size), sealed + table_footer_size, plain);
+    return status == STATUS_OK ? table_footer_decode(plain, footer) : status;
+}
+
+/* The format is plain to read, and covered by the footer's seal. One that is not known may be a
+ * number that has decayed: then the footer holds with the one that is. */
+static bool format_decayed(struct table *table, struct io *io, struct keyring *keyring)
+{
+    struct table_footer footer;
+    table_header_format_set(table->header);
+    return table_header_decode(table->header, table->info.number) == STATUS_OK &&
+           read_footer(table, io, keyring, &footer) == STATUS_OK;
+}
+
 static enum status read_ends(struct table *table, struct io *io, struct keyring *keyring)
 {
     const struct table_info *info = &table->info;
@@ -159,23 +190,12 @@ static enum status read_ends(struct table *table, struct io *io, struct keyring 
     status = read_exactly(io, file, table->header, table_header_size, 0);
     if (status == STATUS_OK)
         status = table_header_decode(table->header, info->number);
+    if (status == STATUS_NEWER_FORMAT && format_decayed(table, io, keyring))
+        status = STATUS_CORRUPT;
     if (status != STATUS_OK)
         return status;
-    struct seal_file name = {.format = SEAL_FORMAT_TABLE, .number = info->number};
-    const uint8_t *envelope = table->header + table_header_envelope_offset;
-    status = seal_open(keyring, name, envelope, &table->sealer);
-    if (status != STATUS_OK)
-        return status;
-    uint8_t sealed[table_footer_sealed_size];
-    uint8_t plain[table_footer_size];
-    status = read_exactly(io, file, sealed, sizeof sealed, size - sizeof sealed);
-    if (status == STATUS_OK)
-        status = sealer_open(
-            table->sealer, table_footer_number, bytes_of(table->header, table_header_size),
-            bytes_of(sealed, table_footer_size), sealed + table_footer_size, plain);
     struct table_footer footer;
-    if (status == STATUS_OK)
-        status = table_footer_decode(plain, &footer);
+    status = read_footer(table, io, keyring, &footer);
     if (status == STATUS_OK && !footer_agrees(table, &footer))
         status = STATUS_CORRUPT;
     return status == STATUS_OK ? read_top(table, io, &footer) : status;

@@ -32,6 +32,11 @@ void table_header_encode(uint8_t to[table_header_size], uint64_t number,
     memcpy(to + table_header_envelope_offset, envelope, seal_envelope_size);
 }
 
+void table_header_format_set(uint8_t header[table_header_size])
+{
+    store_u32(header + 8, table_format_version);
+}
+
 enum status table_header_decode(const uint8_t from[table_header_size], uint64_t number)
 {
     if (memcmp(from, table_magic, sizeof table_magic) != 0)

@@ -93,6 +93,9 @@ void table_header_encode(uint8_t to[table_header_size], uint64_t number,
 /* CORRUPT (also for another table's header), NEWER_FORMAT. The envelope stands in place. */
 MUST_CHECK enum status table_header_decode(const uint8_t from[table_header_size], uint64_t number);
 
+/* As if it were of this version's format: to see whether its number has decayed. */
+void table_header_format_set(uint8_t header[table_header_size]);
+
 void table_footer_encode(uint8_t to[table_footer_size], const struct table_footer *footer);
 /* Validates all that it can alone: CORRUPT. */
 MUST_CHECK enum status table_footer_decode(const uint8_t from[table_footer_size],

@@ -196,6 +196,32 @@ START_TEST(test_bare)
 }
 END_TEST
 
+static void spoil_format(void *context, const char *path, uint64_t size)
+{
+    uint64_t number;
+    (void)size;
+    if (strstr(path, "lsm/") != NULL && table_name_parse(strrchr(path, '/') + 1, &number) &&
+        ++*(unsigned *)context == 1)
+        sim_disk_flip_bit(disk, path, 9, 4);
+}
+
+/* A number of the format that has decayed is damage, and no newer version's doing. */
+START_TEST(test_decayed_format)
+{
+    unsigned count = 0;
+    set_up(1000);
+    lsm_seal(fixture.lsm);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    fixture_close(&fixture);
+    sim_disk_each_file(disk, spoil_format, &count);
+    ck_assert_uint_ne(count, 0);
+    ck_assert_int_eq(fixture_open(&fixture), STATUS_CORRUPT);
+    fixture.options.bare = true;
+    ck_assert_int_eq(fixture_open(&fixture), STATUS_OK);
+    tear_down();
+}
+END_TEST
+
 /* A view and a scan that began before it go on in the old content, whose files go with them. */
 START_TEST(test_views_outlive_it)
 {
@@ -381,6 +407,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_replaces_all);
     tcase_add_test(tests, test_halted);
     tcase_add_test(tests, test_bare);
+    tcase_add_test(tests, test_decayed_format);
     tcase_add_test(tests, test_views_outlive_it);
     tcase_add_test(tests, test_waits_for_jobs);
     tcase_add_test(tests, test_refusals_leave_the_old);

@@ -137,6 +137,7 @@ void install_content(struct lsm *lsm, struct version_set *set, const struct mani
     while ((link = list_pop_first(&lsm->unopened)) != NULL)
         list_push_last(&lsm->obsolete, link);
     lsm->halted = false;
+    lsm->options.bare = false; /* all that is named is open from now on */
 }
 
 /* ---- The job ---- */

@@ -230,3 +230,11 @@ enum role access_role_needed(enum frame_type type, const ProtobufCMessage *messa
         return ROLE_ADMIN;
     }
 }
+
+bool access_permits(enum role role, enum frame_type type, const ProtobufCMessage *message)
+{
+    enum role needed = access_role_needed(type, message);
+    if (role == ROLE_PEER)
+        return needed == ROLE_PEER || type == FRAME_HELLO || type == FRAME_PING;
+    return needed != ROLE_PEER && role >= needed;
+}

@@ -19,8 +19,9 @@
 #include "proto/frame.h"
 #include "proto/limits.h"
 
-/* From reader to admin each permits what the one before does. A peer is apart: it permits nothing
- * to clients, and alone permits to be a member of the region (peers.h). */
+/* From reader to admin each permits what the one before does. A peer is apart: it alone permits to
+ * be a member of the region (peers.h), and to ask what regions ask of each other (region_link.h);
+ * of what clients ask it permits HELLO and PING, and nothing that tells or changes data. */
 enum role {
     ROLE_PEER = -1,
     ROLE_NONE = 0,
@@ -58,5 +59,8 @@ MUST_CHECK enum status identity_of_certificate(const X509 *certificate,
 /* What a request needs. `message` is the decoded request: a commit that changes the schema needs
  * more than one that does not. */
 enum role access_role_needed(enum frame_type type, const ProtobufCMessage *message);
+
+/* Whether `role` permits it. */
+bool access_permits(enum role role, enum frame_type type, const ProtobufCMessage *message);
 
 #endif

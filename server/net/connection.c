@@ -245,14 +245,8 @@ static void connection_identify(struct connection *connection)
     }
     if (status == STATUS_OK)
         session->role = access_role(connection->net->options.access, session->identity);
-    if (session->role > ROLE_NONE)
+    if (session->role != ROLE_NONE)
         return;
-    if (session->role == ROLE_PEER)
-        status = error_set(&error, STATUS_UNAUTHENTICATED,
-                           "The identity %s is that of a member of the region, which is no client. "
-                           "Give the client an identity of its own.",
-                           session->identity);
-    session->role = ROLE_NONE;
     if (status == STATUS_OK)
         status = error_set(&error, STATUS_UNAUTHENTICATED,
                            "The identity %s is not on this server's access list. Its "

@@ -448,7 +448,7 @@ enum status peer_connection_dial(struct peers *peers, const char *address,
     char host[limit_member_address_size + 1];
     uint16_t port;
     struct io_socket *socket;
-    if (!peers_address_split(address, host, &port))
+    if (!address_split(address, host, &port))
         return STATUS_INVALID_ARGUMENT;
     struct peer_connection *connection = connection_make(peers, true);
     if (connection == NULL)

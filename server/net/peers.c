@@ -454,8 +454,8 @@ static enum status hello_fill(struct peers *peers, const struct peers_options *o
                          options->name, identity, options->name);
     if (strlen(options->peers_address) > limit_member_address_size ||
         strlen(options->clients_address) > limit_member_address_size ||
-        !peers_address_split(options->peers_address, host, &port) ||
-        !peers_address_split(options->clients_address, host, &port))
+        !address_split(options->peers_address, host, &port) ||
+        !address_split(options->clients_address, host, &port))
         return error_set(error, STATUS_INVALID_ARGUMENT,
                          "The addresses that a member advertises are HOST:PORT, of at most %d "
                          "characters.",

@@ -6,30 +6,6 @@
 #include "proto/base/assert.h"
 #include "server/net/peers_internal.h"
 
-bool peers_address_split(const char *address, char host[limit_member_address_size + 1],
-                         uint16_t *port)
-{
-    const char *colon = strrchr(address, ':');
-    *port = 0;
-    host[0] = 0;
-    if (colon == NULL)
-        return false;
-    bool is_bracketed = address[0] == '[' && colon > address + 1 && colon[-1] == ']';
-    size_t size = (size_t)(colon - address) - (is_bracketed ? 2 : 0);
-    const char *digits = colon + 1;
-    size_t digits_count = strspn(digits, "0123456789");
-    if (size == 0 || size > limit_member_address_size || digits_count == 0 || digits_count > 5 ||
-        digits[digits_count] != 0)
-        return false;
-    unsigned long number = strtoul(digits, NULL, 10);
-    if (number == 0 || number > UINT16_MAX)
-        return false;
-    memcpy(host, address + is_bracketed, size);
-    host[size] = 0;
-    *port = (uint16_t)number;
-    return true;
-}
-
 /* ---- Members ---- */
 
 /* Between half of the back-off and all of it, so that members that lost each other at one time do

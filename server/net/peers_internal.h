@@ -11,6 +11,7 @@
 
 #include "proto/base/generator.h"
 #include "proto/base/list.h"
+#include "server/net/address.h"
 #include "server/net/peer_queue.h"
 #include "server/net/peer_stream.h"
 #include "server/net/peers.h"
@@ -158,10 +159,6 @@ void peers_dial_fired(struct io_timer *timer);
 
 /* The result is told, and the probe freed. */
 void peers_probe_done(struct peer_connection *connection, enum status status, const char *reason);
-
-/* "HOST:PORT", "[HOST]:PORT"; false for anything else. The host is not looked at. */
-bool peers_address_split(const char *address, char host[limit_member_address_size + 1],
-                         uint16_t *port);
 
 /* ---- peer_connection.c ---- */
 

@@ -247,8 +247,8 @@ static bool request_is_permitted(struct connection *connection, struct request *
                         "The server is shutting down; nothing was done.");
         return false;
     }
-    enum role needed = access_role_needed(request->type, request->message);
-    if (session->role < needed) {
+    if (!access_permits(session->role, request->type, request->message)) {
+        enum role needed = access_role_needed(request->type, request->message);
         net->statistics.denied_count++;
         request_refused(request, STATUS_PERMISSION_DENIED, 0,
                         "%s needs the role %s; the identity %s has the role %s.",

@@ -199,6 +199,30 @@ START_TEST(test_role_of_commits)
 }
 END_TEST
 
+/* A peer asks what regions ask, says HELLO and PING, and reads and writes nothing. */
+START_TEST(test_what_roles_permit)
+{
+    static const enum frame_type types[] = {
+#define TYPE(name, number, request, reply, request_lower, reply_lower) FRAME_##name,
+        FRAME_LIST(TYPE)
+#undef TYPE
+    };
+    Strait__Commit commit = STRAIT__COMMIT__INIT;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        enum role needed = access_role_needed(types[i], &commit.base);
+        bool is_greeting = types[i] == FRAME_HELLO || types[i] == FRAME_PING;
+        ck_assert(access_permits(ROLE_PEER, types[i], &commit.base) ==
+                  (is_greeting || needed == ROLE_PEER));
+        ck_assert(!access_permits(ROLE_NONE, types[i], &commit.base));
+        for (enum role role = ROLE_READER; role <= ROLE_ADMIN; role++)
+            ck_assert(access_permits(role, types[i], &commit.base) ==
+                      (needed != ROLE_PEER && role >= needed));
+    }
+    ck_assert(!access_permits(ROLE_PEER, FRAME_GET, NULL));
+    ck_assert(!access_permits(ROLE_PEER, FRAME_MEMBER_CHANGE, NULL));
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_identities);
@@ -207,4 +231,5 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_role_names);
     tcase_add_test(tests, test_role_of_each_request);
     tcase_add_test(tests, test_role_of_commits);
+    tcase_add_test(tests, test_what_roles_permit);
 }

@@ -113,12 +113,11 @@ START_TEST(test_tls_1_2_is_refused)
 }
 END_TEST
 
-/* Signed by the right authority is not enough: the list says who may come in; and a member of the
- * region (n1) is no client. */
+/* Signed by the right authority is not enough: the list says who may come in. */
 START_TEST(test_unknown_identities_are_told_so)
 {
     static const char *const names[] = {"URI:strait:nobody", "DNS:unknown.example.com",
-                                        "URI:strait:shop,URI:strait:dba", "URI:strait:n1", NULL};
+                                        "URI:strait:shop,URI:strait:dba", NULL};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct client client;
         struct reply reply;
@@ -134,7 +133,7 @@ START_TEST(test_unknown_identities_are_told_so)
         client_close(&client);
         certificate_free(&certificate);
     }
-    ck_assert_uint_eq(server_statistics(&server).unknown_identities_count, 5);
+    ck_assert_uint_eq(server_statistics(&server).unknown_identities_count, 4);
     ck_assert_uint_eq(server_statistics(&server).requests_count, 0);
 }
 END_TEST

@@ -121,7 +121,7 @@ static void answer_get(struct request *request)
     free(record.value.data);
 }
 
-static void answer(struct request *request)
+static void answer(const struct server *server, struct request *request)
 {
     Strait__HelloReply hello = STRAIT__HELLO_REPLY__INIT;
     Strait__PingReply ping = STRAIT__PING_REPLY__INIT;
@@ -129,6 +129,7 @@ static void answer(struct request *request)
     Strait__Position position = STRAIT__POSITION__INIT;
     switch (request->type) {
     case FRAME_HELLO:
+        hello.cluster_id = field_of_bytes(bytes_of(server->cluster_id, sizeof server->cluster_id));
         hello.identity = (char *)(uintptr_t)request->session->identity;
         hello.role = (char *)(uintptr_t)role_name(request->session->role);
         hello.server_version = (char *)(uintptr_t)request->session->client;
@@ -163,7 +164,7 @@ static void core_turn(struct server *server)
         if (link == NULL)
             break;
         atomic_fetch_sub(&server->held_count, 1);
-        answer(LIST_ENTRY(link, struct request, link));
+        answer(server, LIST_ENTRY(link, struct request, link));
     }
     mailbox_flush(&server->replies);
 }

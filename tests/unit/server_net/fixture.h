@@ -59,6 +59,7 @@ struct server {
     pthread_mutex_t lock;
     struct net_statistics statistics; /* under the lock, of the last turn */
     struct access *access;
+    uint8_t cluster_id[16];
 };
 
 /* With identities shop (writer), reports (reader), dba (admin), n1 (peer). `options` gives limits

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "proto/base/assert.h"
+#include "proto/name.h"
 #include "server/config_tree.h"
 
 enum { path_length_max = 900, command_length_max = 4000, text_length_max = 64 };
@@ -49,10 +50,18 @@ struct raw_region {
     char *cluster_id;
     char *election_timeout;
     bool lease_off;
+    unsigned *id;
+    char *region_name;
+    char **standby_of;
+    unsigned standby_of_count;
 };
 
 struct raw_http {
     char *listen;
+};
+
+struct raw_shipping {
+    char *retained_size;
 };
 
 struct raw_memory {
@@ -91,6 +100,7 @@ struct raw {
     unsigned access_count;
     struct raw_region region;
     struct raw_http http;
+    struct raw_shipping shipping;
     struct raw_memory memory;
     struct raw_threads threads;
     struct raw_limits limits;
@@ -133,6 +143,9 @@ static const cyaml_schema_field_t access_fields[] = {
 static const cyaml_schema_value_t access_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_access, access_fields)};
 
+static const cyaml_schema_value_t endpoint_schema = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, text_length_max)};
+
 static const cyaml_schema_field_t region_fields[] = {
     FIELD_TEXT("name", REQUIRED, struct raw_region, name, text_length_max),
     FIELD_TEXT("listen", REQUIRED, struct raw_region, listen, text_length_max),
@@ -141,10 +154,18 @@ static const cyaml_schema_field_t region_fields[] = {
     FIELD_TEXT("cluster_id", OPTIONAL, struct raw_region, cluster_id, text_length_max),
     FIELD_TEXT("election_timeout", OPTIONAL, struct raw_region, election_timeout, text_length_max),
     CYAML_FIELD_BOOL("lease_off", CYAML_FLAG_OPTIONAL, struct raw_region, lease_off),
+    CYAML_FIELD_UINT_PTR("id", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_region, id),
+    FIELD_TEXT("region_name", OPTIONAL, struct raw_region, region_name, text_length_max),
+    CYAML_FIELD_SEQUENCE("standby_of", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_region,
+                         standby_of, &endpoint_schema, 1, limit_link_endpoints_count),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t http_fields[] = {
     FIELD_TEXT("listen", REQUIRED, struct raw_http, listen, text_length_max), CYAML_FIELD_END};
+
+static const cyaml_schema_field_t shipping_fields[] = {
+    FIELD_TEXT("retained_size", OPTIONAL, struct raw_shipping, retained_size, text_length_max),
+    CYAML_FIELD_END};
 
 static const cyaml_schema_field_t memory_fields[] = {
     FIELD_TEXT("cache_size", OPTIONAL, struct raw_memory, cache_size, text_length_max),
@@ -185,6 +206,7 @@ static const cyaml_schema_field_t fields[] = {
                          limit_access_count),
     CYAML_FIELD_MAPPING("region", CYAML_FLAG_OPTIONAL, struct raw, region, region_fields),
     CYAML_FIELD_MAPPING("http", CYAML_FLAG_OPTIONAL, struct raw, http, http_fields),
+    CYAML_FIELD_MAPPING("shipping", CYAML_FLAG_OPTIONAL, struct raw, shipping, shipping_fields),
     CYAML_FIELD_MAPPING("memory", CYAML_FLAG_OPTIONAL, struct raw, memory, memory_fields),
     CYAML_FIELD_MAPPING("threads", CYAML_FLAG_OPTIONAL, struct raw, threads, threads_fields),
     CYAML_FIELD_MAPPING("limits", CYAML_FLAG_OPTIONAL, struct raw, limits, limits_fields),
@@ -506,6 +528,69 @@ static enum status take_addresses(const struct taking *taking)
     return status;
 }
 
+/* Whom a region's first start follows. */
+static enum status take_standby_of(const struct taking *taking)
+{
+    struct config *config = taking->config;
+    struct config_region *region = &config->region;
+    const struct raw_region *raw = &taking->raw->region;
+    if (raw->standby_of_count == 0)
+        return STATUS_OK;
+    if (raw->id == NULL)
+        return config_tree_refuse(taking->tree, taking->error, "region.standby_of",
+                                  "needs region.id: another than the primary region's");
+    if (raw->cluster_id == NULL)
+        return config_tree_refuse(taking->tree, taking->error, "region.standby_of",
+                                  "needs region.cluster_id: the primary region's, as `strait "
+                                  "status` says it there");
+    region->standby_of =
+        arena_alloc_zeroed(&config->arena, raw->standby_of_count, sizeof region->standby_of[0]);
+    if (region->standby_of == NULL)
+        return error_set(taking->error, STATUS_NO_MEMORY, "%s: no memory to read it.",
+                         taking->tree->name);
+    for (unsigned i = 0; i < raw->standby_of_count; i++) {
+        char path[64];
+        const char *endpoint = raw->standby_of[i];
+        snprintf(path, sizeof path, "region.standby_of[%u]", i);
+        if (!is_address_of_name(endpoint))
+            return config_tree_refuse(taking->tree, taking->error, path,
+                                      "must be an address or a name, and a port, where a server of "
+                                      "the primary region takes its clients, like "
+                                      "db1.example.com:7411, not \"%s\"",
+                                      endpoint);
+        if (strcmp(endpoint, region->clients) == 0)
+            return config_tree_refuse(taking->tree, taking->error, path,
+                                      "is this server's own: a region does not follow itself");
+        enum status status = take_text(taking, endpoint, &region->standby_of[i]);
+        if (status != STATUS_OK)
+            return status;
+        region->standby_of_count = i + 1;
+    }
+    return STATUS_OK;
+}
+
+/* The region among the others of its cluster. */
+static enum status take_place(const struct taking *taking)
+{
+    struct config_region *region = &taking->config->region;
+    const struct raw_region *raw = &taking->raw->region;
+    char standard[limit_name_size];
+    if (raw->id != NULL && *raw->id == 0)
+        return config_tree_refuse(taking->tree, taking->error, "region.id",
+                                  "must be 1 or more, and another for each region of the cluster");
+    if (raw->id != NULL)
+        region->id = *raw->id;
+    if (raw->region_name != NULL && !name_text_is_valid(raw->region_name))
+        return config_tree_refuse(taking->tree, taking->error, "region.region_name",
+                                  "must be 1 to %d of the characters a to z, 0 to 9, _ and -, a "
+                                  "letter first, not \"%s\"",
+                                  limit_name_size, raw->region_name);
+    snprintf(standard, sizeof standard, "region-%u", region->id);
+    enum status status = take_text(taking, raw->region_name != NULL ? raw->region_name : standard,
+                                   &region->region_name);
+    return status == STATUS_OK ? take_standby_of(taking) : status;
+}
+
 static enum status take_http(const struct taking *taking)
 {
     struct config *config = taking->config;
@@ -544,6 +629,9 @@ static enum status take_region(const struct taking *taking)
                                   2 * config_cluster_id_size);
     region->has_cluster_id = raw->cluster_id != NULL;
     region->lease_off = raw->lease_off;
+    status = take_place(taking);
+    if (status != STATUS_OK)
+        return status;
     status = take_measure(taking, "region.election_timeout", raw->election_timeout, false, 50,
                           60 * second_ms, &region->election_timeout_ms);
     return status == STATUS_OK ? take_text(taking, raw->name, &region->name) : status;
@@ -572,6 +660,8 @@ static enum status take_measures(const struct taking *taking)
          &config->snapshot_age_ms},
         {"scrub.period", raw->scrub.period, false, second_ms, 365 * 24 * 60 * 60 * second_ms,
          &config->scrub_period_ms},
+        {"shipping.retained_size", raw->shipping.retained_size, true, 64 * mib, 16 * 1024 * gib,
+         &config->shipping_retained_size},
     };
     enum status status = STATUS_OK;
     for (size_t i = 0; i < sizeof measures / sizeof measures[0] && status == STATUS_OK; i++)
@@ -619,6 +709,8 @@ void config_init(struct config *config)
         .outcomes_size = gib,
         .snapshot_age_ms = limit_snapshot_age_ms,
         .scrub_period_ms = 24 * 60 * 60 * second_ms,
+        .shipping_retained_size = 8 * gib,
+        .region = {.id = 1, .region_name = "region-1"},
         .log_level = LOG_INFO,
     };
     arena_init(&config->arena, 4 * kib, 4 * mib);

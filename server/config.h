@@ -38,6 +38,15 @@ struct config_region {
     uint8_t cluster_id[config_cluster_id_size];
     uint64_t election_timeout_ms; /* 0: the standard one */
     bool lease_off;               /* clocks' rates are not to be trusted */
+
+    /* The region among the others of its cluster; without the section: 1, "region-1". */
+    uint32_t id;             /* never 0 */
+    const char *region_name; /* proto/name.h */
+
+    /* HOST:PORT of servers of the region that this one follows, until the replicated list of
+     * regions says where the primary is; none: it follows nobody until then. */
+    const char **standby_of;
+    unsigned standby_of_count;
 };
 
 /* Texts live in the arena. */
@@ -75,7 +84,8 @@ struct config {
     uint64_t outcomes_size;        /* bytes that outcomes may take on disk */
     uint64_t snapshot_age_ms;      /* how long a client's snapshot lives unless renewed */
 
-    uint64_t scrub_period_ms; /* between two scrubs; 0: only when asked for */
+    uint64_t scrub_period_ms;        /* between two scrubs; 0: only when asked for */
+    uint64_t shipping_retained_size; /* bytes of log kept for other regions that lag behind */
 
     enum log_level log_level;
 };

@@ -76,10 +76,10 @@ struct promotion_trust {
     uint64_t wall_ms;            /* now */
 };
 
-/* OK: it is of our cluster, and was signed by whom an authority of ours vouches for now and who has
- * the role `peer` here; `signer` is who that was. Else `*promotion` is zeroed, with text:
- * MALFORMED, UNSUPPORTED; INVALID_ARGUMENT (another cluster); UNAUTHENTICATED (the certificate, or
- * the signature); PERMISSION_DENIED (the role); NO_MEMORY. Takes some 100 us. */
+/* OK: it is of our cluster, and its signer has a valid certificate of an authority of ours and the
+ * role `peer` here; `signer` is who that was. Else `*promotion` is zeroed, with text: MALFORMED,
+ * UNSUPPORTED; INVALID_ARGUMENT (another cluster); UNAUTHENTICATED (the certificate, or the
+ * signature); PERMISSION_DENIED (the role); NO_MEMORY. Takes some 100 us. */
 MUST_CHECK enum status promotion_verify(struct bytes record, const struct promotion_trust *trust,
                                         struct promotion *promotion,
                                         char signer[limit_identity_size + 1], struct error *error);

@@ -3,6 +3,7 @@
 #include "server/config.h"
 
 #include "proto/base/assert.h"
+#include "proto/name.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,6 +26,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(config.region.name == NULL ||
                (identity_is_valid(config.region.name) && identity_is_valid(config.region.peers) &&
                 identity_is_valid(config.region.clients)));
+        ASSERT(config.region.id != 0 && name_text_is_valid(config.region.region_name));
+        ASSERT(config.region.standby_of_count <= limit_link_endpoints_count);
+        for (unsigned i = 0; i < config.region.standby_of_count; i++)
+            ASSERT(identity_is_valid(config.region.standby_of[i]));
         ASSERT(config_open_access(&config, &access) == STATUS_OK);
         access_close(access);
     }

@@ -354,6 +354,84 @@ START_TEST(test_a_region_that_cannot_be)
 }
 END_TEST
 
+static const char member[] = "  name: n1\n  listen: 127.0.0.1:7412\n";
+
+static enum status parse_member(const char *more)
+{
+    char region[2048];
+    snprintf(region, sizeof region, "%s%s", member, more);
+    return parse_region("127.0.0.1:7411", region);
+}
+
+START_TEST(test_a_region_among_others)
+{
+    ck_assert_msg(parse_member("  id: 2\n  region_name: sydney\n"
+                               "  cluster_id: 00112233445566778899aabbccddeeff\n"
+                               "  standby_of:\n    - db1.example.com:7411\n    - 192.0.2.1:7411\n"
+                               "    - \"[2001:db8::1]:7411\"\n"
+                               "shipping:\n  retained_size: 1GiB\n") == STATUS_OK,
+                  "%s", error.text);
+    ck_assert_uint_eq(config.region.id, 2);
+    ck_assert_str_eq(config.region.region_name, "sydney");
+    ck_assert_uint_eq(config.region.standby_of_count, 3);
+    ck_assert_str_eq(config.region.standby_of[0], "db1.example.com:7411");
+    ck_assert_str_eq(config.region.standby_of[1], "192.0.2.1:7411");
+    ck_assert_str_eq(config.region.standby_of[2], "[2001:db8::1]:7411");
+    ck_assert_uint_eq(config.shipping_retained_size, UINT64_C(1) << 30);
+    config_free(&config);
+    /* What is left out. */
+    ck_assert_msg(parse_member("") == STATUS_OK, "%s", error.text);
+    ck_assert_uint_eq(config.region.id, 1);
+    ck_assert_str_eq(config.region.region_name, "region-1");
+    ck_assert_uint_eq(config.region.standby_of_count, 0);
+    ck_assert_uint_eq(config.shipping_retained_size, UINT64_C(8) << 30);
+    config_free(&config);
+    ck_assert_msg(parse_member("  id: 999999999\n") == STATUS_OK, "%s", error.text);
+    ck_assert_uint_eq(config.region.id, 999999999);
+    ck_assert_str_eq(config.region.region_name, "region-999999999");
+    config_free(&config);
+}
+END_TEST
+
+START_TEST(test_a_region_among_others_that_cannot_be)
+{
+    static const struct {
+        const char *more;
+        const char *expected;
+    } cases[] = {
+        {"  id: 0\n", "f:9: region.id: must be 1 or more"},
+        {"  id: -1\n", "f:9: region.id: must be"},
+        {"  id: 4294967296\n", "f:9: region.id: must be"},
+        {"  region_name: Sydney\n", "f:9: region.region_name: must be 1 to 64"},
+        {"  standby_of: [a.example.com:1]\n", "f:9: region.standby_of: needs region.id"},
+        {"  id: 2\n  standby_of: [a.example.com:1]\n",
+         "f:10: region.standby_of: needs region.cluster_id"},
+        {"  id: 2\n  cluster_id: 00112233445566778899aabbccddeeff\n  standby_of: []\n",
+         "f:11: region.standby_of: needs at least 1"},
+        {"  id: 2\n  cluster_id: 00112233445566778899aabbccddeeff\n"
+         "  standby_of: a.example.com:1\n",
+         "f:11: region.standby_of: must be"},
+        {"  id: 2\n  cluster_id: 00112233445566778899aabbccddeeff\n"
+         "  standby_of:\n    - a.example.com:1\n    - a.example.com\n",
+         "f:13: region.standby_of[1]: must be an address or a name"},
+        {"  id: 2\n  cluster_id: 00112233445566778899aabbccddeeff\n"
+         "  standby_of: [127.0.0.1:7411]\n",
+         "f:11: region.standby_of[0]: is this server's own"},
+        {"shipping:\n  retained_size: 1MiB\n", "f:10: shipping.retained_size: must be between"},
+        {"shipping:\n  kept: 1GiB\n", "f:10: shipping.kept: unknown key"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *expected = cases[i].expected;
+        ck_assert_int_eq(parse_member(cases[i].more), STATUS_INVALID_ARGUMENT);
+        ck_assert_msg(strncmp(error.text, expected, strlen(expected)) == 0, "\"%s\" is not \"%s\"",
+                      error.text, expected);
+        ck_assert_ptr_null(config.region.name);
+        ck_assert_uint_eq(config.region.standby_of_count, 0);
+        config_free(&config);
+    }
+}
+END_TEST
+
 /* What the sample shows of a region, behind comment signs, is right too. */
 START_TEST(test_the_samples_region)
 {
@@ -375,6 +453,9 @@ START_TEST(test_the_samples_region)
                   error.text);
     ck_assert_str_eq(config.region.name, "n1");
     ck_assert(config.region.has_cluster_id);
+    ck_assert_uint_eq(config.region.id, 2);
+    ck_assert_str_eq(config.region.region_name, "sydney");
+    ck_assert_uint_eq(config.region.standby_of_count, 2);
     config_free(&config);
 }
 END_TEST
@@ -431,6 +512,8 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_sample);
     tcase_add_test(tests, test_a_region);
     tcase_add_test(tests, test_a_region_that_cannot_be);
+    tcase_add_test(tests, test_a_region_among_others);
+    tcase_add_test(tests, test_a_region_among_others_that_cannot_be);
     tcase_add_test(tests, test_the_samples_region);
     tcase_add_test(tests, test_sizes_and_durations);
     tcase_add_test(tests, test_addresses);

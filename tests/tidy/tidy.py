@@ -32,6 +32,7 @@ LAYERS = {
     "client/cli": ["proto", "client"],
     "client/examples": ["client"],
     "jepsen/check": ["proto/base"],
+    "jepsen/relay": ["proto/base"],
 }
 
 # folder -> (pattern, why); for code, comments and strings taken out.

@@ -288,13 +288,11 @@ START_TEST(test_a_change_of_any_byte_is_found)
     struct promotion_record record =
         sign_as(&ours, CERTIFICATE_MEMBER, "URI:strait:syd1", -60, 3600);
     for (size_t i = 0; i < record.size; i++) {
-        for (unsigned bit = 0; bit < 8; bit += 7) {
-            record.bytes[i] ^= (uint8_t)(1 << bit);
-            ck_assert_int_ne(
-                verify_with(tls, bytes_of(record.bytes, record.size), &promotion, &error),
-                STATUS_OK);
-            record.bytes[i] ^= (uint8_t)(1 << bit);
-        }
+        uint8_t bit = (uint8_t)(1 << i % 8);
+        record.bytes[i] ^= bit;
+        ck_assert_int_ne(verify_with(tls, bytes_of(record.bytes, record.size), &promotion, &error),
+                         STATUS_OK);
+        record.bytes[i] ^= bit;
     }
     ck_assert_int_eq(verify_with(tls, bytes_of(record.bytes, record.size), &promotion, &error),
                      STATUS_OK);

@@ -76,6 +76,8 @@ uint32_t frame_body_size_max(enum frame_type type)
         return limit_request_scan_size;
     case FRAME_REGION_PULL:
         return limit_request_pull_size;
+    case FRAME_REGION_CHANGE:
+        return limit_request_region_size;
     default:
         return limit_request_small_size;
     }

@@ -27,9 +27,10 @@ enum {
     limit_scan_records_count = 10000,   /* in one reply; a scan goes on with another request */
     limit_reply_size = 4 * 1024 * 1024, /* records stop being added to a reply past this */
     limit_request_get_size = limit_get_keys_count * (limit_key_size + limit_name_size + 32),
-    limit_request_scan_size = 16 * 1024, /* bounds, names and the token to go on from */
-    limit_request_pull_size = 16 * 1024, /* a region's pull, with a promotion record */
-    limit_request_small_size = 1024,     /* requests that carry no list */
+    limit_request_scan_size = 16 * 1024,  /* bounds, names and the token to go on from */
+    limit_request_pull_size = 16 * 1024,  /* a region's pull, with a promotion record */
+    limit_request_region_size = 4 * 1024, /* a region with its endpoints */
+    limit_request_small_size = 1024,      /* requests that carry no list */
 
     /* Decoding one message. The smallest legitimate items (a missing record with a key of one
      * byte) take over 40 times their size in memory; so the budget has a base that holds a

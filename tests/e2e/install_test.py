@@ -13,6 +13,7 @@ import tempfile
 PROGRAM = r"""
 #include <stdio.h>
 #include <strait.h>
+#include <strait_region.h>
 
 int main(void)
 {
@@ -55,7 +56,7 @@ def main():
         run(["cmake", "--install", build, "--component", "strait", "--prefix", prefix])
         files = {name: os.path.join(root, name) for root, _, names in os.walk(prefix)
                  for name in names}
-        for name in ("strait.h", "strait.pc", "libstrait.a", "libstrait.so", "strait.3"):
+        for name in ("strait.h", "strait_region.h", "strait.pc", "libstrait.a", "libstrait.so", "strait.3"):
             if name not in files:
                 sys.exit(f"{name} was not installed")
         for name, dynamic in (("libstrait.so", True), ("libstrait.a", False)):

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libstrait, for those who run a cluster of several regions: which regions there are, which of them
+ * is the primary, and how that changes. Applications need strait.h alone, whose conventions hold
+ * here too. */
+#ifndef STRAIT_REGION_H
+#define STRAIT_REGION_H
+
+#include <strait.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the primary does when a standby region is further behind than its bounds allow. */
+enum strait_guard {
+    STRAIT_GUARD_ALERT = 1, /* says so: in the status, the metrics and the log */
+    STRAIT_GUARD_SLOW = 2,  /* and delays writers */
+    STRAIT_GUARD_REFUSE = 3 /* and refuses writes */
+};
+
+/* A region of the cluster. What follows `heard` the primary's leader knows of the other regions,
+ * and tells alone: zero where another tells it. */
+struct strait_region {
+    uint32_t id;
+    const char *name;
+    const char *const *endpoints; /* HOST:PORT, where its servers take clients and other regions */
+    size_t endpoints_count;
+    bool primary;
+    bool self; /* the region that was asked */
+    enum strait_guard guard;
+    uint64_t guard_lag_bytes; /* 0: however much */
+    uint64_t guard_lag_ms;    /* 0: however long */
+    bool heard;               /* since that leader began to lead */
+    uint64_t heard_ago_ms;
+    uint64_t version; /* that it has applied */
+    uint64_t lag_versions;
+    uint64_t lag_bytes;
+    uint64_t lag_ms; /* since when there is something that it has not acknowledged */
+    bool ready;      /* it could take over */
+    bool snapshot;   /* it lacks what the log does not hold any more */
+};
+
+/* What a region knows of the cluster and itself; after `source`, what a standby's leader does. */
+struct strait_regions {
+    struct strait_token position; /* of whoever answers */
+    uint64_t list_version;        /* that wrote the list */
+    uint32_t region_id;           /* of whoever answers */
+    bool fenced;                  /* it takes no writes: it knows of this higher epoch */
+    uint64_t fence_number;
+    uint32_t fence_region;
+    const char *source; /* HOST:PORT that it follows; "": none answers */
+    bool source_known;  /* the primary was heard: the next three hold */
+    uint64_t source_version;
+    uint64_t answered_ago_ms;
+    uint64_t lag_versions;
+    bool age_known;
+    uint64_t age_ms;     /* nothing older than this is missing here */
+    const char *trouble; /* why it cannot follow, and what to do; "": it can */
+    size_t count;
+    const struct strait_region *items;
+};
+
+/* Asks the region that the handle's connection leads to: its leader, or with `any` whichever of its
+ * servers answers. To ask a certain region, give the handle endpoints of its servers alone. */
+STRAIT_API enum strait_status strait_region_list(strait *handle, bool any, uint32_t timeout_ms,
+                                                 struct strait_regions **list,
+                                                 struct strait_error *error);
+
+/* What an administrator says of a region. The caller's own. */
+struct strait_region_settings {
+    uint32_t id;           /* that its servers are configured with; not 0; never given to another */
+    const char *name;      /* as names of tables */
+    const char *endpoints; /* "HOST:PORT[,HOST:PORT...]": at most 16, each of at most 64 bytes */
+    enum strait_guard guard;
+    uint64_t guard_lag_bytes;
+    uint64_t guard_lag_ms;
+};
+
+/* Changes of the list, by the primary. Each answers once it is applied, with the list as it is then
+ * (`list` may be NULL). Adding: ALREADY_EXISTS where the id or the name is taken. Setting replaces
+ * all that is said of an id; NOT_FOUND where there is none. BUSY, after repeats until the deadline,
+ * while another change is under way. OUTCOME_UNKNOWN: the leader changed meanwhile; the list
+ * tells. */
+STRAIT_API enum strait_status strait_region_add(strait *handle,
+                                                const struct strait_region_settings *settings,
+                                                uint32_t timeout_ms, struct strait_regions **list,
+                                                struct strait_error *error);
+STRAIT_API enum strait_status strait_region_set(strait *handle,
+                                                const struct strait_region_settings *settings,
+                                                uint32_t timeout_ms, struct strait_regions **list,
+                                                struct strait_error *error);
+STRAIT_API enum strait_status strait_region_remove(strait *handle, const char *name,
+                                                   uint32_t timeout_ms,
+                                                   struct strait_regions **list,
+                                                   struct strait_error *error);
+
+struct strait_switchover {
+    struct strait_token position; /* of the grant: the old primary's last */
+    uint64_t paused_ms;           /* how long commits had waited by then */
+    bool was_primary_before;      /* nothing had to be done */
+};
+
+/* Makes the standby `to` the primary, without loss: commits wait while it catches up. Answers once
+ * the old primary has handed over. Where `to` does not catch up within `pause_max_ms` (0: 5,000),
+ * or could not take over, all stays as it was, and the error says why. May be repeated: where it
+ * was done, it is OK. `timeout_ms` 0 stands for the handle's own and `pause_max_ms` together.
+ * OUTCOME_UNKNOWN: the leader changed meanwhile; asking again tells. `done` may be NULL. */
+STRAIT_API enum strait_status strait_region_switchover(strait *handle, const char *to,
+                                                       uint32_t pause_max_ms, uint32_t timeout_ms,
+                                                       struct strait_switchover **done,
+                                                       struct strait_error *error);
+
+struct strait_promotion {
+    bool done;
+    bool was_primary_before;      /* nothing had to be done */
+    struct strait_token position; /* of this region: after it where it was done, else now */
+    bool source_known;            /* the primary was heard: the next three hold */
+    uint64_t answered_ago_ms;
+    uint64_t source_version;    /* the newest that was heard of there */
+    uint64_t lost_versions_min; /* known to be missing here: given up; more may be */
+    bool age_known;
+    uint64_t age_ms; /* what was acknowledged there within this time may be missing here */
+};
+
+/* Asks the region that the handle's connection leads to, a standby, to take over without the
+ * primary, which may have acknowledged what has not come here: that is given up. To promote a
+ * certain region, give the handle endpoints of its servers alone. With `explain` nothing is done:
+ * the result says what it would mean. Without `force` it is refused with CONDITION_FAILED where the
+ * primary was heard just now: then a switchover loses nothing. May be repeated: where it was done,
+ * it is OK. `made` may be NULL. */
+STRAIT_API enum strait_status strait_region_promote(strait *handle, bool explain, bool force,
+                                                    uint32_t timeout_ms,
+                                                    struct strait_promotion **made,
+                                                    struct strait_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

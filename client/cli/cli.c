@@ -31,7 +31,7 @@ static void print_line(const struct command *command)
     char name[40];
     snprintf(name, sizeof name, "%s%s%s", command->noun, command->verb != NULL ? " " : "",
              command->verb != NULL ? command->verb : "");
-    printf("  %-14s %s\n", name, command->summary);
+    printf("  %-17s %s\n", name, command->summary);
 }
 
 static void print_help(void)

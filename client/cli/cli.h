@@ -143,6 +143,13 @@ enum cli_exit cli_member_promote(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_member_remove(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_member_replace(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_leader_transfer(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_region_list(struct cli *cli, int count, char **arguments); /* region.c */
+enum cli_exit cli_region_status(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_region_add(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_region_set(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_region_remove(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_region_switchover(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_region_promote(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments); /* load.c */
 enum cli_exit cli_bench(struct cli *cli, int count, char **arguments);       /* bench.c */
 enum cli_exit cli_shell(struct cli *cli, int count, char **arguments);       /* shell.c */

@@ -75,6 +75,45 @@ const struct command cli_commands[] = {
      cli_member_replace},
     {"leader", "transfer", "[NAME]", "hands the leadership to a member",
      "Without NAME, to the one that has the most of the log.\n", cli_leader_transfer},
+    {"region", "list", "[--any]", "lists the cluster's regions, and how far behind each is",
+     "As the region that is asked knows it; only the primary knows how far each standby is.\n"
+     "  --any   as whichever of its servers answers knows it\n",
+     cli_region_list},
+    {"region", "status", "[--any]", "tells what the region that is asked knows of itself",
+     "Its role, position and fence; a standby also whom it follows and how old its data is, the\n"
+     "primary how far each standby is.\n"
+     "  --any   as whichever of its servers answers knows it\n",
+     cli_region_status},
+    {"region", "add", "NAME --id N --endpoints HOST:PORT[,HOST:PORT...] [GUARD]",
+     "adds a region to the cluster's list",
+     "  --id N           the id that its servers are configured with\n"
+     "  --endpoints ...  where its servers take clients (--endpoint says which server is asked)\n"
+     "GUARD: what the primary does when this region, as a standby, is too far behind\n"
+     "  --guard DOES     alert (the default), slow (delays writers), refuse (refuses writes)\n"
+     "  --lag-bytes N    past N bytes of the log\n"
+     "  --lag TIME       past a time: 500ms, 10s\n",
+     cli_region_add},
+    {"region", "set", "NAME [--endpoints HOST:PORT[,HOST:PORT...]] [GUARD]",
+     "changes what is said of a region",
+     "What is not given stays. --lag-bytes 0 and --lag 0s lift a bound; the options are those of\n"
+     "`strait region add`. Asked of the primary.\n",
+     cli_region_set},
+    {"region", "remove", "NAME", "takes a region out of the cluster", NULL, cli_region_remove},
+    {"region", "switchover", "TO [--timeout TIME]",
+     "makes the standby TO the primary, without loss",
+     "Commits wait while TO catches up, for at most --timeout (5s): where it does not, or could\n"
+     "not take over, all stays as it was. May be repeated.\n",
+     cli_region_switchover},
+    {"region", "promote", "[NAME] [--explain] [--force]",
+     "after a disaster: makes the standby that is asked the primary",
+     "Asked of the standby: --endpoint with its servers. What the primary acknowledged and has\n"
+     "not come here is given up; how much that is, as far as it is known, is printed first.\n"
+     "  NAME        refused unless the region that is asked is called so\n"
+     "  --explain   says what would be given up, and does nothing\n"
+     "  --force     although the primary was heard within the last 10 s; `strait region\n"
+     "              switchover` loses nothing then\n"
+     "May be repeated.\n",
+     cli_region_promote},
     {"load", "retail", "FILE [--initial-stock N]", "loads real orders, one transaction an invoice",
      "  FILE   CSV, plain or gzip, with the columns InvoiceNo, StockCode, Description, Quantity,\n"
      "         InvoiceDate, UnitPrice, CustomerID, Country\n"

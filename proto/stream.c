@@ -24,10 +24,23 @@ static bool takes_change(const struct stream_position *position, const struct ep
     return end == NULL || epoch_equal(end->next, change.to);
 }
 
+/* Where there is nothing yet, not even an epoch, the first entry of any history brings its own. */
+static bool takes_first(struct stream_position *position, const struct entry *entry)
+{
+    if (position->version != 0 || entry->version != 1 || entry->kind == ENTRY_EPOCH ||
+        !entry_kind_is_shared(entry->kind) || entry->epoch_number == 0)
+        return false;
+    *position = (struct stream_position){.epoch = epoch_of(entry), .version = 1};
+    return true;
+}
+
 bool stream_takes(struct stream_position *position, const struct epoch_end *end,
                   const struct entry *entry)
 {
     struct epoch next = position->epoch;
+
+    if (position->epoch.number == 0)
+        return takes_first(position, entry);
 
     ASSERT(end == NULL || epoch_equal(end->epoch, position->epoch));
     if (!entry_kind_is_shared(entry->kind) || entry->version != position->version + 1)

@@ -13,8 +13,8 @@
 #include "proto/epoch.h"
 
 struct stream_position {
-    struct epoch epoch;
-    uint64_t version; /* the newest that was taken */
+    struct epoch epoch; /* number 0: of a region that has nothing yet, and will follow another */
+    uint64_t version;   /* the newest that was taken */
 };
 
 /* Whether `entry` comes next after `position`; where it does, moves it there. A change of the epoch

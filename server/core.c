@@ -90,6 +90,15 @@ void core_take(struct core *core, struct request *request)
     case FRAME_CHECK:
         core_admin(core, request);
         break;
+    case FRAME_REGION_PULL:
+        core_ship_pull(core, request);
+        break;
+    case FRAME_REGION_LIST:
+    case FRAME_REGION_CHANGE:
+    case FRAME_REGION_SWITCHOVER:
+    case FRAME_REGION_PROMOTE:
+        core_regions_request(core, request);
+        break;
     case FRAME_MEMBER_LIST:
     case FRAME_MEMBER_CHANGE:
     case FRAME_LEADER_TRANSFER:
@@ -130,6 +139,7 @@ bool core_turn(struct core *core)
     core_admit_delayed(core);
     core_apply(core);
     core_position(core);
+    core_ship_turn(core);
     core_region_turn(core);
     core_reads_run(core);
     core_jobs_run(core);
@@ -171,6 +181,7 @@ static void on_tick(struct io_timer *timer)
     core->blocked_count = blocked_count;
     core->apply_waits_room = false; /* where it was memory that lacked, no job tells of it */
     core_space_look(core);
+    core_ship_pin(core);
     core_tick(core);
     core_digests_lead(core);
     io_timer_start(core->options.io, timer,
@@ -242,7 +253,7 @@ enum status core_state_open(struct core *core, const struct lsm_mark *mark, stru
         .lsm = core->lsm,
         .io = core->options.io,
         .mark = mark,
-        .region_id = core->options.region_id,
+        .region_id = core->options.standby_of_count == 0 ? core->options.region_id : 0,
         .outcome_retention_ms = core->options.outcome_retention_ms,
         .apply_ready = on_apply_ready,
         .context = core,
@@ -474,6 +485,8 @@ static enum status open_all(struct core *core, struct error *error)
     core_membership_applied(core);
     core->region_changed = true;
     status = core_install_open(core, error);
+    if (status == STATUS_OK)
+        status = core_ship_open(core, error);
     if (status != STATUS_OK)
         return status;
     /* Each start begins a segment of the log: written as tables, what the earlier ones hold is
@@ -512,6 +525,7 @@ static void dismantle(struct core *core)
     if (core->workers != NULL)
         workers_close(core->workers);
     core_install_close(core);
+    core_ship_close(core);
     if (core->log != NULL && replicated_log_close(core->log) != STATUS_OK)
         log_error("log_close_failed", LOG_TEXT("directory", core->path_wal));
     if (core->state != NULL)
@@ -565,6 +579,9 @@ void core_refuse_rest(struct core *core)
     core_reads_refuse(core, STATUS_SHUTTING_DOWN, "This server stopped.");
     core_commits_refuse(core);
     core_member_refuse(core);
+    core_regions_refuse(core);
+    if (core->ship.source != NULL)
+        source_lead(core->ship.source, false, NULL);
     core->answers_none = true;
 }
 
@@ -599,6 +616,7 @@ enum status core_close(struct core *core, struct error *error)
         return error_set(error, STATUS_IO_ERROR, "Stopped by the failure above.");
     enum status status = core_is_healing(core) ? STATUS_OK : write_memtables(core, error);
     core_log_release(core);
+    core_ship_close(core);
     enum status closed = replicated_log_close(core->log);
     core->log = NULL;
     if (status == STATUS_OK && closed != STATUS_OK)

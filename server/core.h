@@ -17,7 +17,10 @@
 #include "proto/base/error.h"
 #include "proto/base/hash.h"
 #include "proto/membership.h"
+#include "proto/epoch.h"
+#include "proto/regions.h"
 #include "replication/bus.h"
+#include "replication/region/link.h"
 #include "server/net/mailbox.h"
 #include "storage/io/io.h"
 #include "storage/seal/registry.h"
@@ -49,6 +52,26 @@ struct core_options {
 
     /* The region. */
     uint32_t region_id; /* the same at all its members; 0: 1 */
+
+    /* Other regions. */
+    struct link *link; /* to whichever is the primary; NULL: none can be followed */
+    /* Of a region whose store is new: it has nothing of its own, and takes another's history from
+     * the first version on, from these endpoints (HOST:PORT) until its list of regions names them.
+     * Outlives the core. */
+    const char *const *standby_of;
+    size_t standby_of_count;         /* 0: a new store begins a history of its own */
+    uint64_t shipping_retained_size; /* bytes of log kept for other regions; 0: the default */
+
+    /* Signs the record of a promotion of `self`, which says what `change` does; at most
+     * limit_promotion_record_size bytes. Errors are for people. NULL: this region cannot be
+     * promoted. */
+    enum status (*promotion_sign)(void *context, const struct epoch_change *change,
+                                  const struct region *self, uint8_t *record, size_t *size,
+                                  struct error *error);
+    /* Whether a record that anybody sent is one: the epoch that it begins. NULL: none is. */
+    enum status (*promotion_verify)(void *context, struct bytes record, struct epoch *to,
+                                    struct error *error);
+
     struct bus *bus;    /* NULL: a region of one for good */
     struct member self; /* name and addresses; the id is made with the store */
     bool bootstrap;     /* of a new store: it is a region of one, and leads; else it waits */

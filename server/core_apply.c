@@ -57,6 +57,7 @@ static void applied(struct core *core, const struct state_result *result)
     void *context = core->applying.context;
     enum entry_kind kind = core->applying.entry.kind;
 
+    core_ship_applied(core, &core->applying, result);
     replicated_log_applied(core->log, core->applying.index);
     core->applying = (struct log_committed){0};
     if (kind == ENTRY_MEMBERSHIP)
@@ -68,6 +69,8 @@ static void applied(struct core *core, const struct state_result *result)
     if (context == &core->ticking) {
         core->ticking = false;
         follow_tick(core);
+    } else if (core_ship_ended(core, context, result)) {
+        core_position(core);
     } else if (context != NULL && !core->answers_none) {
         struct request *request = context;
         list_remove(&request->link);
@@ -156,7 +159,7 @@ void core_tick(struct core *core)
     uint32_t expired = snapshots_expire(&core->snapshots, io_boot_ns(core->options.io));
     if (expired != 0)
         log_info("snapshots_expired", LOG_U64("count", expired));
-    if (!replicated_log_has_position(core->log))
+    if (!replicated_log_has_position(core->log) || core_is_draining(core))
         return;
     uint64_t horizon = PLANTED(core_snapshots_unheld)
                            ? facts.position.version

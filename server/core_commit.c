@@ -41,6 +41,10 @@ static void prefetch(struct core *core, const struct request *request)
 
 static void propose(struct core *core, struct request *request)
 {
+    if (!core_is_primary(core)) {
+        core_refuse_not_primary(core, request);
+        return;
+    }
     const struct log_proposal proposal = {
         .kind = ENTRY_COMMIT,
         .identity = bytes_of_text(request->session->identity),
@@ -88,10 +92,11 @@ static void await_admission(struct core *core, uint64_t now)
                    core->admit_ns > soonest ? core->admit_ns : soonest);
 }
 
-/* The term has just begun: what goes before is being applied. */
+/* The term has just begun, and what goes before is being applied; or a standby takes over. */
 static bool awaits_position(const struct core *core)
 {
-    return core_leads(core) && !replicated_log_has_position(core->log);
+    return core_leads(core) && core_is_primary(core) &&
+           (core_is_draining(core) || !replicated_log_has_position(core->log));
 }
 
 /* Gradual write delay: under pressure commits go one after the other, the farther apart the more
@@ -267,6 +272,10 @@ void core_commit(struct core *core, struct request *request)
     if (!core_leads(core) || core_is_healing(core)) {
         core_refuse_not_leader(
             core, request, core_is_healing(core) ? "This server's state is being rebuilt" : NULL);
+        return;
+    }
+    if (!core_is_primary(core)) {
+        core_refuse_not_primary(core, request);
         return;
     }
     if (!has_room(core, request))

@@ -9,7 +9,10 @@
  * where nobody asks for such reads sends nothing for them.
  *
  *     question   PEER_FRESHNESS_FIRST      number (8)
- *     answer     PEER_FRESHNESS_FIRST + 1  number (8), index (8)
+ *     answer     PEER_FRESHNESS_FIRST + 1  number (8), index (8), age (8) in nanoseconds
+ *
+ * In a standby region all is older by what its leader's own state may lack of the primary's: the
+ * age in the answer, which is told by the leader's clock, and 0 in the primary region.
  *
  * Little-endian. A question or an answer that is lost is asked again after fresh_ask_ms. */
 #include <inttypes.h>
@@ -24,7 +27,7 @@ enum {
     fresh_ask = PEER_FRESHNESS_FIRST,
     fresh_answer = PEER_FRESHNESS_FIRST + 1,
     fresh_ask_size = 8,
-    fresh_answer_size = 16,
+    fresh_answer_size = 24,
     fresh_ask_ms = 200,
     fresh_wait_ms = 1000, /* a read that cannot be answered by then goes elsewhere */
 };
@@ -48,7 +51,8 @@ void core_fresh_open(struct core *core)
 bool core_fresh_is_enough(const struct core *core, const struct core_read *read)
 {
     if (read->fresh_version != 0)
-        return state_facts(core->state).position.version >= read->fresh_version;
+        return state_position_check(core->state, read->fresh_epoch, read->fresh_version) ==
+               STATUS_OK;
     return core->fresh.known_ns >= read->fresh_ns;
 }
 
@@ -108,10 +112,18 @@ static void refuse_stale(struct core_read *read)
     core_refuse_not_leader(core, request, why);
 }
 
+/* What it saw was given up since: it will not come. */
+static bool is_lost(const struct core *core, const struct core_read *read)
+{
+    return read->fresh_version != 0 &&
+           state_position_check(core->state, read->fresh_epoch, read->fresh_version) ==
+               STATUS_HISTORY_LOST;
+}
+
 /* The leader's own state is the newest there is; the read asks a quorum like a linearizable one. */
 static void look_at_waiting(struct core *core, uint64_t now)
 {
-    bool may_read = replicated_log_may_read(core->log);
+    bool may_read = replicated_log_may_read(core->log) && core_is_primary(core);
 
     LIST_EACH(link, &core->fresh.waiting)
     {
@@ -124,6 +136,9 @@ static void look_at_waiting(struct core *core, uint64_t now)
         if (is_enough) {
             list_remove(&read->link);
             core_read_begin(read);
+        } else if (is_lost(core, read)) {
+            list_remove(&read->link);
+            core_refuse_history_lost(read);
         } else if (now >= read->deadline_ns) {
             list_remove(&read->link);
             refuse_stale(read);
@@ -148,7 +163,13 @@ static void serve_waiting(struct core *core)
 {
     struct core_freshness *fresh = &core->fresh;
     uint64_t applied = state_facts(core->state).applied_index;
+    uint64_t shipped_ns;
 
+    if (!list_is_empty(&fresh->waiting) && !core_is_primary(core) &&
+        core_ship_fresh_ns(core, &shipped_ns) && shipped_ns > fresh->known_ns) {
+        fresh->known_ns = shipped_ns;
+        fresh->look = true;
+    }
     if (fresh->answer_ns != 0 && applied >= fresh->answer_index) {
         if (fresh->answer_ns > fresh->known_ns)
             fresh->known_ns = fresh->answer_ns;
@@ -171,8 +192,14 @@ static void serve_waiting(struct core *core)
 static void answer(struct core *core, const struct core_question *question)
 {
     uint8_t body[fresh_answer_size];
+    uint64_t now = io_boot_ns(core->options.io);
+    uint64_t shipped_ns = now;
+
+    if (!core_is_primary(core) && !core_ship_fresh_ns(core, &shipped_ns))
+        return; /* how old it is, nobody knows: the read goes elsewhere in the end */
     store_u64(body, question->number);
     store_u64(body + 8, question->index);
+    store_u64(body + 16, now > shipped_ns ? now - shipped_ns : 0);
     /* Where it cannot be sent, the member asks again. */
     if (!replicated_log_send(core->log, question->member, fresh_answer, BUS_CONTROL,
                              bytes_of(body, sizeof body)))
@@ -225,7 +252,8 @@ void core_fresh_received(struct core *core, uint64_t from, uint8_t kind, struct 
         note_question(fresh, from, load_u64(message.data));
     } else if (kind == fresh_answer && message.size == fresh_answer_size && fresh->asked_ns != 0 &&
                load_u64(message.data) == fresh->number) {
-        fresh->answer_ns = fresh->asked_ns;
+        uint64_t age_ns = load_u64(message.data + 16);
+        fresh->answer_ns = age_ns < fresh->asked_ns ? fresh->asked_ns - age_ns : 1;
         fresh->answer_index = load_u64(message.data + 8);
         fresh->asked_ns = 0;
         fresh->look = true;

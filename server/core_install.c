@@ -269,6 +269,7 @@ void core_log_release(struct core *core)
                                                       : lsm_installed_index(core->lsm);
     uint64_t pin =
         core->install.sender != NULL ? snapshot_sender_pin(core->install.sender) : UINT64_MAX;
+    core_ship_pin(core);
     if (core->log != NULL)
         replicated_log_release(core->log, index < pin ? index : pin);
 }

@@ -6,6 +6,9 @@
 #include "proto/base/list.h"
 #include "proto/membership.h"
 #include "replication/digest.h"
+#include "replication/region/log_source.h"
+#include "replication/region/receiver.h"
+#include "replication/region/source.h"
 #include "replication/replicated_log.h"
 #include "replication/snapshot_receiver.h"
 #include "replication/snapshot_sender.h"
@@ -81,9 +84,10 @@ struct core_read {
     enum status status; /* its result, while it waits for that */
 
     /* Of one that is not: how new the state must be for it. */
-    uint64_t fresh_ns;      /* moment of our clock up to which all must be there; 0: any */
-    uint64_t fresh_version; /* version that must be there; 0: any */
-    uint64_t deadline_ns;   /* of waiting for either */
+    uint64_t fresh_ns;        /* moment of our clock up to which all must be there; 0: any */
+    uint64_t fresh_version;   /* version that must be there; 0: any */
+    struct epoch fresh_epoch; /* of that version */
+    uint64_t deadline_ns;     /* of waiting for either */
 
     union {
         Strait__GetReply get;
@@ -213,6 +217,46 @@ struct core_transfer {
     bool timed_out;
 };
 
+/* The reign handed to a standby; core_regions.c. */
+struct core_switchover {
+    enum { SWITCHOVER_NONE, SWITCHOVER_DRAINING, SWITCHOVER_GRANTING } step;
+    struct request *request;
+    uint32_t to;
+    uint64_t begun_ns;
+    struct io_timer timer;
+    bool timed_out;
+};
+
+/* This region made the primary; core_regions.c. */
+struct core_promotion {
+    enum { PROMOTION_NONE, PROMOTION_STOPPING, PROMOTION_PROMOTING } step;
+    bool stopped; /* nothing is pulled any more */
+    struct request *request;
+};
+
+/* What passes between regions; core_ship.c, core_regions.c. */
+struct core_ship {
+    struct log_source *log;
+    struct source *source;
+    struct receiver *receiver; /* NULL: no other region can be reached from here */
+    bool roles_look;           /* leadership, the epoch or the list of regions may have changed */
+    bool applied;              /* something was, since the last turn */
+
+    /* A valid record of an epoch above the state's and its fence's; number 0: none. */
+    struct epoch higher;
+    uint8_t record[limit_promotion_record_size];
+    size_t record_size;
+    bool fencing; /* a fence of ours is in the log */
+
+    bool has_trouble; /* with whom this region is to follow */
+    enum receiver_trouble trouble;
+    struct region_position common;
+
+    struct request *change; /* of the list of regions, in the log; NULL: none is */
+    struct core_switchover switchover;
+    struct core_promotion promotion;
+};
+
 struct core {
     struct core_options options;
     char path_wal[512];
@@ -240,6 +284,7 @@ struct core {
     struct core_install install;
     struct core_heal heal;
     struct core_scrub scrub;
+    struct core_ship ship;
     struct digests *digests;       /* NULL: not open yet */
     uint64_t digests_differ_count; /* comparisons in which replicas differed */
     uint64_t differs_version;      /* of the last of them, until all are seen to agree later; 0 */
@@ -325,7 +370,6 @@ void core_on_received(void *context, uint64_t from, uint8_t kind, struct bytes m
 
 void core_region_turn(struct core *core);
 bool core_leads(const struct core *core);
-bool core_is_primary(const struct core *core); /* its region is */
 
 /* A leader of the primary region takes up the stream where the state stands, as soon as it can:
  * until then it proposes nothing that is shared. */
@@ -342,6 +386,49 @@ void core_refuse_dropped(struct core *core, struct request *request);
 
 /* An entry of kind ENTRY_MEMBERSHIP was applied, or the state has been opened. */
 void core_membership_applied(struct core *core);
+
+/* ---- core_ship.c: what passes between regions ---- */
+
+MUST_CHECK enum status core_ship_open(struct core *core, struct error *error);
+void core_ship_close(struct core *core);
+void core_ship_turn(struct core *core);
+void core_ship_reset(struct core *core); /* the state is another, or was just opened */
+void core_ship_roles_changed(struct core *core);
+void core_ship_pull(struct core *core, struct request *request);
+
+/* An entry was applied, with this result. */
+void core_ship_applied(struct core *core, const struct log_committed *committed,
+                       const struct state_result *result);
+
+/* Whether `context` is that of a proposal between regions; then it is done with. `result` NULL: it
+ * was dropped. */
+bool core_ship_ended(struct core *core, const void *context, const struct state_result *result);
+
+/* A record of a promotion, of whoever: where it is valid, and above what is known, this region
+ * takes no more writes. */
+void core_promotion_seen(struct core *core, struct bytes record);
+
+/* Whether this region takes writes and linearizable reads. */
+bool core_is_primary(const struct core *core);
+const struct region *core_primary(const struct core *core); /* as it is known here, or NULL */
+void core_refuse_not_primary(struct core *core, struct request *request);
+
+/* The log keeps what other regions need of it. */
+void core_ship_pin(struct core *core);
+
+/* At a standby's leader: all that the primary acknowledged before then is applied. False: not
+ * known. */
+bool core_ship_fresh_ns(const struct core *core, uint64_t *fresh_ns);
+const char *core_ship_trouble_text(const struct core *core); /* empty: none */
+struct region_position core_region_position(const struct core *core);
+
+/* ---- core_regions.c: the list of regions, switchover, promotion ---- */
+
+void core_regions_request(struct core *core, struct request *request);
+void core_regions_turn(struct core *core);
+bool core_regions_ended(struct core *core, const void *context, const struct state_result *result);
+void core_regions_refuse(struct core *core);    /* what is under way: the core ends */
+bool core_is_draining(const struct core *core); /* commits wait for a switchover */
 
 /* ---- core_commit.c: admission, validation ---- */
 
@@ -368,7 +455,8 @@ uint64_t core_delay_ns(unsigned pressure, size_t size);
 /* ---- core_read.c: get, scan, outcomes, tables, snapshots ---- */
 
 void core_read(struct core *core, struct request *request);
-void core_read_begin(struct core_read *read); /* the state is new enough for it */
+void core_read_begin(struct core_read *read);          /* the state is new enough for it */
+void core_refuse_history_lost(struct core_read *read); /* what it asks for was given up */
 void core_reads_run(struct core *core);
 
 /* All that are under way. */

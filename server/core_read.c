@@ -300,26 +300,44 @@ static bool check_leads(struct core *core, struct request *request)
     return false;
 }
 
+void core_refuse_history_lost(struct core_read *read)
+{
+    struct core *core = read->core;
+    struct epoch epoch = state_epoch(core->state);
+    core_refuse(core, read->request, STATUS_HISTORY_LOST, 0,
+                "Version %" PRIu64 " of epoch %" PRIu64 " of region %" PRIu32
+                " is no part of this history: another region was promoted without it. Here the "
+                "epoch is %" PRIu64 " of region %" PRIu32 ".",
+                read->fresh_version, read->fresh_epoch.number, read->fresh_epoch.region,
+                epoch.number, epoch.region);
+}
+
+/* And the primary region's. False: refused. */
+static bool check_primary(struct core *core, struct request *request)
+{
+    if (core_is_primary(core))
+        return true;
+    core_refuse_not_primary(core, request);
+    return false;
+}
+
 static bool check_position(struct core_read *read, const Strait__Position *position)
 {
     struct core *core = read->core;
-    struct state_position now = state_facts(core->state).position;
 
     if (position == NULL) {
         core_refuse(core, read->request, STATUS_INVALID_ARGUMENT, 0,
                     "A read at least at a position names none.");
         return false;
     }
-    if (position->epoch_number != now.epoch_number || position->epoch_region != now.epoch_region) {
-        core_refuse(core, read->request, STATUS_HISTORY_LOST, 0,
-                    "The position is of epoch %" PRIu64 " of region %" PRIu32
-                    "; here that is %" PRIu64 " of region %" PRIu32 ".",
-                    position->epoch_number, position->epoch_region, now.epoch_number,
-                    now.epoch_region);
-        return false;
-    }
+    read->fresh_epoch =
+        (struct epoch){.number = position->epoch_number, .region = position->epoch_region};
     read->fresh_version = position->version;
-    return true;
+    if (state_position_check(core->state, read->fresh_epoch, position->version) !=
+        STATUS_HISTORY_LOST)
+        return true;
+    core_refuse_history_lost(read);
+    return false;
 }
 
 /* False: refused. */
@@ -337,10 +355,10 @@ static bool choose_state(struct core_read *read, uint64_t snapshot_id,
     case STRAIT__CONSISTENCY__KIND__LINEARIZABLE:
         read->is_linearizable = true;
         read->is_confirmed = PLANTED(core_lease_first) && replicated_log_lease_holds(core->log);
-        return check_leads(core, read->request);
+        return check_primary(core, read->request) && check_leads(core, read->request);
     case STRAIT__CONSISTENCY__KIND__BOUNDED_STALE:
         core->reads_stale_count++;
-        read->is_linearizable = replicated_log_may_read(core->log);
+        read->is_linearizable = replicated_log_may_read(core->log) && core_is_primary(core);
         read->fresh_ns = consistency->max_staleness_ms < now / NS_PER_MS
                              ? now - consistency->max_staleness_ms * NS_PER_MS
                              : 0;

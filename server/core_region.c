@@ -29,6 +29,8 @@ void core_on_dropped(void *context, void *proposal)
         core->ticking = false;
         return;
     }
+    if (core_ship_ended(core, proposal, NULL))
+        return;
     if (core->answers_none)
         return;
     core->commits_dropped_count++;
@@ -83,11 +85,6 @@ bool core_leads(const struct core *core)
     return replicated_log_role(core->log) == LOG_LEADER;
 }
 
-bool core_is_primary(const struct core *core)
-{
-    return state_facts(core->state).position.epoch_region == core->options.region_id;
-}
-
 /* Once this term's own first entry is applied, all before it is: the state says where the stream
  * goes on. Nothing of it is under way, as nothing could be proposed. */
 void core_position(struct core *core)
@@ -96,8 +93,7 @@ void core_position(struct core *core)
         replicated_log_inflight_count(core->log) != 0)
         return;
     struct state_facts facts = state_facts(core->state);
-    if (facts.applied_term != replicated_log_term(core->log) ||
-        facts.position.epoch_region != core->options.region_id)
+    if (facts.applied_term != replicated_log_term(core->log) || !core_is_primary(core))
         return;
     const struct log_position position = {.epoch_number = facts.position.epoch_number,
                                           .epoch_region = facts.position.epoch_region,
@@ -194,6 +190,7 @@ static void look(struct core *core)
     core->term = term;
     core->leader = leader_id;
     core->fresh.look = true;
+    core_ship_roles_changed(core);
     log_info("role", LOG_TEXT("role", core_role_text(core)), LOG_U64("term", term),
              LOG_TEXT("leader", leader == NULL ? "" : leader->name));
 }

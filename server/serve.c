@@ -16,10 +16,11 @@
 #include "proto/limits.h"
 #include "server/core.h"
 #include "server/net/tls.h"
+#include "server/linking.h"
 #include "server/net_threads.h"
-#include "server/watch.h"
 #include "server/peering.h"
 #include "server/state/state.h"
+#include "server/watch.h"
 #include "storage/io/blocking.h"
 #include "storage/io/uring.h"
 
@@ -39,6 +40,7 @@ struct server {
     SSL_CTX *tls;
     struct access *access;
     struct peering *peering; /* NULL: a region of one for good */
+    struct linking *linking; /* NULL: it knows of no other region */
     struct core *core;
     struct net_threads *net;
     struct watch *watch;
@@ -220,6 +222,9 @@ static enum status open_peering(struct server *server, struct error *error)
     if (config->region.name == NULL)
         return STATUS_OK;
     const uint8_t *cluster_id = keyring_cluster_id(server->keyring);
+    status = linking_open(config, server->io, server->access, cluster_id, &server->linking, error);
+    if (status != STATUS_OK)
+        return status;
     status = peering_open(config, server->io, server->access, cluster_id, state_cluster_version,
                           &server->peering, error);
     if (status == STATUS_OK)
@@ -257,6 +262,21 @@ static void ask(void *context, const char *address, const char *name, core_probe
     peering_ask(server->peering, address, name, probed, probed_context);
 }
 
+static enum status sign_promotion(void *context, const struct epoch_change *change,
+                                  const struct region *self, uint8_t *record, size_t *size,
+                                  struct error *error)
+{
+    struct server *server = context;
+    return linking_sign(server->linking, change, self, record, size, error);
+}
+
+static enum status verify_promotion(void *context, struct bytes record, struct epoch *to,
+                                    struct error *error)
+{
+    struct server *server = context;
+    return linking_verify(server->linking, record, to, error);
+}
+
 static enum status open_core(struct server *server, struct error *error)
 {
     const struct config *config = server->config;
@@ -282,6 +302,13 @@ static enum status open_core(struct server *server, struct error *error)
         .election_timeout_ms = config->region.election_timeout_ms,
         .lease_off = config->region.lease_off,
         .probe = server->peering != NULL ? ask : NULL,
+        .region_id = config->region.id,
+        .link = server->linking != NULL ? linking_link(server->linking) : NULL,
+        .standby_of = config->region.standby_of,
+        .standby_of_count = config->region.standby_of_count,
+        .shipping_retained_size = config->shipping_retained_size,
+        .promotion_sign = server->linking != NULL ? sign_promotion : NULL,
+        .promotion_verify = server->linking != NULL ? verify_promotion : NULL,
         .seed = seed,
         .processor_us = processor_us,
         .failed = on_failed,
@@ -359,7 +386,8 @@ static void reload(struct server *server)
     SSL_CTX *tls;
 
     if (tls_context_open(&options, &tls, &error) != STATUS_OK ||
-        (server->peering != NULL && peering_reload(server->peering, &error) != STATUS_OK)) {
+        (server->peering != NULL && peering_reload(server->peering, &error) != STATUS_OK) ||
+        (server->linking != NULL && linking_reload(server->linking, &error) != STATUS_OK)) {
         SSL_CTX_free(tls);
         log_error("reload_failed", LOG_TEXT("text", error.text),
                   LOG_TEXT("next", "the certificates of before stay in use"));
@@ -445,6 +473,7 @@ static enum status close_all(struct server *server, struct error *error)
     watch_close(server->watch);
     if (server->core != NULL)
         status = core_close(server->core, error);
+    linking_close(server->linking);
     peering_close(server->peering);
     access_close(server->access);
     SSL_CTX_free(server->tls);

@@ -70,6 +70,10 @@ static enum status apply_accept(struct apply *apply)
         return STATUS_NEWER_FORMAT;
     if (!stream_takes(&position, NULL, &apply->entry))
         return STATUS_NOT_PRIMARY;
+    if (apply->next.epoch_number == 0) {
+        apply->next.epoch_number = position.epoch.number;
+        apply->next.epoch_region = position.epoch.region;
+    }
     return apply->entry.kind == ENTRY_EPOCH ? epoch_change_accept(apply) : STATUS_OK;
 }
 

@@ -98,7 +98,7 @@ static void make_new(struct state *state, const struct state_options *options)
     if (retention_ms == 0)
         retention_ms = state_retention_ms_default;
     state->mark = (struct mark_state){.cluster_version = state_cluster_version,
-                                      .epoch_number = 1,
+                                      .epoch_number = options->region_id == 0 ? 0 : 1,
                                       .epoch_region = options->region_id,
                                       .table_id_next = 1,
                                       .index_id_next = 1,

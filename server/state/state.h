@@ -58,7 +58,8 @@ struct state_options {
 
     /* Of a new state only: what it is made with on every replica; afterwards the state's own word
      * holds, whatever is given here. */
-    uint32_t region_id;            /* of the first epoch, (1, region_id) */
+    uint32_t region_id; /* of the first epoch, (1, region_id); 0: of a region that follows another,
+                           whose first entry brings the epoch */
     uint64_t outcome_retention_ms; /* how long outcomes are kept; 0: one hour */
 
     /* A command whose step answered AGAIN may be stepped again. Called from io_turn() or from

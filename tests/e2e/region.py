@@ -72,8 +72,10 @@ class Member(Server):
                  "region:", "  name: %s" % self.name, "  listen: %s" % self.peers,
                  "  clients: %s" % self.clients, "  cluster_id: %s" % region.cluster_id,
                  "  election_timeout: %s" % ELECTION_TIMEOUT,
+                 *["  " + line for line in region.section],
                  "http:", "  listen: %s" % self.http, "access:"]
-        identities = [("admin", "admin"), ("app", "writer")] + [(name, "peer") for name in region.names]
+        identities = [("admin", "admin"), ("app", "writer")]
+        identities += [(name, "peer") for name in region.known_names]
         for identity, role in identities:
             lines += ["  - identity: %s" % identity, "    role: %s" % role]
         with open(self.config_path, "w", encoding="utf-8") as file:
@@ -100,20 +102,27 @@ class Member(Server):
 
 class Region:
     """`count` members, n1 to nN, all voters. `spare`: names that certificates and access know too.
-    Without an `election_timeout` it is the server's own."""
+    Without an `election_timeout` it is the server's own. Of several regions in a cluster: `folder`
+    and `authority` are shared, `prefix` differs, `others` are the members' names elsewhere, and
+    `section` has further lines of the configuration's section `region`."""
 
-    def __init__(self, count=3, spare=(), start=True, election_timeout=ELECTION_TIMEOUT):
+    def __init__(self, count=3, spare=(), start=True, election_timeout=ELECTION_TIMEOUT, cluster=None,
+                 prefix="n", others=(), section=()):
         self.election_timeout = election_timeout
-        self.folder = tempfile.mkdtemp(prefix="strait-region-")
-        self.cluster_id = os.urandom(16).hex()
-        self.authority = Authority(self.folder)
-        self.names = ["n%d" % (i + 1) for i in range(count)] + list(spare)
+        self.cluster = cluster
+        self.folder = tempfile.mkdtemp(prefix="strait-region-") if cluster is None else cluster.folder
+        self.cluster_id = os.urandom(16).hex() if cluster is None else cluster.cluster_id
+        self.authority = Authority(self.folder) if cluster is None else cluster.authority
+        self.names = [prefix + "%d" % (i + 1) for i in range(count)] + list(spare)
+        self.known_names = self.names + list(others)
+        self.section = list(section)
         self.members = {}
-        for role in ("admin", "app"):
-            self.authority.issue(role, "URI:strait:" + role, "clientAuth")
+        if cluster is None:
+            for role in ("admin", "app"):
+                self.authority.issue(role, "URI:strait:" + role, "clientAuth")
         for name in self.names[:count]:
             self.members[name] = Member(self, name)
-        self.profile = os.path.join(self.folder, "profile")
+        self.profile = os.path.join(self.folder, "profile" if cluster is None else prefix + ".profile")
         with open(self.profile, "w", encoding="utf-8") as file:
             file.write("endpoint = %s\nca = ca.crt\ncertificate = admin.crt\nkey = admin.key\n"
                        % ",".join(member.clients for member in self.members.values()))
@@ -187,4 +196,6 @@ class Region:
     def close(self):
         for member in self.members.values():
             member.close()
+        if self.cluster is not None:
+            return  # which removes what they share
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -56,6 +56,28 @@ START_TEST(test_the_successor_and_nothing_else)
 }
 END_TEST
 
+START_TEST(test_the_first_entry_brings_its_epoch)
+{
+    struct stream_position position = {0};
+    struct entry entry = entry_of(ENTRY_TICK, 4, 9, 2);
+    ck_assert(!stream_takes(&position, NULL, &entry));
+    entry = entry_of(ENTRY_TICK, 0, 9, 1);
+    ck_assert(!stream_takes(&position, NULL, &entry));
+    entry = entry_of(ENTRY_EPOCH, 4, 9, 1);
+    ck_assert(!stream_takes(&position, NULL, &entry));
+    ck_assert_uint_eq(position.epoch.number, 0);
+    entry = entry_of(ENTRY_TICK, 4, 9, 1);
+    ck_assert(stream_takes(&position, NULL, &entry));
+    ck_assert_uint_eq(position.epoch.number, 4);
+    ck_assert_uint_eq(position.epoch.region, 9);
+    ck_assert_uint_eq(position.version, 1);
+    ck_assert(!stream_takes(&position, NULL, &entry));
+    /* Only the very first: from there on an epoch follows another by an entry of its own. */
+    entry = entry_of(ENTRY_TICK, 5, 9, 2);
+    ck_assert(!stream_takes(&position, NULL, &entry));
+}
+END_TEST
+
 START_TEST(test_changes_of_the_epoch)
 {
     const struct epoch from = start.epoch;
@@ -92,6 +114,7 @@ END_TEST
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_the_successor_and_nothing_else);
+    tcase_add_test(tests, test_the_first_entry_brings_its_epoch);
     tcase_add_test(tests, test_changes_of_the_epoch);
     tcase_add_test(tests, test_a_log_that_is_longer_than_the_history);
 }

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* This server's part in what passes between regions: it answers the pulls of others as long as it
+ * leads its region, and pulls from the primary as long as it leads a standby.
+ *
+ * Which of the two its region is, the state says: the epoch names the primary. So a role changes
+ * with an entry of the log, at the same place on every member, whether the entry was made here or
+ * came from another region.
+ *
+ * A higher epoch that is proved by a signed record stops the commits of a primary at once, before
+ * its own log says so; then its leader proposes a fence, which stops what is in the log already. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "proto/base/assert.h"
+#include "proto/base/log.h"
+#include "server/core_internal.h"
+#include "server/net/request.h"
+
+enum { retry_role_ms = 50 }; /* while a reign is handed over, both may refuse */
+
+/* ---- Positions ---- */
+
+struct region_position core_region_position(const struct core *core)
+{
+    struct state_facts facts = state_facts(core->state);
+    return (struct region_position){
+        .epoch = {.number = facts.position.epoch_number, .region = facts.position.epoch_region},
+        .version = facts.position.version,
+        .log_time_ns = facts.position.log_time_ns,
+        .chain_known = true,
+        .chain = facts.chain_digest,
+    };
+}
+
+static struct region_epoch_span span_of(const struct epoch_end *end)
+{
+    return (struct region_epoch_span){.epoch = end->epoch, .last = end->version, .next = end->next};
+}
+
+/* A standby that has nothing yet asks for epoch 0: it begins with the first one there is. */
+static bool epoch_find(void *context, struct epoch wanted, struct region_epoch_span *span)
+{
+    const struct core *core = context;
+    struct epoch present = state_epoch(core->state);
+    const struct epoch_end *end;
+
+    if (wanted.number == 0) {
+        if (state_epoch_ends(core->state, &end) != 0) {
+            *span = span_of(end);
+            return true;
+        }
+    } else if (epoch_compare(wanted, present) < 0) {
+        end = state_epoch_end_before(core->state, wanted);
+        if (end != NULL)
+            *span = span_of(end);
+        return end != NULL;
+    }
+    *span = (struct region_epoch_span){.epoch = present, .last = UINT64_MAX};
+    return true;
+}
+
+static bool chain_at(void *context, uint64_t version, struct hash128 *chain)
+{
+    const struct core *core = context;
+    struct state_facts facts = state_facts(core->state);
+    if (version != facts.position.version)
+        return false;
+    *chain = facts.chain_digest;
+    return true;
+}
+
+static struct bytes promotion_of(void *context)
+{
+    const struct core *core = context;
+    const struct core_ship *ship = &core->ship;
+    const struct epoch_change *change = state_epoch_change(core->state);
+
+    if (ship->higher.number != 0)
+        return bytes_of(ship->record, ship->record_size);
+    return change == NULL ? (struct bytes){0} : change->record;
+}
+
+static bool is_current(void *context)
+{
+    const struct core *core = context;
+    return core_is_primary(core) && replicated_log_lease_holds(core->log);
+}
+
+/* ---- A higher epoch ---- */
+
+void core_promotion_seen(struct core *core, struct bytes record)
+{
+    struct core_ship *ship = &core->ship;
+    struct error error = {0};
+    struct epoch to;
+
+    if (record.size == 0 || record.size > sizeof ship->record ||
+        core->options.promotion_verify == NULL ||
+        bytes_equal(record, bytes_of(ship->record, ship->record_size)))
+        return;
+    const struct epoch_change *change = state_epoch_change(core->state);
+    if (change != NULL && bytes_equal(record, change->record))
+        return;
+    enum status status = core->options.promotion_verify(core->options.context, record, &to, &error);
+    if (status != STATUS_OK) {
+        log_warn("promotion_not_valid", LOG_TEXT("text", error.text));
+        return;
+    }
+    if (epoch_compare(to, state_epoch(core->state)) <= 0 ||
+        epoch_compare(to, state_fence(core->state)) <= 0 || epoch_compare(to, ship->higher) <= 0)
+        return;
+    ship->higher = to;
+    bytes_copy(ship->record, record);
+    ship->record_size = record.size;
+    ship->roles_look = true;
+    log_warn("higher_epoch", LOG_U64("number", to.number), LOG_U64("region", to.region),
+             LOG_TEXT("text", "another region was promoted: this one takes no writes any more"));
+}
+
+static void promotion_seen(void *context, struct bytes record)
+{
+    core_promotion_seen(context, record);
+}
+
+/* The region's own log says so too, so that whoever leads next knows it. */
+static void fence_turn(struct core *core)
+{
+    struct core_ship *ship = &core->ship;
+    uint8_t body[fence_size_max];
+
+    if (ship->higher.number == 0)
+        return;
+    if (epoch_compare(ship->higher, state_epoch(core->state)) <= 0 ||
+        epoch_compare(ship->higher, state_fence(core->state)) <= 0) {
+        ship->higher = (struct epoch){0};
+        ship->record_size = 0;
+        ship->roles_look = true;
+        return;
+    }
+    if (ship->fencing || !core_leads(core))
+        return;
+    const struct fence fence = {.region = core->options.region_id,
+                                .epoch = ship->higher,
+                                .record = bytes_of(ship->record, ship->record_size)};
+    fence_encode(&fence, body);
+    const struct log_proposal proposal = {
+        .kind = ENTRY_FENCE, .body = bytes_of(body, fence_size(&fence)), .context = &ship->fencing};
+    ship->fencing = replicated_log_propose(core->log, &proposal) == STATUS_OK;
+}
+
+/* ---- Roles ---- */
+
+bool core_is_primary(const struct core *core)
+{
+    return state_epoch(core->state).region == core->options.region_id &&
+           !state_is_fenced(core->state, core->options.region_id) && core->ship.higher.number == 0;
+}
+
+/* Its region's history this one follows. */
+static struct epoch newest_epoch(const struct core *core)
+{
+    struct epoch epoch = state_epoch(core->state);
+    struct epoch fence = state_fence(core->state);
+    if (epoch_compare(fence, epoch) > 0)
+        epoch = fence;
+    if (epoch_compare(core->ship.higher, epoch) > 0)
+        epoch = core->ship.higher;
+    return epoch;
+}
+
+const struct region *core_primary(const struct core *core)
+{
+    return regions_find(state_regions(core->state), newest_epoch(core).region);
+}
+
+/* "Singapore at HOST:PORT,HOST:PORT", as far as it is known. */
+void core_refuse_not_primary(struct core *core, struct request *request)
+{
+    enum { endpoints_size = limit_region_endpoints_count * (limit_member_address_size + 2) };
+    const struct region *primary = core_primary(core);
+    Strait__Refusal refusal = STRAIT__REFUSAL__INIT;
+    struct bytes record = promotion_of(core);
+    struct epoch epoch = newest_epoch(core);
+    Strait__Position position = STRAIT__POSITION__INIT;
+    char endpoints[endpoints_size] = "";
+    char text[error_text_size];
+    size_t size = 0;
+
+    for (unsigned i = 0; primary != NULL && i < primary->endpoints_count; i++)
+        size += (size_t)snprintf(endpoints + size, sizeof endpoints - size, "%s%s",
+                                 i == 0 ? "" : ",", primary->endpoints[i]);
+    snprintf(text, sizeof text,
+             "This region is a standby: %s%.64s takes writes and linearizable reads.",
+             primary == NULL ? "another" : "the region ", primary == NULL ? "" : primary->name);
+    refusal.text = text;
+    refusal.retry_after_ms = retry_role_ms;
+    refusal.leader = endpoints;
+    position.epoch_number = epoch.number;
+    position.epoch_region = epoch.region;
+    refusal.position = &position; /* whose word is newer, where two regions name each other */
+    refusal.promotion =
+        (ProtobufCBinaryData){.len = record.size, .data = (uint8_t *)(uintptr_t)record.data};
+    core_refuse_with(core, request, STATUS_NOT_PRIMARY, &refusal);
+}
+
+/* For whom a part of the log is kept. */
+static void tell_regions(struct core *core)
+{
+    const struct regions *regions = state_regions(core->state);
+    uint32_t others[limit_regions_count];
+    size_t count = 0;
+
+    for (unsigned i = 0; i < regions->count; i++) {
+        if (regions->regions[i].id != core->options.region_id)
+            others[count++] = regions->regions[i].id;
+    }
+    source_regions(core->ship.source, others, count);
+    replicated_log_pin(core->log, source_pin_index(core->ship.source));
+}
+
+static void tell_source(struct core *core, bool leads)
+{
+    struct core_ship *ship = &core->ship;
+    const struct member *leader = replicated_log_leader(core->log);
+
+    tell_regions(core);
+    bool other = leader != NULL && leader->id != replicated_log_self(core->log);
+    source_lead(ship->source, leads, other ? leader->clients : NULL);
+}
+
+static void tell_link(struct core *core)
+{
+    const struct region *primary = core_primary(core);
+    const char *endpoints[limit_region_endpoints_count];
+    size_t count = 0;
+
+    if (core_is_primary(core)) {
+        link_endpoints(core->options.link, NULL, 0);
+        return;
+    }
+    for (unsigned i = 0; primary != NULL && i < primary->endpoints_count; i++)
+        endpoints[count++] = primary->endpoints[i];
+    /* Before the first list of regions has come. */
+    if (count == 0 && newest_epoch(core).region != core->options.region_id)
+        link_endpoints(core->options.link, core->options.standby_of,
+                       core->options.standby_of_count);
+    else
+        link_endpoints(core->options.link, endpoints, count);
+}
+
+/* Follows leadership, epochs and the list of regions, all of which change seldom. */
+static void roles_turn(struct core *core)
+{
+    struct core_ship *ship = &core->ship;
+
+    if (!ship->roles_look)
+        return;
+    bool begun = state_facts(core->state).applied_term == replicated_log_term(core->log);
+    bool leads = core_leads(core) && begun;
+    /* The first entry of the term is still to come: this is looked at again then. */
+    ship->roles_look = core_leads(core) && !begun;
+    tell_source(core, leads);
+    if (ship->receiver == NULL)
+        return;
+    tell_link(core);
+    if (leads && !core_is_primary(core) && !ship->promotion.stopped)
+        receiver_start(ship->receiver);
+    else
+        receiver_stop(ship->receiver);
+}
+
+void core_ship_roles_changed(struct core *core)
+{
+    core->ship.roles_look = true;
+}
+
+/* ---- What the source and the receiver ask ---- */
+
+static void on_answer(void *context, void *request, enum status status,
+                      const ProtobufCMessage *message)
+{
+    if (status == STATUS_OK)
+        core_reply(context, request, message);
+    else
+        core_refuse_with(context, request, status, (const Strait__Refusal *)(const void *)message);
+}
+
+static void standing(void *context, struct receiver_standing *standing)
+{
+    struct core *core = context;
+    *standing = (struct receiver_standing){
+        .applied = core_region_position(core),
+        .ready = core_leads(core) && !core->disk_low && !core->failed,
+        .cluster_version_max = state_cluster_version,
+        .promotion = promotion_of(core),
+    };
+    if (snapshots_oldest(&core->snapshots, standing->applied.version) < standing->applied.version)
+        standing->oldest_snapshot = snapshots_oldest(&core->snapshots, standing->applied.version);
+}
+
+static enum status propose_shipped(void *context, struct bytes entry)
+{
+    struct core *core = context;
+    return replicated_log_propose_entry(core->log, entry, NULL);
+}
+
+static void on_trouble(void *context, enum receiver_trouble trouble,
+                       const struct region_position *common, struct bytes promotion)
+{
+    struct core *core = context;
+    struct core_ship *ship = &core->ship;
+    bool is_new = !ship->has_trouble || ship->trouble != trouble;
+
+    core_promotion_seen(core, promotion);
+    ship->has_trouble = true;
+    ship->trouble = trouble;
+    ship->common = *common;
+    if (is_new)
+        log_error("region_cannot_follow", LOG_TEXT("text", core_ship_trouble_text(core)));
+}
+
+static void source_seen(void *context, const struct region_position *position)
+{
+    struct core *core = context;
+    (void)position;
+    core->ship.has_trouble = false;
+    core->fresh.look = true;
+}
+
+const char *core_ship_trouble_text(const struct core *core)
+{
+    if (!core->ship.has_trouble)
+        return "";
+    switch (core->ship.trouble) {
+    case RECEIVER_HISTORY_LOST:
+        return "This region has committed what the primary's history does not have: it has to be "
+               "set up anew from an empty directory, once what it has alone was saved.";
+    case RECEIVER_RELEASED:
+        return "The primary's log does not reach back to where this region stands: it has to be "
+               "set up anew.";
+    case RECEIVER_DIVERGED:
+        return "This region's state differs from the primary's at the same version: it has to be "
+               "set up anew; keep its data for a look.";
+    case RECEIVER_BEHIND:
+        return "Who is taken for the primary is of an older epoch than this region.";
+    }
+    UNREACHABLE();
+}
+
+/* ---- What the core tells ---- */
+
+void core_ship_applied(struct core *core, const struct log_committed *committed,
+                       const struct state_result *result)
+{
+    struct core_ship *ship = &core->ship;
+    const struct entry *entry = &committed->entry;
+    struct region_position position = core_region_position(core);
+
+    source_applied(ship->source, &position, committed->index, entry_size(entry));
+    ship->applied = true;
+    if (ship->receiver != NULL && entry_kind_is_shared(entry->kind) && !result->versioned)
+        receiver_discarded(
+            ship->receiver,
+            (struct epoch){.number = entry->epoch_number, .region = entry->epoch_region},
+            entry->version);
+    if (entry->kind != ENTRY_EPOCH && entry->kind != ENTRY_REGIONS && entry->kind != ENTRY_FENCE)
+        return;
+    ship->roles_look = true;
+    core->fresh.look = true;
+    if (entry->kind == ENTRY_EPOCH && result->versioned && result->status == STATUS_OK) {
+        struct epoch epoch = state_epoch(core->state);
+        if (epoch.region != core->options.region_id)
+            replicated_log_position_clear(core->log);
+        log_warn("epoch", LOG_U64("number", epoch.number), LOG_U64("region", epoch.region),
+                 LOG_U64("version", position.version),
+                 LOG_TEXT("text", epoch.region == core->options.region_id
+                                      ? "this region is the primary"
+                                      : "this region is a standby"));
+    }
+}
+
+/* Whether a proposal of this file's, or of core_regions.c, is applied or dropped. */
+bool core_ship_ended(struct core *core, const void *context, const struct state_result *result)
+{
+    if (context != &core->ship.fencing)
+        return core_regions_ended(core, context, result);
+    core->ship.fencing = false;
+    return true;
+}
+
+void core_ship_reset(struct core *core)
+{
+    struct region_position position = core_region_position(core);
+    source_reset(core->ship.source, &position, state_facts(core->state).applied_index);
+    tell_regions(core);
+    core->ship.roles_look = true;
+}
+
+void core_ship_pin(struct core *core)
+{
+    if (core->ship.source != NULL)
+        replicated_log_pin(core->log, source_pin_index(core->ship.source));
+}
+
+bool core_ship_fresh_ns(const struct core *core, uint64_t *fresh_ns)
+{
+    if (core->ship.receiver == NULL)
+        return false;
+    struct receiver_facts facts = receiver_facts(core->ship.receiver);
+    *fresh_ns = facts.fresh_ns;
+    return facts.fresh && facts.state != RECEIVER_RESTING;
+}
+
+void core_ship_pull(struct core *core, struct request *request)
+{
+    source_pull(core->ship.source, REQUEST_MESSAGE(request, RegionPull), request);
+}
+
+void core_ship_turn(struct core *core)
+{
+    struct core_ship *ship = &core->ship;
+
+    if (core->failed || core_is_installing(core))
+        return;
+    fence_turn(core);
+    roles_turn(core);
+    if (ship->applied && ship->receiver != NULL) {
+        struct region_position position = core_region_position(core);
+        receiver_applied(ship->receiver, &position);
+    }
+    ship->applied = false;
+    if (ship->receiver != NULL)
+        receiver_turn(ship->receiver);
+    core_regions_turn(core);
+    source_turn(ship->source);
+}
+
+/* ---- Opening and closing ---- */
+
+enum status core_ship_open(struct core *core, struct error *error)
+{
+    struct core_ship *ship = &core->ship;
+    enum status status = log_source_open(core->log, &ship->log);
+    if (status != STATUS_OK)
+        return error_set(error, status, "No memory for what ships between regions.");
+    const struct source_options source = {
+        .io = core->options.io,
+        .log = log_source_log(ship->log),
+        .pinned_size_max = core->options.shipping_retained_size,
+        .epoch_find = epoch_find,
+        .chain_at = chain_at,
+        .promotion = promotion_of,
+        .is_current = is_current,
+        .promotion_seen = promotion_seen,
+        .answer = on_answer,
+        .context = core,
+    };
+    const struct receiver_options receiver = {
+        .io = core->options.io,
+        .link = core->options.link,
+        .region = core->options.region_id,
+        .seed = core->options.seed,
+        .standing = standing,
+        .propose = propose_shipped,
+        .trouble = on_trouble,
+        .source_seen = source_seen,
+        .context = core,
+    };
+    status = source_create(&source, &ship->source);
+    if (status == STATUS_OK && core->options.link != NULL)
+        status = receiver_create(&receiver, &ship->receiver);
+    if (status != STATUS_OK)
+        return error_set(error, status, "What ships between regions could not be set up: %s.",
+                         status_text(status));
+    log_source_attach(ship->log, ship->source);
+    core_ship_reset(core);
+    return STATUS_OK;
+}
+
+void core_ship_close(struct core *core)
+{
+    struct core_ship *ship = &core->ship;
+    if (ship->receiver != NULL)
+        receiver_free(ship->receiver);
+    if (ship->log != NULL)
+        log_source_attach(ship->log, NULL);
+    if (ship->source != NULL)
+        source_free(ship->source);
+    log_source_close(ship->log);
+    ship->log = NULL;
+    ship->receiver = NULL;
+    ship->source = NULL;
+}

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two regions: what is written in one comes to the other, the reign is handed over and back, and taken
+over where the primary is lost; it comes back as a standby."""
+import os
+import time
+
+from harness import DONE, REFUSED, ROOT, expect, expect_equal, main
+from regions import Regions, status, wait_level
+
+SAMPLE = os.path.join(ROOT, "server", "sample", "orders.csv")
+TABLES = ("orders", "customers", "stock")
+
+
+def records(region):
+    """All records of all tables, by whichever region is the primary."""
+    return {table: [(record["key"], record["value"]) for record in
+                    region.json("scan", table, "--limit", "0", timeout=240)["records"]]
+            for table in TABLES}
+
+
+def wait_role(region, role, seconds=30):
+    until = time.monotonic() + seconds
+    while True:
+        found = status(region)
+        if found is not None and found["role"] == role:
+            return found
+        expect(time.monotonic() < until, "no", role, found, region.log())
+        time.sleep(0.05)
+
+
+def what_is_written_comes(regions):
+    regions.singapore.strait("load", "retail", SAMPLE, "--quiet", timeout=240)
+    regions.loaded = records(regions.singapore)
+    level = wait_level(regions)
+    expect(level[2] > 100, level)
+    found = status(regions.sydney)
+    expect_equal(found["role"], "standby")
+    expect_equal(found["trouble"], "")
+    expect(found["age_ms"] is not None and found["age_ms"] < 5000, found)
+
+
+def a_standby_sends_writers_to_the_primary(regions):
+    regions.sydney.strait("put", "stock", "sent-from-sydney", "1")
+    expect_equal(regions.singapore.json("get", "stock", "sent-from-sydney")["value"], "1")
+    regions.loaded = records(regions.singapore)
+
+
+def switched_over_and_back(regions):
+    for source, target in ((regions.singapore, "sydney"), (regions.sydney, "singapore")):
+        begun = time.monotonic()
+        source.strait("region", "switchover", target)
+        expect(time.monotonic() - begun < 5, "it took", time.monotonic() - begun)
+        taken = regions.sydney if target == "sydney" else regions.singapore
+        wait_role(taken, "primary")
+        taken.strait("put", "stock", "written-in-" + target, "1")
+        wait_level(regions)
+        # Asked again, nothing has to be done.
+        source.strait("region", "switchover", target)
+    regions.loaded = records(regions.singapore)
+
+
+def a_primary_that_answers_is_not_given_up(regions):
+    result = regions.sydney.run("region", "promote", "sydney")
+    expect_equal(result.returncode, REFUSED, result.stdout, result.stderr)
+    explained = regions.sydney.json("region", "promote", "--explain")
+    expect("lost" in str(explained) or explained, explained)
+    expect_equal(status(regions.sydney)["role"], "standby")
+
+
+def a_lost_primary_is_replaced(regions):
+    wait_level(regions)
+    for member in regions.singapore.members.values():
+        member.kill()
+    begun = time.monotonic()
+    regions.sydney.strait("region", "promote", "sydney", "--force")
+    regions.sydney.strait("put", "stock", "after-promotion", "1")
+    took = time.monotonic() - begun
+    expect(took < 5, "promotion to the first write took", took)
+    regions.sydney.strait("del", "stock", "after-promotion")
+    expect_equal(records(regions.sydney), regions.loaded)
+
+
+def it_comes_back_as_a_standby(regions):
+    for member in regions.singapore.members.values():
+        member.start()
+    found = wait_role(regions.singapore, "standby", 60)
+    expect_equal(found["trouble"], "")
+    level = wait_level(regions)
+    expect_equal(level[1], 2, "the epoch is Sydney's")
+    regions.sydney.strait("region", "switchover", "singapore")
+    wait_role(regions.singapore, "primary")
+    expect_equal(records(regions.singapore), regions.loaded)
+
+
+def test_two_regions(context):
+    regions = context.server(Regions)
+    for step in (what_is_written_comes, switched_over_and_back,
+                 a_primary_that_answers_is_not_given_up, a_lost_primary_is_replaced):
+        begun = time.monotonic()
+        step(regions)
+        print("  %s: %.1f s" % (step.__name__, time.monotonic() - begun), flush=True)
+
+
+if __name__ == "__main__":
+    main(globals())

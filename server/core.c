@@ -182,6 +182,7 @@ static void on_tick(struct io_timer *timer)
     core->apply_waits_room = false; /* where it was memory that lacked, no job tells of it */
     core_space_look(core);
     core_ship_pin(core);
+    core_herald_turn(core);
     core_tick(core);
     core_digests_lead(core);
     io_timer_start(core->options.io, timer,

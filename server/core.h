@@ -54,7 +54,8 @@ struct core_options {
     uint32_t region_id; /* the same at all its members; 0: 1 */
 
     /* Other regions. */
-    struct link *link; /* to whichever is the primary; NULL: none can be followed */
+    struct link *link;        /* to whichever is the primary; NULL: none can be followed */
+    struct link *herald_link; /* to whoever is to know of this region's promotion; NULL: nobody */
     /* Of a region whose store is new: it has nothing of its own, and takes another's history from
      * the first version on, from these endpoints (HOST:PORT) until its list of regions names them.
      * Outlives the core. */

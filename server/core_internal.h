@@ -234,6 +234,13 @@ struct core_promotion {
     struct request *request;
 };
 
+/* Who is told of this region's promotion; core_herald.c. */
+struct core_herald {
+    uint32_t region; /* being told; 0: none is */
+    uint32_t told;   /* last */
+    uint64_t until_ns;
+};
+
 /* What passes between regions; core_ship.c, core_regions.c. */
 struct core_ship {
     struct log_source *log;
@@ -255,6 +262,7 @@ struct core_ship {
     struct request *change; /* of the list of regions, in the log; NULL: none is */
     struct core_switchover switchover;
     struct core_promotion promotion;
+    struct core_herald herald;
 };
 
 struct core {
@@ -421,6 +429,12 @@ void core_ship_pin(struct core *core);
 bool core_ship_fresh_ns(const struct core *core, uint64_t *fresh_ns);
 const char *core_ship_trouble_text(const struct core *core); /* empty: none */
 struct region_position core_region_position(const struct core *core);
+
+/* ---- core_herald.c: who is to know of a promotion ---- */
+
+void core_herald_open(struct core *core);
+void core_herald_close(struct core *core);
+void core_herald_turn(struct core *core); /* each second */
 
 /* ---- core_regions.c: the list of regions, switchover, promotion ---- */
 

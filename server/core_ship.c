@@ -473,6 +473,7 @@ enum status core_ship_open(struct core *core, struct error *error)
         return error_set(error, status, "What ships between regions could not be set up: %s.",
                          status_text(status));
     log_source_attach(ship->log, ship->source);
+    core_herald_open(core);
     core_ship_reset(core);
     return STATUS_OK;
 }
@@ -480,6 +481,7 @@ enum status core_ship_open(struct core *core, struct error *error)
 void core_ship_close(struct core *core)
 {
     struct core_ship *ship = &core->ship;
+    core_herald_close(core);
     if (ship->receiver != NULL)
         receiver_free(ship->receiver);
     if (ship->log != NULL)

@@ -20,6 +20,7 @@ struct linking {
     const uint8_t *cluster_id;
     SSL_CTX *tls;
     struct region_link *link;
+    struct region_link *herald;
 };
 
 static enum status open_tls(const struct config *config, SSL_CTX **tls, struct error *error)
@@ -51,6 +52,8 @@ enum status linking_open(const struct config *config, struct io *io, const struc
     options.tls = made->tls;
     if (status == STATUS_OK)
         status = region_link_open(&options, &made->link, error);
+    if (status == STATUS_OK)
+        status = region_link_open(&options, &made->herald, error);
     if (status != STATUS_OK) {
         linking_close(made);
         return status;
@@ -65,6 +68,8 @@ void linking_close(struct linking *linking)
         return;
     if (linking->link != NULL)
         region_link_close(linking->link);
+    if (linking->herald != NULL)
+        region_link_close(linking->herald);
     SSL_CTX_free(linking->tls);
     free(linking);
 }
@@ -74,6 +79,11 @@ struct link *linking_link(struct linking *linking)
     return region_link_interface(linking->link);
 }
 
+struct link *linking_herald(struct linking *linking)
+{
+    return region_link_interface(linking->herald);
+}
+
 enum status linking_reload(struct linking *linking, struct error *error)
 {
     SSL_CTX *tls;
@@ -81,6 +91,7 @@ enum status linking_reload(struct linking *linking, struct error *error)
     if (status != STATUS_OK)
         return status;
     region_link_reload_tls(linking->link, tls);
+    region_link_reload_tls(linking->herald, tls);
     SSL_CTX_free(linking->tls);
     linking->tls = tls;
     return STATUS_OK;

@@ -22,7 +22,8 @@ MUST_CHECK enum status linking_open(const struct config *config, struct io *io,
                                     struct linking **linking, struct error *error);
 void linking_close(struct linking *linking); /* NULL does nothing */
 
-struct link *linking_link(struct linking *linking);
+struct link *linking_link(struct linking *linking);   /* to the region that is followed */
+struct link *linking_herald(struct linking *linking); /* to those that are to know of a promotion */
 
 /* Reads the certificates anew. On failure those of before stay in use. Blocking. */
 MUST_CHECK enum status linking_reload(struct linking *linking, struct error *error);

@@ -304,6 +304,7 @@ static enum status open_core(struct server *server, struct error *error)
         .probe = server->peering != NULL ? ask : NULL,
         .region_id = config->region.id,
         .link = server->linking != NULL ? linking_link(server->linking) : NULL,
+        .herald_link = server->linking != NULL ? linking_herald(server->linking) : NULL,
         .standby_of = config->region.standby_of,
         .standby_of_count = config->region.standby_of_count,
         .shipping_retained_size = config->shipping_retained_size,

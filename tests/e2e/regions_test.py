@@ -95,7 +95,7 @@ def it_comes_back_as_a_standby(regions):
 def test_two_regions(context):
     regions = context.server(Regions)
     for step in (what_is_written_comes, switched_over_and_back,
-                 a_primary_that_answers_is_not_given_up, a_lost_primary_is_replaced):
+                 a_primary_that_answers_is_not_given_up, a_lost_primary_is_replaced, it_comes_back_as_a_standby):
         begun = time.monotonic()
         step(regions)
         print("  %s: %.1f s" % (step.__name__, time.monotonic() - begun), flush=True)

@@ -183,6 +183,7 @@ static void on_tick(struct io_timer *timer)
     core_space_look(core);
     core_ship_pin(core);
     core_herald_turn(core);
+    core_guard_look(core);
     core_tick(core);
     core_digests_lead(core);
     io_timer_start(core->options.io, timer,

@@ -11,7 +11,7 @@
 
 #define NS_PER_MS 1000000ULL
 
-enum { metrics_max = 64, alarms_max = 8, alarm_size = 320 };
+enum { metrics_max = 64, alarms_max = 11, alarm_size = 320 };
 
 /* A status reply being made. */
 struct report {
@@ -92,6 +92,13 @@ static void add_alarms(struct core *core, struct report *report)
                  core->differs_version);
         alarm_text(report, text);
     }
+    if (state_is_fenced(core->state, core->options.region_id) || core->ship.higher.number != 0)
+        alarm_text(report, "Another region was promoted: this one takes no writes until it has "
+                           "followed it (`strait region status`).");
+    if (core->ship.guard.action != 0)
+        alarm_text(report, core->ship.guard.text);
+    if (core->ship.has_trouble)
+        alarm_text(report, core_ship_trouble_text(core));
     if (core->replicas_disagree)
         alarm_text(report, "No majority of the voters has the same state (replicas_disagree in "
                            "this server's log): keep their data directories for a look.");
@@ -151,6 +158,8 @@ static void add_storage_metrics(struct core *core, struct report *report)
     metric(report, "compactions_running", lsm.compactions_running);
     metric(report, "write_pressure_percent", lsm_pressure(core->lsm));
     metric(report, "workers_busy_count", workers_busy_count(core->workers));
+    metric(report, "region_lag_bytes", core->ship.guard.lag_size_most);
+    metric(report, "region_lag_ms", core->ship.guard.lag_ms_most);
 }
 
 /* Whose lease it is, the leader's view of the others, and the place in the log. */

@@ -16,7 +16,12 @@
 
 #define NS_PER_US 1000ULL
 
-enum { retry_pressure_ms = 100, retry_inflight_ms = 20, retry_quota_ms = 5000 };
+enum {
+    retry_pressure_ms = 100,
+    retry_inflight_ms = 20,
+    retry_quota_ms = 5000,
+    retry_guard_ms = 1000
+};
 
 /* ---- Admission ---- */
 
@@ -103,7 +108,7 @@ static bool awaits_position(const struct core *core)
  * the tables lag behind; at 100 none is taken. */
 static void admit(struct core *core, struct request *request)
 {
-    unsigned pressure = lsm_pressure(core->lsm);
+    unsigned pressure = core_pressure(core);
 
     if (pressure >= 100) {
         core_refuse(core, request, STATUS_BUSY, retry_pressure_ms,
@@ -126,7 +131,7 @@ void core_admit_delayed(struct core *core)
     uint64_t now = io_boot_ns(core->options.io);
     uint64_t burst_ns = core_delay_burst_us * NS_PER_US;
     uint64_t earliest = now > burst_ns ? now - burst_ns : 0;
-    unsigned pressure = lsm_pressure(core->lsm);
+    unsigned pressure = core_pressure(core);
 
     if (core->admit_ns < earliest)
         core->admit_ns = earliest;
@@ -239,6 +244,10 @@ static bool has_room(struct core *core, struct request *request)
                     " MiB: only deletes are taken. Free space there, or delete records.",
                     core->options.directory, core->space.free_size >> 20,
                     core->options.disk_reserve_size >> 20);
+        return false;
+    }
+    if (core->ship.guard.action == REGION_GUARD_REFUSE) {
+        core_refuse(core, request, STATUS_BUSY, retry_guard_ms, "%s", core->ship.guard.text);
         return false;
     }
     if (state_outcomes_size(core->state) > core->options.outcomes_size_max) {

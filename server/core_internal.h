@@ -234,6 +234,14 @@ struct core_promotion {
     struct request *request;
 };
 
+/* Standbys that are too far behind; core_guard.c. */
+struct core_guard {
+    enum region_guard_action action; /* of the strictest that was called upon; 0: none was */
+    uint64_t lag_size_most;          /* of any standby */
+    uint64_t lag_ms_most;
+    char text[320]; /* for people */
+};
+
 /* Who is told of this region's promotion; core_herald.c. */
 struct core_herald {
     uint32_t region; /* being told; 0: none is */
@@ -263,6 +271,7 @@ struct core_ship {
     struct core_switchover switchover;
     struct core_promotion promotion;
     struct core_herald herald;
+    struct core_guard guard;
 };
 
 struct core {
@@ -429,6 +438,13 @@ void core_ship_pin(struct core *core);
 bool core_ship_fresh_ns(const struct core *core, uint64_t *fresh_ns);
 const char *core_ship_trouble_text(const struct core *core); /* empty: none */
 struct region_position core_region_position(const struct core *core);
+
+/* ---- core_guard.c: standbys that lag behind ---- */
+
+void core_guard_look(struct core *core); /* each second */
+
+/* What commits are held back by: compaction's, or a guard's; per cent. */
+unsigned core_pressure(const struct core *core);
 
 /* ---- core_herald.c: who is to know of a promotion ---- */
 

@@ -420,7 +420,7 @@ void core_ship_turn(struct core *core)
 {
     struct core_ship *ship = &core->ship;
 
-    if (core->failed || core_is_installing(core))
+    if (core->failed || core_is_installing(core) || core_is_healing(core))
         return;
     fence_turn(core);
     roles_turn(core);

@@ -2,6 +2,7 @@
 """Two regions: what is written in one comes to the other, the reign is handed over and back, and taken
 over where the primary is lost; it comes back as a standby."""
 import os
+import signal
 import time
 
 from harness import DONE, REFUSED, ROOT, expect, expect_equal, main
@@ -59,6 +60,28 @@ def switched_over_and_back(regions):
     regions.loaded = records(regions.singapore)
 
 
+def a_guard_refuses_writes_that_a_standby_lacks(regions):
+    regions.singapore.strait("region", "set", "sydney", "--guard", "refuse", "--lag", "1s")
+    for member in regions.sydney.members.values():
+        member.process.send_signal(signal.SIGSTOP)
+    try:
+        until = time.monotonic() + 30
+        while True:
+            result = regions.singapore.run("put", "stock", "guarded", "1", "--timeout", "500ms")
+            if result.returncode != DONE:
+                break
+            expect(time.monotonic() < until, "never refused")
+            time.sleep(0.1)
+        expect(b"sydney" in result.stderr and b"refused" in result.stderr, result.stderr)
+    finally:
+        for member in regions.sydney.members.values():
+            member.process.send_signal(signal.SIGCONT)
+    regions.singapore.strait("put", "stock", "guarded", "2")  # once it has caught up
+    regions.singapore.strait("region", "set", "sydney", "--guard", "alert")
+    wait_level(regions)
+    regions.loaded = records(regions.singapore)
+
+
 def a_primary_that_answers_is_not_given_up(regions):
     result = regions.sydney.run("region", "promote", "sydney")
     expect_equal(result.returncode, REFUSED, result.stdout, result.stderr)
@@ -94,7 +117,7 @@ def it_comes_back_as_a_standby(regions):
 
 def test_two_regions(context):
     regions = context.server(Regions)
-    for step in (what_is_written_comes, switched_over_and_back,
+    for step in (what_is_written_comes, switched_over_and_back, a_guard_refuses_writes_that_a_standby_lacks,
                  a_primary_that_answers_is_not_given_up, a_lost_primary_is_replaced, it_comes_back_as_a_standby):
         begun = time.monotonic()
         step(regions)

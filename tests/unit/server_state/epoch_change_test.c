@@ -389,6 +389,46 @@ START_TEST(test_a_long_history_is_bounded)
 }
 END_TEST
 
+/* A region that follows another has no epoch until the other's first entry brings it, and keeps it
+ * over a start. */
+START_TEST(test_a_region_that_follows_begins_with_nothing)
+{
+    struct backend *backend = backend_open(1, 20, 10);
+    struct harness harness = {
+        .time_ns = 1700000000 * HARNESS_SECOND_NS, .backend = backend, .lsm = backend_lsm(backend)};
+    const struct state_options options = {.lsm = harness.lsm,
+                                          .io = backend_io(backend),
+                                          .mark = backend_mark(backend),
+                                          .outcome_retention_ms = 60000,
+                                          .apply_ready = harness_ready,
+                                          .context = &harness};
+    struct error error = {0};
+    uint8_t body[8] = {0};
+    ck_assert_int_eq(state_open(&options, &harness.state, &error), STATUS_OK);
+    harness.index = state_facts(harness.state).applied_index;
+    ck_assert_uint_eq(state_epoch(harness.state).number, 0);
+
+    struct entry entry = {.kind = ENTRY_TICK,
+                          .epoch_number = 6,
+                          .epoch_region = 3,
+                          .version = 2,
+                          .log_time_ns = harness.time_ns,
+                          .body = bytes_of(body, sizeof body)};
+    ck_assert(!harness_apply_entry(&harness, ++harness.index, &entry).versioned);
+    entry.version = 1;
+    ck_assert(harness_apply_entry(&harness, ++harness.index, &entry).versioned);
+    ck_assert_uint_eq(state_epoch(harness.state).number, 6);
+    ck_assert_uint_eq(state_epoch(harness.state).region, 3);
+    entry.version = 2;
+    entry.epoch_number = 7;
+    ck_assert(!harness_apply_entry(&harness, ++harness.index, &entry).versioned);
+    entry.epoch_number = 6;
+    ck_assert(harness_apply_entry(&harness, ++harness.index, &entry).versioned);
+    ck_assert_uint_eq(state_facts(harness.state).position.version, 2);
+    harness_close(&harness);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_a_grant);
@@ -401,4 +441,5 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_snapshots_of_a_history_that_was_given_up);
     tcase_add_test(tests, test_what_may_be_proposed);
     tcase_add_test(tests, test_a_long_history_is_bounded);
+    tcase_add_test(tests, test_a_region_that_follows_begins_with_nothing);
 }

@@ -646,6 +646,32 @@ uint64_t replicated_log_durable_index(const struct replicated_log *log)
     return wal_durable_index(log->wal);
 }
 
+struct log_facts replicated_log_facts(const struct replicated_log *log)
+{
+    uint64_t index;
+    if (log->raft == NULL)
+        return (struct log_facts){0};
+    struct raft_mark base = raft_base(log->raft);
+    /* The disk may still have what was superseded, where the newer entries wait to be written. */
+    uint64_t held = wal_durable_index(log->wal);
+    held = held < log->written_index ? held : log->written_index;
+    struct wal_hard_state hard_state = wal_hard_state(log->wal);
+    return (struct log_facts){
+        .is_whole = true,
+        .base = base,
+        .last = raft_last(log->raft),
+        .held_index = held > base.index ? held : base.index,
+        .hard_state = {.term = hard_state.term, .vote = hard_state.vote},
+        .configuration = raft_configuration(log->raft, &index),
+    };
+}
+
+bool replicated_log_term_at(const struct replicated_log *log, uint64_t index, uint64_t *term)
+{
+    *term = 0;
+    return log->raft != NULL && raft_term_at(log->raft, index, term);
+}
+
 uint64_t replicated_log_inflight_count(const struct replicated_log *log)
 {
     return log->proposals.count;

@@ -270,6 +270,20 @@ uint64_t replicated_log_term(const struct replicated_log *log);
 uint64_t replicated_log_commit_index(const struct replicated_log *log);
 uint64_t replicated_log_durable_index(const struct replicated_log *log); /* on this disk */
 
+/* What it holds, for those who compare members: a simulation. Valid until the next call or turn. */
+struct log_facts {
+    bool is_whole; /* else it mends, and nothing else is said here */
+    struct raft_mark base;
+    struct raft_mark last;
+    uint64_t held_index;               /* durable on this disk, in the log or in the state */
+    struct raft_hard_state hard_state; /* as last made durable */
+    const struct raft_configuration *configuration; /* the newest in the log */
+};
+struct log_facts replicated_log_facts(const struct replicated_log *log);
+
+/* False where the log does not reach: at or below its base it is said of the base alone. */
+bool replicated_log_term_at(const struct replicated_log *log, uint64_t index, uint64_t *term);
+
 /* Proposals made here that are neither applied nor dropped. */
 uint64_t replicated_log_inflight_count(const struct replicated_log *log);
 

@@ -173,6 +173,11 @@ struct core_facts core_facts(const struct core *core)
     };
 }
 
+const struct replicated_log *core_log(const struct core *core)
+{
+    return core->log;
+}
+
 static void on_tick(struct io_timer *timer)
 {
     struct core *core = timer->context;

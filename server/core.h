@@ -21,6 +21,7 @@
 #include "proto/regions.h"
 #include "replication/bus.h"
 #include "replication/region/link.h"
+#include "replication/replicated_log.h"
 #include "server/net/mailbox.h"
 #include "storage/io/io.h"
 #include "storage/seal/registry.h"
@@ -145,5 +146,8 @@ struct core_facts {
     uint64_t scrubs_count; /* ended since the start */
 };
 struct core_facts core_facts(const struct core *core);
+
+/* Its log, to be looked at; valid as long as the core. */
+const struct replicated_log *core_log(const struct core *core);
 
 #endif

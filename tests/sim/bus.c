@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "proto/peer.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -363,6 +364,19 @@ static void lose(struct sim_buses *buses, unsigned from, unsigned to, uint64_t n
                                                         silent_max_ms));
 }
 
+static void say(struct sim_bus *sim, const struct bytes *pieces, size_t pieces_count, size_t size)
+{
+    uint8_t message[peer_raft_size];
+    size_t at = 0;
+    if (size > sizeof message)
+        return;
+    for (size_t i = 0; i < pieces_count; i++) {
+        bytes_copy(message + at, pieces[i]);
+        at += pieces[i].size;
+    }
+    sim->buses->said(sim->buses->context, sim->index, bytes_of(message, size));
+}
+
 static bool send(struct bus *bus, uint64_t to_member, enum bus_lane lane,
                  const struct bytes *pieces, size_t pieces_count)
 {
@@ -385,6 +399,7 @@ static bool send(struct bus *bus, uint64_t to_member, enum bus_lane lane,
     }
     if (buses->is_off(buses->context, sim->index))
         return true;
+    say(sim, pieces, pieces_count, size);
     uint64_t now_ns = now_of(buses, sim->index);
     if (!network_pass(buses->network, sim->index, to, now_ns, &due_ns)) {
         lose(buses, sim->index, to, now_ns);

@@ -56,6 +56,8 @@ struct sim_buses {
     bool (*is_off)(void *context, unsigned server); /* its power is gone: what it sends is not */
     /* Something waits for this server: it is to be turned, and handed what it takes then. */
     void (*arrived)(void *context, unsigned server, struct event *event);
+    /* A message leaves this server; it may be lost yet. Long ones are not told. */
+    void (*said)(void *context, unsigned server, struct bytes message);
     void *context;
     uint64_t connects_count;
     uint64_t breaks_count;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "storage/seal/seal.h"
 #include "tests/sim/world.h"
 
 void invariants_init(struct invariants *invariants)
@@ -13,11 +14,16 @@ void invariants_init(struct invariants *invariants)
     invariants->indexes = calloc(invariants_points_count, sizeof *invariants->indexes);
     invariants->versions = calloc(invariants_points_count, sizeof *invariants->versions);
     ASSERT(invariants->indexes != NULL && invariants->versions != NULL);
+    commitment_init(&invariants->commitment);
+#if defined(STRAIT_FAULTS)
+    seal_oracle_start();
+#endif
 }
 
 void invariants_free(struct invariants *invariants)
 {
-    free(invariants->terms);
+    elections_free(&invariants->elections);
+    commitment_free(&invariants->commitment);
     free(invariants->indexes);
     free(invariants->versions);
 }
@@ -25,28 +31,25 @@ void invariants_free(struct invariants *invariants)
 void invariants_started(struct invariants *invariants, unsigned server)
 {
     invariants->last[server] = (struct core_facts){0};
+    elections_started(&invariants->elections, server);
+    commitment_started(&invariants->commitment, server);
 }
 
-static void look_at_leader(struct invariants *invariants, struct world *world,
-                           const struct core_facts *facts)
+void invariants_wiped(struct invariants *invariants, unsigned server)
 {
-    if (!facts->leads)
-        return;
-    if (facts->term >= invariants->terms_capacity) {
-        uint64_t capacity = (facts->term + 1) * 2;
-        invariants->terms = realloc(invariants->terms, capacity * sizeof *invariants->terms);
-        ASSERT(invariants->terms != NULL);
-        memset(invariants->terms + invariants->terms_capacity, 0,
-               (capacity - invariants->terms_capacity) * sizeof *invariants->terms);
-        invariants->terms_capacity = capacity;
-    }
-    struct invariants_term *term = &invariants->terms[facts->term];
-    if (term->leader == 0) {
-        term->leader = facts->member;
-        invariants->elections_count++;
-    } else if (term->leader != facts->member) {
-        world_fail(world, "two leaders in term %" PRIu64, facts->term);
-    }
+    commitment_wiped(&invariants->commitment, server);
+}
+
+void invariants_heard(struct invariants *invariants, struct world *world, unsigned server,
+                      struct bytes message)
+{
+    struct peer_message decoded;
+    if (message.size != peer_raft_size || !peer_kind_is_raft(message.data[1]))
+        return; /* an append's entries promise nothing */
+    enum status status = peer_decode(message, &decoded);
+    ASSERT(status == STATUS_OK);
+    elections_heard(&invariants->elections, world, server, &decoded);
+    commitment_heard(&invariants->commitment, world, server, &decoded);
 }
 
 /* False: another replica had something else there. */
@@ -87,7 +90,10 @@ void invariants_look(struct invariants *invariants, struct world *world, unsigne
 {
     struct core_facts *last = &invariants->last[server];
 
-    look_at_leader(invariants, world, facts);
+    struct commitment *commitment = &invariants->commitment;
+    bool begins = elections_look(&invariants->elections, world, server, facts,
+                                 &commitment->logs[server].configuration);
+    commitment_look(commitment, world, server, facts, begins);
     look_at_health(invariants, world, server, facts);
     invariants->snapshots_count += facts->snapshots_count - last->snapshots_count;
     last->snapshots_count = facts->snapshots_count;
@@ -113,7 +119,5 @@ void invariants_look(struct invariants *invariants, struct world *world, unsigne
                            facts->chain_digest))
             world_fail(world, "s%u has another state at version %" PRIu64, server, facts->version);
     }
-    if (facts->applied_index > invariants->applied_max)
-        invariants->applied_max = facts->applied_index;
     *last = *facts;
 }

@@ -141,7 +141,7 @@ replay() {
         }
     done
     echo "$count bugs found by their seeds in the simulator"
-    [ "$count" -ge 20 ] || failed=1
+    [ "$count" -ge 26 ] || failed=1
     return $failed
 }
 

@@ -308,7 +308,9 @@ void server_wipe(struct sim_server *server)
     sim_disk_clock_advance_to(server->disk, now_ns);
     server->state = SIM_SERVER_DOWN;
     server->is_made = false;
+    server->has_decayed = false;
     server->restart_ns = world->now_ns;
+    invariants_wiped(&world->invariants, server->index);
     world_note(world, server, "has an empty disk");
 }
 

@@ -43,6 +43,7 @@ struct sim_server {
     uint64_t paused_until_ns;
     uint64_t restart_ns; /* while down; UINT64_MAX: not by itself */
     bool is_damaged;     /* a table of its was damaged on purpose: it may rebuild its state */
+    bool has_decayed;    /* something on its disk, ever */
     bool may_fail;       /* a fault was put in this life, or the one before, that may end it */
     enum nemesis_fault armed_fault; /* NEMESIS_FAULTS_END: none */
     uint64_t armed_hits;

@@ -106,6 +106,12 @@ static void buses_arrived(void *context, unsigned server, struct event *event)
         event->drop(event);
 }
 
+static void buses_said(void *context, unsigned server, struct bytes message)
+{
+    struct world *world = context;
+    invariants_heard(&world->invariants, world, server, message);
+}
+
 /* What is next happens; false where nothing is due by `until_ns`. */
 static bool step(struct world *world, uint64_t until_ns)
 {
@@ -324,6 +330,7 @@ static void begin(struct world *world, const struct world_options *options)
         .now_ns = buses_now,
         .is_off = buses_is_off,
         .arrived = buses_arrived,
+        .said = buses_said,
         .context = world,
     };
     for (unsigned i = 0; i < options->servers_count; i++)
@@ -346,7 +353,7 @@ static void tell(struct world *world, struct world_result *result)
         .transactions_count = world->workload.succeeded_count,
         .refused_count = world->workload.refused_count,
         .unknown_count = world->workload.unknown_count,
-        .elections_count = world->invariants.elections_count,
+        .elections_count = world->invariants.elections.count,
         .turns_count = world->turns_count,
         .messages_count = world->buses.messages_count,
         .snapshots_count = world->invariants.snapshots_count,

@@ -278,8 +278,7 @@ static void look_at_leader(struct commitment *commitment, struct world *world, u
     }
 }
 
-static void look_at_configuration(struct world *world, unsigned server,
-                                  const struct log_facts *log)
+static void look_at_configuration(struct world *world, unsigned server, const struct log_facts *log)
 {
     const struct membership *membership = replicated_log_membership(log_of(world, server));
     const struct raft_configuration *raft = log->configuration;

@@ -7,7 +7,7 @@
  *   (Ongaro and Ousterhout 2014, 5.4).
  * - At a committed index all logs have the same term (log matching), and the log of each leader of
  *   a newer term than the one that committed it reaches it (leader completeness).
- * - No log lets go of an entry that is committed, unless the state has it; and what was on a disk is
+ * - No log lets go of an entry that is committed, unless the state has it; what was on a disk is
  *   there after a restart, where nothing has decayed.
  * - The configuration by which Raft decides is the membership that the log tells.
  * - A follower's state is never ahead of its own log. */

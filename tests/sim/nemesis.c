@@ -4,15 +4,11 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
-#include "tests/sim/world.h"
-
-#define NS_PER_MS UINT64_C(1000000)
+#include "tests/sim/nemesis_internal.h"
 
 enum {
     between_min_ms = 100, /* two faults */
     between_max_ms = 2500,
-    down_min_ms = 50,
-    down_max_ms = 4000,
     part_min_ms = 200,
     part_max_ms = 8000,
     crash_steps_max = 80,
@@ -47,13 +43,13 @@ static void fire(struct event *event)
     free(action);
 }
 
-static uint64_t draw_ms(struct world *world, uint64_t min_ms, uint64_t max_ms)
+uint64_t nemesis_draw_ms(struct world *world, uint64_t min_ms, uint64_t max_ms)
 {
     return NS_PER_MS * generator_between(&world->nemesis.generator, min_ms, max_ms);
 }
 
-static void later(struct world *world, uint64_t delay_ns, unsigned server,
-                  void (*act)(struct world *world, unsigned server))
+void nemesis_later(struct world *world, uint64_t delay_ns, unsigned server,
+                   void (*act)(struct world *world, unsigned server))
 {
     struct action *action = calloc(1, sizeof *action);
     ASSERT(action != NULL);
@@ -62,12 +58,12 @@ static void later(struct world *world, uint64_t delay_ns, unsigned server,
     schedule_add(&world->schedule, &action->event, world->now_ns + delay_ns);
 }
 
-static bool chance(struct world *world, uint64_t numerator, uint64_t denominator)
+bool nemesis_chance(struct world *world, uint64_t numerator, uint64_t denominator)
 {
     return generator_chance(&world->nemesis.generator, numerator, denominator);
 }
 
-static void did(struct world *world, unsigned server, enum nemesis_fault fault)
+void nemesis_did(struct world *world, unsigned server, enum nemesis_fault fault)
 {
     world->nemesis.counts[fault]++;
     world_note(world, &world->servers[server], "fault: %s", nemesis_fault_name(fault));
@@ -80,10 +76,11 @@ static void crash(struct world *world, unsigned index, enum nemesis_fault fault)
     struct sim_server *server = &world->servers[index];
     enum sim_restart_mode mode = SIM_RESTART_KEEP_ALL;
     if (fault != NEMESIS_KILL)
-        mode = chance(world, 1, 3) ? SIM_RESTART_LOSE_UNFLUSHED : SIM_RESTART_RANDOM;
-    did(world, index, fault);
+        mode = nemesis_chance(world, 1, 3) ? SIM_RESTART_LOSE_UNFLUSHED : SIM_RESTART_RANDOM;
+    nemesis_did(world, index, fault);
     sim_disk_clock_advance_to(server->disk, world->now_ns);
-    server_crash(server, mode, world->now_ns + draw_ms(world, down_min_ms, down_max_ms));
+    server_crash(server, mode,
+                 world->now_ns + nemesis_draw_ms(world, nemesis_down_min_ms, nemesis_down_max_ms));
 }
 
 static void crash_all(struct world *world)
@@ -97,24 +94,25 @@ static void crash_at_step(struct world *world, struct sim_server *server)
 {
     uint64_t steps = sim_disk_steps_count(server->disk) + 1 +
                      generator_below(&world->nemesis.generator, crash_steps_max);
-    did(world, server->index, NEMESIS_CRASH_AT_STEP);
+    nemesis_did(world, server->index, NEMESIS_CRASH_AT_STEP);
     sim_disk_crash_after(server->disk, steps);
 }
 
 static void pause_server(struct world *world, struct sim_server *server)
 {
-    did(world, server->index, NEMESIS_PAUSE);
-    server->paused_until_ns = world->now_ns + draw_ms(world, world_election_timeout_ms / 2,
-                                                      world_election_timeout_ms * 20);
+    nemesis_did(world, server->index, NEMESIS_PAUSE);
+    server->paused_until_ns = world->now_ns + nemesis_draw_ms(world, world_election_timeout_ms / 2,
+                                                              world_election_timeout_ms * 20);
 }
 
 /* ---- The network ---- */
 
-static void heal_partition(struct world *world, unsigned server)
+void nemesis_heal_partition(struct world *world, unsigned server)
 {
     (void)server;
     world->nemesis.has_partition = false;
     memset(world->network.cut, 0, sizeof world->network.cut);
+    memset(world->network.late_ns, 0, sizeof world->network.late_ns);
     world_note(world, NULL, "partition healed");
 }
 
@@ -123,9 +121,10 @@ static void part(struct world *world, unsigned server, enum nemesis_fault fault)
     if (world->nemesis.has_partition)
         return;
     world->nemesis.has_partition = true;
-    did(world, server, fault);
+    nemesis_did(world, server, fault);
     network_part(&world->network, (enum network_shape)(fault - NEMESIS_PARTITION_ONE), server);
-    later(world, draw_ms(world, part_min_ms, part_max_ms), server, heal_partition);
+    nemesis_later(world, nemesis_draw_ms(world, part_min_ms, part_max_ms), server,
+                  nemesis_heal_partition);
 }
 
 static void heal_loss(struct world *world, unsigned server)
@@ -141,24 +140,24 @@ static void be_lossy(struct world *world, unsigned server, enum nemesis_fault fa
     if (world->nemesis.has_loss)
         return;
     world->nemesis.has_loss = true;
-    did(world, server, fault);
+    nemesis_did(world, server, fault);
     if (fault == NEMESIS_LOSS) {
         world->network.loss_percent = (unsigned)generator_between(generator, 1, loss_percent_max);
     } else {
         world->network.delay_percent = (unsigned)generator_between(generator, 1, delay_percent_max);
-        world->network.delay_max_ns = draw_ms(world, 1, delay_max_ms);
+        world->network.delay_max_ns = nemesis_draw_ms(world, 1, delay_max_ms);
     }
-    later(world, draw_ms(world, part_min_ms, part_max_ms), server, heal_loss);
+    nemesis_later(world, nemesis_draw_ms(world, part_min_ms, part_max_ms), server, heal_loss);
 }
 
 static void break_connections(struct world *world, unsigned server)
 {
-    did(world, server, NEMESIS_BREAK);
+    nemesis_did(world, server, NEMESIS_BREAK);
     for (unsigned other = 0; other < world->options.servers_count; other++) {
         if (other == server)
             continue;
         sim_bus_break(&world->buses, server, other);
-        if (chance(world, 1, 2))
+        if (nemesis_chance(world, 1, 2))
             sim_bus_break(&world->buses, other, server);
     }
 }
@@ -167,7 +166,7 @@ static void break_connections(struct world *world, unsigned server)
 
 static void drift(struct world *world, struct sim_server *server)
 {
-    did(world, server->index, NEMESIS_DRIFT);
+    nemesis_did(world, server->index, NEMESIS_DRIFT);
     sim_disk_clock_drift(server->disk,
                          (int64_t)generator_below(&world->nemesis.generator, 2 * drift_ppm_max) -
                              drift_ppm_max);
@@ -175,11 +174,11 @@ static void drift(struct world *world, struct sim_server *server)
 
 static void jump(struct world *world, struct sim_server *server)
 {
-    int64_t size_ns = (int64_t)draw_ms(world, 1, jump_max_s * 1000ULL);
-    if (chance(world, 1, 2))
+    int64_t size_ns = (int64_t)nemesis_draw_ms(world, 1, jump_max_s * 1000ULL);
+    if (nemesis_chance(world, 1, 2))
         size_ns /= 10000;
-    did(world, server->index, NEMESIS_WALL_JUMP);
-    sim_disk_wall_jump(server->disk, chance(world, 1, 2) ? size_ns : -size_ns);
+    nemesis_did(world, server->index, NEMESIS_WALL_JUMP);
+    sim_disk_wall_jump(server->disk, nemesis_chance(world, 1, 2) ? size_ns : -size_ns);
 }
 
 /* ---- Disks ---- */
@@ -190,16 +189,16 @@ static void heal_slow_disk(struct world *world, unsigned server)
     sim_disk_slow(world->servers[server].disk, 1, 1, 0);
 }
 
-static void slow_disk(struct world *world, struct sim_server *server)
+void nemesis_slow_disk(struct world *world, struct sim_server *server)
 {
     if (world->nemesis.has_slow_disk)
         return;
     world->nemesis.has_slow_disk = true;
-    did(world, server->index, NEMESIS_SLOW_DISK);
-    uint64_t most_ns = draw_ms(world, slow_min_ms, slow_max_ms);
-    uint64_t span_ns = draw_ms(world, part_min_ms, part_max_ms);
+    nemesis_did(world, server->index, NEMESIS_SLOW_DISK);
+    uint64_t most_ns = nemesis_draw_ms(world, slow_min_ms, slow_max_ms);
+    uint64_t span_ns = nemesis_draw_ms(world, part_min_ms, part_max_ms);
     sim_disk_slow(server->disk, most_ns / 10, most_ns, world->now_ns + span_ns);
-    later(world, span_ns, server->index, heal_slow_disk);
+    nemesis_later(world, span_ns, server->index, heal_slow_disk);
 }
 
 static void heal_full_disk(struct world *world, unsigned server)
@@ -213,12 +212,13 @@ static void full_disk(struct world *world, struct sim_server *server)
     if (world->nemesis.has_full_disk)
         return;
     world->nemesis.has_full_disk = true;
-    did(world, server->index, NEMESIS_DISK_FULL);
+    nemesis_did(world, server->index, NEMESIS_DISK_FULL);
     server->may_fail = true;
     sim_disk_capacity(server->disk,
                       sim_disk_used(server->disk) +
                           generator_below(&world->nemesis.generator, full_margin_size));
-    later(world, draw_ms(world, part_min_ms, part_max_ms), server->index, heal_full_disk);
+    nemesis_later(world, nemesis_draw_ms(world, part_min_ms, part_max_ms), server->index,
+                  heal_full_disk);
 }
 
 /* Counted when an operation meets it. */
@@ -246,7 +246,7 @@ void nemesis_look(struct world *world, struct sim_server *server)
     if (server->armed_fault == NEMESIS_FAULTS_END ||
         sim_disk_fault_hits(server->disk, SIM_FAIL) == server->armed_hits)
         return;
-    did(world, server->index, server->armed_fault);
+    nemesis_did(world, server->index, server->armed_fault);
     server->armed_fault = NEMESIS_FAULTS_END;
 }
 
@@ -254,10 +254,14 @@ void nemesis_look(struct world *world, struct sim_server *server)
  * until it is removed. */
 static void lose_disk(struct world *world, struct sim_server *server)
 {
-    if (!operator_is_idle(&world->operator))
+    const struct sim_operator *operator= & world->operator;
+    if (!operator_is_idle(operator) || world->nemesis.has_decay)
         return;
-    did(world, server->index, NEMESIS_LOST_DISK);
-    if (chance(world, 1, 2))
+    /* Two voters cannot lose one, and then remove it. */
+    if (operator_voters_count(operator) < 3 && operator->standings[server->index] == OPERATOR_VOTER)
+        return;
+    nemesis_did(world, server->index, NEMESIS_LOST_DISK);
+    if (nemesis_chance(world, 1, 2))
         server_crash(server, SIM_RESTART_KEEP_ALL, UINT64_MAX);
     operator_replace(&world->operator, server->index);
 }
@@ -275,11 +279,11 @@ static void act_on(struct world *world, struct sim_server *server, enum nemesis_
         crash_at_step(world, server);
         break;
     case NEMESIS_CRASH_ALL:
-        if (chance(world, 1, 3))
+        if (nemesis_chance(world, 1, 3))
             crash_all(world);
         break;
     case NEMESIS_RESTART:
-        did(world, server->index, fault);
+        nemesis_did(world, server->index, fault);
         server_close(server);
         break;
     case NEMESIS_PAUSE:
@@ -299,7 +303,7 @@ static void act_on(struct world *world, struct sim_server *server, enum nemesis_
         jump(world, server);
         break;
     case NEMESIS_SLOW_DISK:
-        slow_disk(world, server);
+        nemesis_slow_disk(world, server);
         break;
     case NEMESIS_WRITE_ERROR:
     case NEMESIS_FLUSH_ERROR:
@@ -308,7 +312,7 @@ static void act_on(struct world *world, struct sim_server *server, enum nemesis_
         break;
     case NEMESIS_TRANSFER:
         if (operator_is_idle(&world->operator)) {
-            did(world, server->index, fault);
+            nemesis_did(world, server->index, fault);
             operator_transfer(&world->operator, server->index);
         }
         break;
@@ -330,19 +334,20 @@ static void act_next(struct world *world, unsigned server)
         return;
     unsigned servers_count = world->options.servers_count;
     enum nemesis_fault fault =
-        (enum nemesis_fault)generator_below(&nemesis->generator, NEMESIS_FAULTS_END);
+        (enum nemesis_fault)generator_below(&nemesis->generator, nemesis_first_count);
     server = (unsigned)generator_below(&nemesis->generator, servers_count);
     if (nemesis_fault_applies(fault, &world->options) &&
         world->servers[server].state == SIM_SERVER_UP && !world->servers[server].is_closing)
         act_on(world, &world->servers[server], fault);
-    later(world, draw_ms(world, between_min_ms, between_max_ms), 0, act_next);
+    nemesis_later(world, nemesis_draw_ms(world, between_min_ms, between_max_ms), 0, act_next);
 }
 
 void nemesis_begin(struct world *world)
 {
     generator_init(&world->nemesis.generator, generator_draw(&world->generator));
     world->nemesis.is_active = true;
-    later(world, draw_ms(world, between_min_ms, between_max_ms), 0, act_next);
+    nemesis_later(world, nemesis_draw_ms(world, between_min_ms, between_max_ms), 0, act_next);
+    nemesis_more_begin(world);
 }
 
 void nemesis_end(struct world *world)
@@ -360,6 +365,7 @@ void nemesis_end(struct world *world)
         if (server->state == SIM_SERVER_DOWN)
             server->restart_ns = world->now_ns;
     }
+    nemesis_more_end(world);
 }
 
 const char *nemesis_fault_name(enum nemesis_fault fault)
@@ -368,19 +374,31 @@ const char *nemesis_fault_name(enum nemesis_fault fault)
 #define NEMESIS_NAME(name, text, alone) [NEMESIS_##name] = text,
         NEMESIS_FAULTS(NEMESIS_NAME)
 #undef NEMESIS_NAME
+#define NEMESIS_NAME(name, text, alone, option) [NEMESIS_##name] = text,
+            NEMESIS_MORE_FAULTS(NEMESIS_NAME)
+#undef NEMESIS_NAME
     };
     return names[fault];
 }
 
 bool nemesis_fault_applies(enum nemesis_fault fault, const struct world_options *options)
 {
-    static const bool alone[] = {
-#define NEMESIS_ALONE(name, text, is_alone) [NEMESIS_##name] = is_alone,
-        NEMESIS_FAULTS(NEMESIS_ALONE)
-#undef NEMESIS_ALONE
-    };
+    bool is_one = options->servers_count == 1;
     /* A graceful stop writes the memtables; without tables there is little to read. */
     if (options->keep_log && (fault == NEMESIS_RESTART || fault == NEMESIS_READ_ERROR))
         return false;
-    return options->servers_count > 1 || alone[fault];
+    switch (fault) {
+#define NEMESIS_CASE(name, text, alone)                                                            \
+    case NEMESIS_##name:                                                                           \
+        return !is_one || (alone);
+        NEMESIS_FAULTS(NEMESIS_CASE)
+#undef NEMESIS_CASE
+#define NEMESIS_CASE(name, text, alone, option)                                                    \
+    case NEMESIS_##name:                                                                           \
+        return options->option && (!is_one || (alone));
+        NEMESIS_MORE_FAULTS(NEMESIS_CASE)
+#undef NEMESIS_CASE
+    default:
+        UNREACHABLE();
+    }
 }

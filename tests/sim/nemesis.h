@@ -38,11 +38,28 @@ struct world;
     X(TRANSFER, "transfer", false)                                                                 \
     X(LOST_DISK, "lost-disk", false)
 
+/* X(NAME, name, in a region of one as well, the option of the world that they need) */
+#define NEMESIS_MORE_FAULTS(X)                                                                     \
+    X(LOG_BIT, "log-bit", false, decay)                                                            \
+    X(LOG_SECTOR, "log-sector", false, decay)                                                      \
+    X(LOG_MISDIRECTED, "log-misdirected", false, decay)                                            \
+    X(COPY_DECAY, "copy-decay", true, decay)                                                       \
+    X(MEMBER_REMOVED, "member-removed", false, churn)                                              \
+    X(MEMBER_ADDED, "member-added", false, churn)                                                  \
+    X(MEMBER_PROMOTED, "member-promoted", false, churn)                                            \
+    X(MEMBER_REPLACED, "member-replaced", false, churn)                                            \
+    X(LATE_ANSWERS, "late-answers", false, aim)                                                    \
+    X(LATE_TRANSFER, "late-transfer", false, aim)                                                  \
+    X(BLINK, "blink", false, aim)
+
 enum nemesis_fault {
 #define NEMESIS_ENUM(name, text, alone) NEMESIS_##name,
     NEMESIS_FAULTS(NEMESIS_ENUM)
 #undef NEMESIS_ENUM
-        NEMESIS_FAULTS_END,
+#define NEMESIS_ENUM(name, text, alone, option) NEMESIS_##name,
+        NEMESIS_MORE_FAULTS(NEMESIS_ENUM)
+#undef NEMESIS_ENUM
+            NEMESIS_FAULTS_END,
 };
 
 struct nemesis {
@@ -52,6 +69,10 @@ struct nemesis {
     bool has_loss;
     bool has_slow_disk;
     bool has_full_disk;
+    bool has_decay;        /* until the server that has it is whole again */
+    unsigned decayed;      /* server */
+    uint64_t decayed_life; /* of it */
+    unsigned aimed;        /* who led when it was aimed at */
     uint64_t counts[NEMESIS_FAULTS_END];
 };
 

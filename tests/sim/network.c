@@ -90,6 +90,7 @@ void network_part(struct network *network, enum network_shape shape, unsigned vi
 void network_heal(struct network *network)
 {
     memset(network->cut, 0, sizeof network->cut);
+    memset(network->late_ns, 0, sizeof network->late_ns);
     network->loss_percent = 0;
     network->delay_percent = 0;
 }
@@ -103,6 +104,7 @@ bool network_pass(struct network *network, unsigned from, unsigned to, uint64_t 
     ASSERT(from < network->nodes_count && to < network->nodes_count && from != to);
     *due_ns =
         now_ns + generator_between(generator, network->latency_min_ns, network->latency_max_ns);
+    *due_ns += network->late_ns[from][to];
     if (network->delay_percent != 0 && generator_chance(generator, network->delay_percent, 100)) {
         *due_ns += generator_below(generator, network->delay_max_ns);
         network->delayed_count++;

@@ -27,7 +27,8 @@ struct network {
     struct generator generator;
     unsigned servers_count;
     unsigned nodes_count;
-    bool cut[network_nodes_max][network_nodes_max]; /* from, to */
+    bool cut[network_nodes_max][network_nodes_max];         /* from, to */
+    uint64_t late_ns[network_nodes_max][network_nodes_max]; /* that much later; from, to */
     uint64_t latency_min_ns;
     uint64_t latency_max_ns;
     unsigned loss_percent;  /* of messages between servers */

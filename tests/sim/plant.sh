@@ -57,7 +57,8 @@ seek() {
         last=${range#* }
         [ "$first" -le "$last" ] || continue
         for options in "--servers 3" "--servers 1" "--servers 5" "--servers 3 --keep-log" \
-            "--servers 5 --keep-log"; do
+            "--servers 5 --keep-log" "--servers 3 --aim" "--servers 3 --decay --churn --aim" \
+            "--servers 5 --decay --churn --aim"; do
             found=$(try "$1" "$first" "$last" "$options")
             [ -n "$found" ] || continue
             echo "$1 ${found%% *} $options # ${found#* }"

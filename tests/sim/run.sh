@@ -39,8 +39,10 @@ both() {
     cat "$work/drawn"
 }
 both 20 --servers 1
-both 55 --servers 3
-both 10 --servers 5
+both 45 --servers 3
+both 10 --servers 3 --decay --churn --aim
+both 5 --servers 5
+both 5 --servers 5 --decay --churn --aim
 both 10 --servers 3 --keep-log
 both 5 --servers 5 --keep-log
 

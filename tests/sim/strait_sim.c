@@ -14,7 +14,7 @@
 
 static const char usage[] =
     "strait-sim (--seed N | --seeds FROM-TO) [--servers N] [--seconds N] [--twice] [--calm]\n"
-    "           [--keep-log] [--verbose] [--bug NAME [--hunt]]\n"
+    "           [--keep-log] [--decay] [--churn] [--aim] [--verbose] [--bug NAME [--hunt]]\n"
     "strait-sim --bugs\n"
     "    --seed N         one run; the same seed and build give the same run\n"
     "    --seeds FROM-TO  one run each, TO included; of 20 or more, one where a kind of fault "
@@ -25,6 +25,9 @@ static const char usage[] =
     "    --twice          each seed is run twice, and the runs compared\n"
     "    --calm           no faults\n"
     "    --keep-log       memtables are not written, so that logs hold all there is\n"
+    "    --decay          disks decay, too\n"
+    "    --churn          members are added, promoted, removed and replaced, too\n"
+    "    --aim            faults come together, at whoever leads, too\n"
     "    --verbose        tells what happens\n"
     "    --bug NAME       puts in a bug; in builds of the preset `planted` alone\n"
     "    --bugs           lists them\n"
@@ -101,6 +104,12 @@ static bool parse(int count, char **values, struct sim_options *options)
             options->world.calm = true;
         else if (strcmp(values[i], "--keep-log") == 0)
             options->world.keep_log = true;
+        else if (strcmp(values[i], "--decay") == 0)
+            options->world.decay = true;
+        else if (strcmp(values[i], "--churn") == 0)
+            options->world.churn = true;
+        else if (strcmp(values[i], "--aim") == 0)
+            options->world.aim = true;
         else if (strcmp(values[i], "--hunt") == 0)
             options->hunts = true;
         else if (strcmp(values[i], "--bugs") == 0)
@@ -134,10 +143,12 @@ static void add(struct world_result *sum, const struct world_result *result)
 
 static void tell_replay(const struct sim_options *options, uint64_t seed)
 {
+    const struct world_options *world = &options->world;
     printf("replay: build/strait-sim --seed %" PRIu64 " --servers %u --seconds %" PRIu64
-           "%s%s --verbose\n",
-           seed, options->world.servers_count, options->world.seconds,
-           options->world.calm ? " --calm" : "", options->world.keep_log ? " --keep-log" : "");
+           "%s%s%s%s%s --verbose\n",
+           seed, world->servers_count, world->seconds, world->calm ? " --calm" : "",
+           world->keep_log ? " --keep-log" : "", world->decay ? " --decay" : "",
+           world->churn ? " --churn" : "", world->aim ? " --aim" : "");
 }
 
 static void run_seed(struct sim_options *options, uint64_t seed, struct totals *totals)

@@ -5,10 +5,9 @@
 #include <string.h>
 
 #include "proto/base/assert.h"
-#include "storage/wal/segment.h"
 
 struct search {
-    struct sim_disk *disk;
+    const struct sim_disk *disk;
     const char *directory;
     uint64_t index;
     /* The newest batch found. */
@@ -70,14 +69,23 @@ static void search_file(void *context, const char *path, uint64_t size)
         search_segment(search, &expected, size);
 }
 
+bool sim_wal_find(const struct sim_disk *disk, const char *directory, uint64_t index,
+                  struct sim_wal_place *place)
+{
+    struct search search = {.disk = disk, .directory = directory, .index = index};
+    sim_disk_each_file(disk, search_file, &search);
+    *place =
+        (struct sim_wal_place){.path = search.path, .offset = search.offset, .size = search.size};
+    return search.segment != 0;
+}
+
 bool sim_wal_damage(struct sim_disk *disk, const char *directory, uint64_t index,
                     enum sim_wal_damage damage)
 {
     static const uint8_t noise[16] = {0xa5, 0x5a, 0xc3, 0x3c, 0xe1, 0x1e, 0x77, 0x99,
                                       0xa5, 0x5a, 0xc3, 0x3c, 0xe1, 0x1e, 0x77, 0x99};
-    struct search search = {.disk = disk, .directory = directory, .index = index};
-    sim_disk_each_file(disk, search_file, &search);
-    if (search.segment == 0)
+    struct sim_wal_place search;
+    if (!sim_wal_find(disk, directory, index, &search))
         return false;
     /* Overwritten, not flipped: so that it stays damaged if it is damaged again. */
     if (damage == SIM_WAL_BODY) {

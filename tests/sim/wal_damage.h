@@ -5,6 +5,7 @@
 #ifndef TESTS_SIM_WAL_DAMAGE_H
 #define TESTS_SIM_WAL_DAMAGE_H
 
+#include "storage/wal/segment.h"
 #include "storage/wal/wal.h"
 #include "tests/sim/disk.h"
 
@@ -14,6 +15,16 @@ enum sim_wal_damage {
     SIM_WAL_BLANK,  /* zeros throughout, as after a write that was lost */
     SIM_WAL_DAMAGES_END,
 };
+
+/* Where the newest batch stands that holds the entry `index`, as APPEND or FILL. False: none does.
+ */
+struct sim_wal_place {
+    struct wal_path path;
+    uint64_t offset;
+    uint64_t size;
+};
+bool sim_wal_find(const struct sim_disk *disk, const char *directory, uint64_t index,
+                  struct sim_wal_place *place);
 
 /* Damages the newest batch that holds the entry `index`, as APPEND or FILL. False: none does. */
 bool sim_wal_damage(struct sim_disk *disk, const char *directory, uint64_t index,

@@ -27,6 +27,11 @@ struct world_options {
     uint64_t seconds; /* of the phase with faults */
     bool calm;        /* no faults */
     bool keep_log;    /* no memtable is written, so that no log releases what another may need */
+    /* Further faults (nemesis.h), each in worlds of its own, so that a seed means the same without.
+     */
+    bool decay; /* of disks */
+    bool churn; /* of members */
+    bool aim;   /* several at once, at whom it hurts */
     bool verbose;
 };
 

@@ -113,6 +113,8 @@ void core_promotion_seen(struct core *core, struct bytes record)
     bytes_copy(ship->record, record);
     ship->record_size = record.size;
     ship->roles_look = true;
+    /* Ticks of this region's own would all be discarded, each followed by the next at once. */
+    replicated_log_position_clear(core->log);
     log_warn("higher_epoch", LOG_U64("number", to.number), LOG_U64("region", to.region),
              LOG_TEXT("text", "another region was promoted: this one takes no writes any more"));
 }

@@ -21,17 +21,25 @@ static void on_failed(void *context, const struct error *error)
 
 void core_fixture_begin(struct core_fixture *fixture, uint64_t seed)
 {
+    core_fixture_begin_on(fixture, sim_disk_create(seed), "data", seed);
+    fixture->shares_disk = false;
+}
+
+void core_fixture_begin_on(struct core_fixture *fixture, struct sim_disk *disk,
+                           const char *directory, uint64_t seed)
+{
     log_descriptor_set(-1);
-    *fixture = (struct core_fixture){.disk = sim_disk_create(seed)};
+    *fixture = (struct core_fixture){.disk = disk, .shares_disk = true};
+    snprintf(fixture->directory, sizeof fixture->directory, "%s", directory);
     fixture->io = sim_disk_io(fixture->disk);
     ck_assert_int_eq(keyring_create_in_memory(cluster, true, &fixture->keyring), STATUS_OK);
-    ck_assert_int_eq(io_make_directory_wait(fixture->io, "data"), STATUS_OK);
+    ck_assert_int_eq(io_make_directory_wait(fixture->io, fixture->directory), STATUS_OK);
     ck_assert_int_eq(io_flush_directory_wait(fixture->io, "/"), STATUS_OK);
     ck_assert_int_eq(mailbox_open(&fixture->replies, false, limit_requests_count), STATUS_OK);
     fixture->session = (struct session){.id = 1, .role = ROLE_ADMIN, .identity = "tester"};
     fixture->options = (struct core_options){
         .keyring = fixture->keyring,
-        .directory = "data",
+        .directory = fixture->directory,
         .segment_size = segment_bytes,
         .memtable_size = memtable_bytes,
         .workers_inline = true,
@@ -47,7 +55,8 @@ void core_fixture_end(struct core_fixture *fixture)
     ck_assert_ptr_null(fixture->core);
     mailbox_close(&fixture->replies);
     keyring_close(fixture->keyring);
-    sim_disk_destroy(fixture->disk);
+    if (!fixture->shares_disk)
+        sim_disk_destroy(fixture->disk);
 }
 
 enum status core_fixture_open(struct core_fixture *fixture)
@@ -145,7 +154,10 @@ enum status core_fixture_wait(struct core_fixture *fixture, struct core_ask *ask
     for (int turns = 0; !ask->answered; turns++) {
         ck_assert_int_lt(turns, turns_max);
         ck_assert_msg(!fixture->failed, "%s", fixture->error.text);
-        core_fixture_turn(fixture);
+        if (fixture->turn != NULL)
+            fixture->turn();
+        else
+            core_fixture_turn(fixture);
     }
     return ask->request.status;
 }

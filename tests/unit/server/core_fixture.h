@@ -9,6 +9,9 @@
 
 struct core_fixture {
     struct sim_disk *disk;
+    bool shares_disk; /* with other cores: theirs is not this one's to destroy */
+    char directory[8];
+    void (*turn)(void); /* what waiting for an answer turns; NULL: this core alone */
     struct keyring *keyring;
     struct io *io;
     struct core_options options;
@@ -29,6 +32,10 @@ struct core_ask {
 };
 
 void core_fixture_begin(struct core_fixture *fixture, uint64_t seed);
+
+/* The same as one of several on a disk, each in a directory of its own. */
+void core_fixture_begin_on(struct core_fixture *fixture, struct sim_disk *disk,
+                           const char *directory, uint64_t seed);
 void core_fixture_end(struct core_fixture *fixture); /* the core is closed or abandoned */
 
 enum status core_fixture_open(struct core_fixture *fixture);

@@ -146,7 +146,11 @@ uint64_t call_log_time_ns(struct bytes body)
     return log_time_ns;
 }
 
-void call_leader(struct bytes body, char leader[call_leader_size])
+_Static_assert((int)call_leader_size >
+                   (int)limit_region_endpoints_count * ((int)limit_member_address_size + 1),
+               "all endpoints of a region fit");
+
+void call_leader(struct bytes body, char leader[call_leader_size], struct epoch *epoch)
 {
     struct arena arena;
     const Strait__Refusal *refusal = decode_refusal(body, &arena);
@@ -156,6 +160,11 @@ void call_leader(struct bytes body, char leader[call_leader_size])
     if (size != 0)
         memcpy(leader, refusal->leader, size);
     leader[size] = 0;
+    if (epoch != NULL)
+        *epoch = (struct epoch){0};
+    if (epoch != NULL && refusal != NULL && refusal->position != NULL)
+        *epoch = (struct epoch){.number = refusal->position->epoch_number,
+                                .region = refusal->position->epoch_region};
     arena_free(&arena);
 }
 

@@ -17,11 +17,16 @@
 
 #include "client/strait.h"
 #include "proto/base/list.h"
+#include "proto/epoch.h"
 #include "proto/frame.h"
 
 enum call_state { CALL_NEW, CALL_QUEUED, CALL_SENT, CALL_DELAYED, CALL_DONE };
 
-enum { call_text_size = 384, call_leader_size = 272 };
+enum {
+    call_text_size = 384,
+    call_leader_size = 1152, /* a region's endpoints, or one with the longest name of a host */
+    call_follows_max = 4     /* from server to server, before it pauses */
+};
 
 struct call {
     struct list_link link; /* in the handle's queue, or among the delayed, or the completed */
@@ -37,7 +42,9 @@ struct call {
     uint32_t tries_count; /* answers of a server that it cannot now */
     uint32_t unanswered_count; /* sends that no answer came to */
     bool was_refused;          /* an answer came to a send of it */
+    uint32_t follows_count;    /* answers since its last pause that led to another server */
     bool is_astray;            /* the last answer was that the server does not lead */
+    bool is_standby;           /* the last answer was that another region is the primary */
     bool is_restamped;         /* of a commit: was told that it was issued too long ago, once */
 
     /* The outcome, once DONE. `text` is empty where the server's own words are in the body. */
@@ -87,8 +94,16 @@ bool call_is_late(const struct call *call, uint64_t now_ns);
 /* The log's time that a refusal speaks of; 0 where it does not. */
 uint64_t call_log_time_ns(struct bytes body);
 
-/* Where a refusal says that the region's leader is; "" where it does not. */
-void call_leader(struct bytes body, char leader[call_leader_size]);
+/* Where a refusal says that the region's leader is, or the servers of the primary region; "" where
+ * it does not. `epoch` may be NULL; else it becomes that by which the refusal goes; its number is 0
+ * where it is not said. */
+void call_leader(struct bytes body, char leader[call_leader_size], struct epoch *epoch);
+
+/* Whether a request is for the region that is asked, even where that is not the primary. */
+static inline bool call_is_regional(const struct call *call)
+{
+    return call->type == FRAME_REGION_LIST || call->type == FRAME_REGION_PROMOTE;
+}
 
 /* How long a call that was answered "not now" waits: what the server asked for, or a pause that
  * doubles from try to try. */

@@ -148,7 +148,7 @@ static enum status read_replies(strait *handle, size_t *count)
 
 /* Whether the same request may find a server willing, later or elsewhere. A commit whose leader was
  * lost on the way is among them: sent again, it finds its outcome, or is done. */
-static bool is_not_now(const strait *handle, const struct call *call, enum status status)
+static bool is_not_now(const struct call *call, enum status status)
 {
     switch (status) {
     case STATUS_BUSY:
@@ -158,7 +158,7 @@ static bool is_not_now(const strait *handle, const struct call *call, enum statu
     case STATUS_OUTCOME_UNKNOWN:
         return call_is_commit(call);
     case STATUS_NOT_PRIMARY:
-        return handle->link.endpoints_count > 1;
+        return !call_is_regional(call);
     default:
         return false;
     }
@@ -167,8 +167,9 @@ static bool is_not_now(const strait *handle, const struct call *call, enum statu
 /* What the replies of one turn say of the server that gave them. */
 struct verdict {
     bool turned_away; /* it serves nobody any more */
-    bool is_astray;   /* it does not lead, and knows of no leader that could be followed */
-    char leader[call_leader_size]; /* to be followed; else "" */
+    bool is_astray;   /* it does not serve, and knows of nobody that could be followed */
+    bool is_standby;  /* what is said here is of the primary region, not of a leader */
+    char named[call_leader_size]; /* to be followed; else "" */
 };
 
 /* Puts a call off until the server may be willing; false where its deadline comes before that, or
@@ -182,6 +183,7 @@ static bool delay(strait *handle, struct call *call, struct bytes body, uint64_t
     if (call_is_late(call, due_ns))
         return false;
     call->tries_count++;
+    call->follows_count = 0;
     call->due_ns = due_ns;
     call->state = CALL_DELAYED;
     list_push_last(&handle->delayed, &call->link);
@@ -195,20 +197,38 @@ static void requeue(strait *handle, struct call *call)
     list_push_first(&handle->queue, &call->link);
 }
 
+/* Whether the refusal leads to another server, or servers, that may be followed: `named`. A region
+ * that goes by a lower epoch than one that has refused before is behind: while a switchover is
+ * under way, the next primary may still name the old one, which has sent us here. */
+static bool leads_on(strait *handle, const struct call *call, enum status status, struct bytes body,
+                     uint64_t now_ns, char named[call_leader_size])
+{
+    struct epoch epoch;
+
+    call_leader(body, named, &epoch);
+    if (status == STATUS_NOT_PRIMARY && epoch.number != 0) {
+        if (epoch_compare(epoch, handle->refused_epoch) < 0)
+            return false;
+        handle->refused_epoch = epoch;
+    }
+    return !call_is_late(call, now_ns) && call->follows_count < call_follows_max &&
+           link_may_follow(&handle->link, named, now_ns);
+}
+
 /* A server that may not serve this call now. True: the call is taken care of. */
 static bool try_again(strait *handle, struct call *call, enum status status, struct bytes body,
                       uint64_t now_ns, struct verdict *verdict)
 {
-    char leader[call_leader_size];
+    char named[call_leader_size];
 
-    if (!is_not_now(handle, call, status))
+    if (!is_not_now(call, status))
         return false;
-    if (status == STATUS_SHUTTING_DOWN || status == STATUS_NOT_PRIMARY)
-        verdict->turned_away = true;
-    if (status == STATUS_NOT_LEADER || status == STATUS_OUTCOME_UNKNOWN) {
-        call_leader(body, leader);
-        if (!call_is_late(call, now_ns) && link_may_follow(&handle->link, leader, now_ns)) {
-            memcpy(verdict->leader, leader, sizeof leader);
+    if (status == STATUS_NOT_LEADER || status == STATUS_OUTCOME_UNKNOWN ||
+        status == STATUS_NOT_PRIMARY) {
+        verdict->is_standby = status == STATUS_NOT_PRIMARY;
+        if (leads_on(handle, call, status, body, now_ns, named)) {
+            memcpy(verdict->named, named, sizeof named);
+            call->follows_count++;
             requeue(handle, call);
             return true;
         }
@@ -225,7 +245,7 @@ static bool restamp(strait *handle, struct call *call, enum status status, struc
     if (!call_is_commit(call) || call->unanswered_count != 0)
         return false;
     if (status != STATUS_TXN_EXPIRED) {
-        if (is_not_now(handle, call, status))
+        if (is_not_now(call, status))
             call->issued_ns = 0;
         return false;
     }
@@ -255,7 +275,8 @@ static bool take_reply(strait *handle, struct reply *reply, uint64_t now_ns,
     free_slot(handle, number);
     if (status == STATUS_SHUTTING_DOWN)
         verdict->turned_away = true;
-    if (status != STATUS_NOT_LEADER && status != STATUS_OUTCOME_UNKNOWN) {
+    if (status != STATUS_NOT_LEADER && status != STATUS_OUTCOME_UNKNOWN &&
+        status != STATUS_NOT_PRIMARY) {
         handle->astray_ns = 0;
         link_found(&handle->link);
     }
@@ -266,6 +287,7 @@ static bool take_reply(strait *handle, struct reply *reply, uint64_t now_ns,
         call->unanswered_count--;
     call->was_refused = true;
     call->is_astray = status == STATUS_NOT_LEADER;
+    call->is_standby = status == STATUS_NOT_PRIMARY;
     if (restamp(handle, call, status, body) ||
         try_again(handle, call, status, body, now_ns, verdict))
         return true;
@@ -314,15 +336,16 @@ static void lose_link(strait *handle, uint64_t now_ns)
     keep_trouble(handle);
 }
 
-/* Leaves a server that cannot serve: for the leader that it names, or for the next endpoint where
- * it is shutting down, or has known of no leader for longer than an election should take. */
+/* Leaves a server that cannot serve: for the leader or the primary region that it names, or for the
+ * next endpoint where it is shutting down, or has known of nobody for longer than an election
+ * should take. */
 static void heed(strait *handle, const struct verdict *verdict, uint64_t now_ns)
 {
-    if (verdict->leader[0] != 0) {
+    if (verdict->named[0] != 0) {
         requeue_sent(handle);
-        link_follow(&handle->link, verdict->leader);
-        snprintf(handle->trouble, sizeof handle->trouble, "The region's leader is said to be %s.",
-                 verdict->leader);
+        link_follow(&handle->link, verdict->named, now_ns);
+        snprintf(handle->trouble, sizeof handle->trouble, "The %s is said to be %.300s.",
+                 verdict->is_standby ? "primary region" : "region's leader", verdict->named);
         return;
     }
     if (verdict->is_astray && handle->astray_ns == 0)
@@ -335,8 +358,9 @@ static void heed(strait *handle, const struct verdict *verdict, uint64_t now_ns)
     link_turn_away(&handle->link, now_ns);
     handle->astray_ns = 0;
     snprintf(handle->trouble, sizeof handle->trouble, "%s",
-             verdict->turned_away ? "The server is shutting down."
-                                  : "The server knows of no leader of its region.");
+             verdict->turned_away  ? "The server is shutting down."
+             : verdict->is_standby ? "The server's region is a standby."
+                                   : "The server knows of no leader of its region.");
 }
 
 static void read_link(strait *handle, uint64_t now_ns)

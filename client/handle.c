@@ -117,6 +117,10 @@ void handle_expire(strait *handle, struct call *call)
                  "The deadline passed before an answer came: it is not known whether the commit "
                  "was done.%s%.200s",
                  trouble[0] != 0 ? " " : "", trouble);
+    } else if (call->is_standby) {
+        status = STATUS_NOT_PRIMARY;
+        snprintf(text, sizeof text, "The primary region was not found before the deadline.%s%.200s",
+                 trouble[0] != 0 ? " " : "", trouble);
     } else if (call->is_astray) {
         status = STATUS_UNREACHABLE;
         snprintf(text, sizeof text, "No leader of the region was found before the deadline.");

@@ -35,7 +35,7 @@ enum {
     silence_lost_ms = 6000,      /* ... and given up */
     silence_other_ping_ms = 600, /* the same where there are other servers to go to */
     silence_other_lost_ms = 1800,
-    astray_max_ms = 300, /* a server may know of no leader for, before the next is asked */
+    astray_max_ms = 300, /* a server may know of nobody for, before the next one is asked */
     log_time_stale_ms = 60 * 1000
 };
 
@@ -83,10 +83,11 @@ struct strait {
     uint64_t poll_until_ns;       /* while polling: when the leader wakes by itself */
     uint64_t heard_ns;            /* the last reply, or the first request after none were owed */
     bool ping_sent;               /* since `heard_ns` */
-    uint64_t astray_ns;           /* since when this server has known of no leader; 0: not so */
-    struct list_link queue;       /* calls that are QUEUED */
-    struct list_link delayed;     /* calls that are DELAYED */
-    struct list_link waiting;     /* synchronous callers that wait and do not lead */
+    uint64_t astray_ns; /* since when this server has known of nobody to be followed; 0: not so */
+    struct epoch refused_epoch; /* the highest by which a region said that it is a standby */
+    struct list_link queue;     /* calls that are QUEUED */
+    struct list_link delayed;   /* calls that are DELAYED */
+    struct list_link waiting;   /* synchronous callers that wait and do not lead */
     struct slot slots[slots_count];
     uint16_t unused_slots[slots_count];
     uint32_t unused_count;

@@ -148,8 +148,9 @@ static enum status step_dialing(struct link *link, uint64_t now_ns)
     enum status status = dial_step(&link->dial, now_ns, &descriptor, &endpoint, &link->error);
     if (status != STATUS_OK)
         return status;
-    if (endpoint != link->endpoint)
-        link->failed_ns[link->endpoint] = now_ns;
+    /* Those before it have refused, or kept silent for longer than it took. */
+    for (unsigned i = link->endpoint; i != endpoint; i = (i + 1) % link->endpoints_count)
+        link->failed_ns[i] = now_ns;
     link->endpoint = endpoint;
     link->deadline_ns =
         now_ns +
@@ -284,19 +285,27 @@ static unsigned find_endpoint(const struct link *link, const struct endpoint *en
     return i;
 }
 
-bool link_may_follow(const struct link *link, const char *leader, uint64_t now_ns)
+static bool may_follow(const struct link *link, const struct endpoint *endpoint, uint64_t now_ns)
 {
-    struct endpoint endpoint;
-
-    if (link->follows_count >= link_follows_max ||
-        !endpoint_parse(leader, strlen(leader), &endpoint))
-        return false;
-    unsigned found = find_endpoint(link, &endpoint);
+    unsigned found = find_endpoint(link, endpoint);
     if (found == link->endpoints_count)
         return true;
     return found != link->endpoint &&
            (link->failed_ns[found] == 0 ||
             now_ns >= link->failed_ns[found] + link_follow_again_ms * millisecond_ns);
+}
+
+bool link_may_follow(const struct link *link, const char *named, uint64_t now_ns)
+{
+    struct endpoint endpoint;
+
+    if (link->follows_count >= link_follows_max)
+        return false;
+    while (endpoint_next(&named, &endpoint)) {
+        if (may_follow(link, &endpoint, now_ns))
+            return true;
+    }
+    return false;
 }
 
 /* A place for one more endpoint: a new one, or that of the one that was told longest ago. */
@@ -315,21 +324,37 @@ static unsigned place_told(struct link *link)
     return place;
 }
 
-void link_follow(struct link *link, const char *leader)
+/* Of a list that is longer than there are places, the last ones stay. */
+static void remember_told(struct link *link, const char *named)
 {
     struct endpoint endpoint;
 
-    ASSERT(link->state == LINK_READY);
-    bool parsed = endpoint_parse(leader, strlen(leader), &endpoint);
-    ASSERT(parsed);
-    connection_stop(&link->connection, false);
-    unsigned found = find_endpoint(link, &endpoint);
-    if (found == link->endpoints_count) {
-        found = place_told(link);
-        link->endpoints[found] = endpoint;
-        link->dial.endpoints_count = link->endpoints_count;
+    while (endpoint_next(&named, &endpoint)) {
+        if (find_endpoint(link, &endpoint) == link->endpoints_count) {
+            unsigned place = place_told(link);
+            link->endpoints[place] = endpoint;
+        }
     }
-    link->endpoint = found;
+    link->dial.endpoints_count = link->endpoints_count;
+}
+
+void link_follow(struct link *link, const char *named, uint64_t now_ns)
+{
+    unsigned next = 0;
+    struct endpoint endpoint;
+    bool found = false;
+
+    ASSERT(link->state == LINK_READY);
+    connection_stop(&link->connection, false);
+    remember_told(link, named);
+    /* What is forgotten for the sake of later ones leaves at least the last of these, which has not
+     * failed. */
+    while (!found && endpoint_next(&named, &endpoint)) {
+        next = find_endpoint(link, &endpoint);
+        found = next != link->endpoints_count && may_follow(link, &endpoint, now_ns);
+    }
+    ASSERT(found);
+    link->endpoint = next;
     link->follows_count++;
     link->state = LINK_IDLE;
 }

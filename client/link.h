@@ -8,11 +8,13 @@
  *     READY -> IDLE    lost, after it had served            link_lost()
  *     READY -> WAITING lost before it served anything       link_lost()
  *     WAITING -> DIALING   the pause is over                link_connect()
- *     READY -> IDLE    the leader is elsewhere              link_follow()
+ *     READY -> IDLE    the leader, or primary, is elsewhere link_follow()
  *     READY -> WAITING it cannot serve                      link_turn_away()
  *
  * Besides the endpoints of the options, it knows those that servers have named as their region's
- * leader; they are dialled like the others, and have to prove their names like the others.
+ * leader, or as the primary region's servers; they are dialled like the others, and have to prove
+ * their names like the others. A round begins where the last connection was, and goes on to all
+ * others: so the primary that was followed is stayed with, and left where it does not answer.
  *
  * Owned by whoever drives the handle; no lock. */
 #ifndef CLIENT_LINK_H
@@ -32,7 +34,7 @@ enum {
     link_pause_away_ms = 100,    /* at most, where a server is there and does not lead: an election
                                     takes some hundred milliseconds */
     link_follow_again_ms = 1000, /* an endpoint that failed is not followed to before */
-    link_follows_max = 4,        /* from leader to leader, until one of them serves */
+    link_follows_max = 4,        /* from server to server, until one of them serves */
     link_endpoints_max = endpoints_max + endpoints_told_max,
 };
 
@@ -88,12 +90,14 @@ void link_turn_away(struct link *link, uint64_t now_ns);
  * that takes connections, and then says nothing. */
 void link_pass_over(struct link *link);
 
-/* Whether link_follow() would go to the endpoint that a server named, "HOST:PORT": not where it is
- * none, is this one, has failed just now, or where too many were followed in vain. */
-bool link_may_follow(const struct link *link, const char *leader, uint64_t now_ns);
+/* Whether link_follow() would go to one of the endpoints that a server named,
+ * "HOST:PORT[,HOST:PORT...]": not to what is none, is this one, or has failed just now, nor where
+ * too many were followed in vain. */
+bool link_may_follow(const struct link *link, const char *named, uint64_t now_ns);
 
-/* Leaves this server for that one, at once. link_may_follow() was true. */
-void link_follow(struct link *link, const char *leader);
+/* Leaves this server for the first of those that may be followed, at once, and remembers all.
+ * link_may_follow() was true. */
+void link_follow(struct link *link, const char *named, uint64_t now_ns);
 
 /* A server serves: what was followed led somewhere. */
 static inline void link_found(struct link *link)

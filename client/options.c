@@ -65,6 +65,18 @@ bool endpoint_parse(const char *text, size_t length, struct endpoint *endpoint)
     return true;
 }
 
+bool endpoint_next(const char **at, struct endpoint *endpoint)
+{
+    while (**at != 0) {
+        const char *text = *at;
+        size_t length = strcspn(text, ",");
+        *at += length + (text[length] == ',');
+        if (endpoint_parse(text, length, endpoint))
+            return true;
+    }
+    return false;
+}
+
 enum strait_status strait_options_set_endpoints(strait_options *options, const char *endpoints)
 {
     struct endpoint parsed[endpoints_max];

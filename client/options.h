@@ -9,7 +9,7 @@
 
 enum {
     endpoints_max = 16,
-    endpoints_told_max = 8, /* members that a server named, besides those of the options */
+    endpoints_told_max = 16, /* that servers named, besides those of the options: all of a region */
     endpoint_host_size = 256,
     endpoint_port_size = 6,
     client_name_size = 129,
@@ -37,5 +37,9 @@ struct strait_options {
 
 /* "HOST:PORT" or "[ADDRESS]:PORT", of `length` bytes. False: it is neither. */
 bool endpoint_parse(const char *text, size_t length, struct endpoint *endpoint);
+
+/* The next endpoint of a list "HOST:PORT[,HOST:PORT...]" from a server, from `*at` on, which moves
+ * past it. What is none is passed over. False: there is none left. */
+bool endpoint_next(const char **at, struct endpoint *endpoint);
 
 #endif

@@ -102,7 +102,8 @@ enum strait_status {
     STRAIT_NOT_A_NUMBER = 20,
     STRAIT_NO_TABLE = 21,
     STRAIT_NO_INDEX = 22,
-    STRAIT_NOT_PRIMARY = 23,
+    STRAIT_NOT_PRIMARY = 23, /* its region is a standby: the library looks for the primary by
+                              * itself, and answers this where it found none before the deadline */
     STRAIT_CANCELLED = 24,
     STRAIT_NO_SNAPSHOT = 25, /* it expired, was ended or cancelled */
     STRAIT_NOT_LEADER = 26,  /* of its region: the library looks for the leader by itself, and
@@ -201,7 +202,11 @@ STRAIT_API void strait_options_free(strait_options *options);
 /* "HOST:PORT[,HOST:PORT...]"; an IPv6 address stands in brackets: "[::1]:7411". They are members of
  * one cluster, tried in this order, from the one that worked last. At most 16. Where one names
  * another as the leader of their region, the library goes there, also if it is not among these; its
- * certificate has to hold that host's name. */
+ * certificate has to hold that host's name. So it does where a standby region names the primary's
+ * servers, for commits and for reads at the newest state: the handle then stays there, with all its
+ * calls, and comes back to these where none of those answers. For reads near a standby that should
+ * stay there, open a handle of its own. Endpoints of both regions are best given to an application
+ * that has to find the next primary after the loss of either. */
 STRAIT_API enum strait_status strait_options_set_endpoints(strait_options *options,
                                                            const char *endpoints);
 

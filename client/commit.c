@@ -38,6 +38,9 @@ static Strait__Commit message_of(strait_txn *txn)
 
 static enum strait_status check(const strait_txn *txn, struct strait_error *error)
 {
+    if (txn->failed_text[0] != 0)
+        return client_error_set(error, txn->failed, "%s The transaction is not sent.",
+                                txn->failed_text);
     if (txn->failed != STATUS_OK)
         return client_error_set(error, txn->failed,
                                 "Something could not be added to this transaction (%s), so it is "

@@ -48,21 +48,17 @@ static enum strait_status check(const strait *handle, const char *name, struct s
     return status;
 }
 
-enum strait_status strait_member_list(strait *handle, bool any, uint32_t timeout_ms,
-                                      struct strait_members **members, struct strait_error *error)
+static enum strait_status list(strait *handle, bool any, uint64_t deadline_ns,
+                               struct strait_members **members, struct strait_error *error)
 {
     Strait__MemberList request = STRAIT__MEMBER_LIST__INIT;
     const ProtobufCMessage *message;
     struct result *result;
 
-    *members = NULL;
-    enum strait_status status = handle_check(handle, error);
-    if (status != STRAIT_OK)
-        return status;
     request.any = any;
-    status = result_of_request(
-        handle, FRAME_MEMBER_LIST, &request.base, handle_deadline_ns(handle, timeout_ms),
-        result_descriptor(FRAME_MEMBER_LIST), sizeof **members, &result, &message, error);
+    enum strait_status status = result_of_request(handle, FRAME_MEMBER_LIST, &request.base,
+                                                  deadline_ns, result_descriptor(FRAME_MEMBER_LIST),
+                                                  sizeof **members, &result, &message, error);
     if (status != STRAIT_OK)
         return status;
     const Strait__MemberListReply *reply = (const Strait__MemberListReply *)message;
@@ -76,22 +72,27 @@ enum strait_status strait_member_list(strait *handle, bool any, uint32_t timeout
     return STRAIT_OK;
 }
 
+enum strait_status strait_member_list(strait *handle, bool any, uint32_t timeout_ms,
+                                      struct strait_members **members, struct strait_error *error)
+{
+    *members = NULL;
+    enum strait_status status = handle_check(handle, error);
+    if (status != STRAIT_OK)
+        return status;
+    return list(handle, any, handle_deadline_ns(handle, timeout_ms), members, error);
+}
+
 /* ---- Changes ---- */
 
-static enum strait_status change(strait *handle, const Strait__MemberChange *request,
-                                 uint32_t timeout_ms, struct strait_members **members,
-                                 struct strait_error *error)
+static enum strait_status send_change(strait *handle, const Strait__MemberChange *request,
+                                      uint64_t deadline_ns, struct strait_members **members,
+                                      struct strait_error *error)
 {
     const ProtobufCMessage *message;
     struct result *result;
 
-    if (members != NULL)
-        *members = NULL;
-    enum strait_status status = check(handle, request->name, error);
-    if (status != STRAIT_OK)
-        return status;
-    status = result_of_request(
-        handle, FRAME_MEMBER_CHANGE, &request->base, handle_deadline_ns(handle, timeout_ms),
+    enum strait_status status = result_of_request(
+        handle, FRAME_MEMBER_CHANGE, &request->base, deadline_ns,
         result_descriptor(FRAME_MEMBER_CHANGE), sizeof **members, &result, &message, error);
     if (status != STRAIT_OK)
         return status;
@@ -107,6 +108,18 @@ static enum strait_status change(strait *handle, const Strait__MemberChange *req
         *members = made;
     }
     return STRAIT_OK;
+}
+
+static enum strait_status change(strait *handle, const Strait__MemberChange *request,
+                                 uint32_t timeout_ms, struct strait_members **members,
+                                 struct strait_error *error)
+{
+    if (members != NULL)
+        *members = NULL;
+    enum strait_status status = check(handle, request->name, error);
+    if (status != STRAIT_OK)
+        return status;
+    return send_change(handle, request, handle_deadline_ns(handle, timeout_ms), members, error);
 }
 
 enum strait_status strait_member_add(strait *handle, const char *name, const char *peers,
@@ -139,15 +152,69 @@ enum strait_status strait_member_promote(strait *handle, const char *name, uint3
     return change(handle, &request, timeout_ms, members, error);
 }
 
-enum strait_status strait_member_remove(strait *handle, const char *name, bool force,
-                                        uint32_t timeout_ms, struct strait_members **members,
-                                        struct strait_error *error)
+/* 0: there is none of that name. */
+static uint64_t id_of(const struct strait_members *members, const char *name)
+{
+    for (size_t i = 0; i < members->count; i++) {
+        if (strcmp(members->items[i].name, name) == 0)
+            return members->items[i].id;
+    }
+    return 0;
+}
+
+static enum strait_status remove_id(strait *handle, const char *name, uint64_t id, bool force,
+                                    uint64_t deadline_ns, struct strait_members **members,
+                                    struct strait_error *error)
 {
     Strait__MemberChange request = STRAIT__MEMBER_CHANGE__INIT;
     request.action = STRAIT__MEMBER_CHANGE__ACTION__REMOVE;
     request.name = text_field(name);
+    request.id = id;
     request.force = force;
-    return change(handle, &request, timeout_ms, members, error);
+    return send_change(handle, &request, deadline_ns, members, error);
+}
+
+enum strait_status strait_member_remove_id(strait *handle, const char *name, uint64_t id,
+                                           bool force, uint32_t timeout_ms,
+                                           struct strait_members **members,
+                                           struct strait_error *error)
+{
+    if (members != NULL)
+        *members = NULL;
+    enum strait_status status = check(handle, name, error);
+    if (status == STRAIT_OK && id == 0)
+        status = client_error_set(error, STATUS_INVALID_ARGUMENT,
+                                  "No member has the id 0: `strait_member_list` gives it.");
+    if (status != STRAIT_OK)
+        return status;
+    return remove_id(handle, name, id, force, handle_deadline_ns(handle, timeout_ms), members,
+                     error);
+}
+
+/* The request is repeated until it is answered, by whoever leads: what it says has to be of the
+ * member that was there when it was begun, as the name may be given to another meanwhile. */
+enum strait_status strait_member_remove(strait *handle, const char *name, bool force,
+                                        uint32_t timeout_ms, struct strait_members **members,
+                                        struct strait_error *error)
+{
+    struct strait_members *listed = NULL;
+
+    if (members != NULL)
+        *members = NULL;
+    enum strait_status status = check(handle, name, error);
+    if (status != STRAIT_OK)
+        return status;
+    uint64_t deadline_ns = handle_deadline_ns(handle, timeout_ms);
+    status = list(handle, false, deadline_ns, &listed, error);
+    if (status != STRAIT_OK)
+        return status;
+    uint64_t id = id_of(listed, name);
+    strait_free(listed);
+    if (id == 0)
+        return client_error_set(error, STATUS_NOT_FOUND,
+                                "The region has no member %.64s: `strait member list` names them.",
+                                name);
+    return remove_id(handle, name, id, force, deadline_ns, members, error);
 }
 
 /* ---- The leadership ---- */

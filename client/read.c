@@ -17,11 +17,15 @@ enum strait_status read_check_key(const char *table, struct strait_bytes key,
                                 "%d bytes.",
                                 table != NULL ? table : "", limit_name_size);
     if (key.size == 0)
-        return client_error_set(error, STATUS_INVALID_ARGUMENT, "A key is empty.");
-    if (key.size > limit_key_size)
-        return client_error_set(error, STATUS_TOO_LARGE,
-                                "A key has %zu bytes; at most %d are taken.", key.size,
+        return client_error_set(error, STATUS_INVALID_ARGUMENT,
+                                "A key of table %s is empty: one has 1 to %d bytes.", table,
                                 limit_key_size);
+    if (key.size > limit_key_size)
+        return client_error_set(
+            error, STATUS_TOO_LARGE,
+            "A key of table %s has %zu bytes, and may have 1 to %d: shorten it, "
+            "or use a digest of it.",
+            table, key.size, limit_key_size);
     return STRAIT_OK;
 }
 

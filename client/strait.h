@@ -734,6 +734,13 @@ STRAIT_API enum strait_status strait_member_remove(strait *handle, const char *n
                                                    struct strait_members **members,
                                                    struct strait_error *error);
 
+/* The same of the member that was listed with this id, and of no later one of its name: NOT_FOUND
+ * where it is gone. strait_member_remove() looks the id up itself, once it is called. */
+STRAIT_API enum strait_status strait_member_remove_id(strait *handle, const char *name, uint64_t id,
+                                                      bool force, uint32_t timeout_ms,
+                                                      struct strait_members **members,
+                                                      struct strait_error *error);
+
 struct strait_leader {
     const char *name;
     const char *clients; /* HOST:PORT */

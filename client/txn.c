@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/txn.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "client/error.h"
@@ -65,6 +67,18 @@ enum strait_status txn_fail(strait_txn *txn, enum status status)
     return status_public(status);
 }
 
+enum strait_status txn_fail_with(strait_txn *txn, enum status status, const char *format, ...)
+{
+    va_list arguments;
+
+    if (txn->failed != STATUS_OK)
+        return status_public(status);
+    va_start(arguments, format);
+    vsnprintf(txn->failed_text, sizeof txn->failed_text, format, arguments);
+    va_end(arguments);
+    return txn_fail(txn, status);
+}
+
 /* ---- Pieces ---- */
 
 static bool list_reserve(struct txn_list *list)
@@ -122,8 +136,20 @@ static enum strait_status check_record(strait_txn *txn, const char *table, struc
 {
     if (txn->failed != STATUS_OK)
         return status_public(txn->failed);
-    enum strait_status status = read_check_key(table, key, NULL);
-    return status == STRAIT_OK ? STRAIT_OK : txn_fail(txn, (enum status)status);
+    struct strait_error error = {0};
+    enum strait_status status = read_check_key(table, key, &error);
+    return status == STRAIT_OK ? STRAIT_OK
+                               : txn_fail_with(txn, (enum status)status, "%.250s", error.text);
+}
+
+static enum strait_status check_value(strait_txn *txn, const char *table, struct strait_bytes value)
+{
+    if (value.size <= limit_value_size)
+        return STRAIT_OK;
+    return txn_fail_with(txn, STATUS_TOO_LARGE,
+                         "A value for table %s has %zu bytes, and may have at most %d: split it "
+                         "over several records.",
+                         table, value.size, limit_value_size);
 }
 
 /* ---- Operations ---- */
@@ -170,8 +196,8 @@ enum strait_status strait_txn_put(strait_txn *txn, const char *table, struct str
                                   const struct strait_put_options *options)
 {
     enum strait_status status = check_record(txn, table, key);
-    if (status == STRAIT_OK && value.size > limit_value_size)
-        status = txn_fail(txn, STATUS_TOO_LARGE);
+    if (status == STRAIT_OK)
+        status = check_value(txn, table, value);
     if (status != STRAIT_OK)
         return status;
     NEW(txn, Strait__Operation, strait__operation__init, operation);
@@ -244,9 +270,14 @@ static enum strait_status check_names(strait_txn *txn, const char *table, const 
 {
     if (txn->failed != STATUS_OK)
         return status_public(txn->failed);
-    if (!name_text_is_valid(table) || (index != NULL && !name_text_is_valid(index)))
-        return txn_fail(txn, STATUS_INVALID_ARGUMENT);
-    return STRAIT_OK;
+    const char *wrong = !name_text_is_valid(table)                    ? table
+                        : index != NULL && !name_text_is_valid(index) ? index
+                                                                      : NULL;
+    if (wrong == NULL && table != NULL)
+        return STRAIT_OK;
+    return txn_fail_with(txn, STATUS_INVALID_ARGUMENT,
+                         "'%.80s' cannot be a name: [a-z][a-z0-9_-]*, at most %d bytes.",
+                         wrong != NULL ? wrong : "", limit_name_size);
 }
 
 enum strait_status strait_txn_create_table(strait_txn *txn, const char *table)
@@ -314,8 +345,8 @@ static enum strait_status require(strait_txn *txn, Strait__Condition__Kind kind,
                                   struct strait_bytes value)
 {
     enum strait_status status = check_record(txn, table, key);
-    if (status == STRAIT_OK && value.size > limit_value_size)
-        status = txn_fail(txn, STATUS_TOO_LARGE);
+    if (status == STRAIT_OK)
+        status = check_value(txn, table, value);
     if (status != STRAIT_OK)
         return status;
     NEW(txn, Strait__Condition, strait__condition__init, condition);

@@ -16,6 +16,8 @@ struct txn_list {
     size_t capacity;
 };
 
+enum { txn_failed_size = 256 };
+
 struct strait_txn {
     struct arena arena;
     struct txn_list operations; /* Strait__Operation */
@@ -23,7 +25,8 @@ struct strait_txn {
     struct txn_list reads;      /* Strait__Key */
     struct txn_list ranges;     /* Strait__Range */
     size_t size;                /* of the commit, encoded, at most; but for ranges of scans */
-    enum status failed;         /* the first builder that failed; the commit answers it */
+    enum status failed;         /* the first builder that failed; the commit answers it ... */
+    char failed_text[txn_failed_size]; /* ... in these words; "" where the status says it all */
     uint64_t read_version;
     uint64_t read_epoch_number; /* 0: not known, the primary's present one */
     uint32_t read_epoch_region;
@@ -41,8 +44,10 @@ struct strait_txn {
     struct writes writes;
 };
 
-/* Fails the transaction for good, and returns the status. */
+/* Fails the transaction for good, and returns the status; with words of its own. */
 enum strait_status txn_fail(strait_txn *txn, enum status status);
+enum strait_status txn_fail_with(strait_txn *txn, enum status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Records a read, once for each key. */
 enum strait_status txn_note_read(strait_txn *txn, const char *table, struct bytes key);

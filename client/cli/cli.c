@@ -171,7 +171,8 @@ strait *cli_handle(struct cli *cli, enum cli_exit *exit)
     return cli->handle;
 }
 
-enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_result *result)
+enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_result *result,
+                         struct strait_token *token)
 {
     struct strait_error error = {0};
     enum cli_exit exit = CLI_DONE;
@@ -179,6 +180,8 @@ enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_
 
     if (handle != NULL && strait_commit(handle, txn, cli->timeout_ms, result, &error) != STRAIT_OK)
         exit = cli_error(cli, &error);
+    if (token != NULL)
+        strait_txn_position(txn, token);
     strait_txn_free(txn);
     return exit;
 }

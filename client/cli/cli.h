@@ -69,8 +69,10 @@ int cli_options(struct cli *cli, const struct cli_option *options, int count, ch
 bool cli_arguments(struct cli *cli, const struct cli_option *options, int *count, char **arguments,
                    int least, int most, const char *wanted);
 
-/* Commits and frees the transaction. What failed was said. */
-enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_result *result);
+/* Commits and frees the transaction. What failed was said. `token` may be NULL: where the commit
+ * stands in history, once it was done. */
+enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_result *result,
+                         struct strait_token *token);
 
 /* Says what is wrong and how the command is used; returns CLI_USAGE. */
 enum cli_exit cli_usage(struct cli *cli, const char *format, ...)

@@ -2,11 +2,17 @@
 /* The table of commands. */
 #include "client/cli/cli.h"
 
+/* Of all reads that any member may answer. */
+#define READS_TEXT                                                                                 \
+    "  --at-least POSITION    any member may answer whose state has all up to POSITION, which\n"   \
+    "                         `strait put --json` and the like tell of what they wrote\n"          \
+    "  --max-staleness TIME   any member may answer whose state is at most that old: 500ms, 10s\n"
+
 const struct command cli_commands[] = {
-    {"get", NULL, "TABLE KEY [--raw] [--hex] [--max-staleness TIME]", "prints a record's value",
+    {"get", NULL, "TABLE KEY [--raw] [--hex] [--at-least POSITION] [--max-staleness TIME]",
+     "prints a record's value",
      "  --raw   the value's bytes as they are, without a newline\n"
-     "  --hex   KEY is given in hexadecimal\n"
-     "  --max-staleness TIME   any member may answer whose state is at most that old: 500ms, 10s\n",
+     "  --hex   KEY is given in hexadecimal\n" READS_TEXT,
      cli_get},
     {"put", NULL, "TABLE KEY VALUE [--ttl TIME] [--index NAME=KEY]... [--if-absent] [--hex]",
      "writes a record",
@@ -32,7 +38,8 @@ const struct command cli_commands[] = {
      "  --from KEY   begins at KEY          --to KEY   ends before KEY\n"
      "  --prefix P   only keys that begin with P\n"
      "  --limit N    at most N records (100; 0: all)\n"
-     "  --reverse    from the end           --keys     without values\n",
+     "  --reverse    from the end           --keys     without values\n" READS_TEXT
+     "With either, each page of a long range may be of a newer state than the one before.\n",
      cli_scan},
     {"table", "create", "TABLE", "makes a table", NULL, cli_table_create},
     {"table", "drop", "TABLE", "drops a table and all its records", NULL, cli_table_drop},

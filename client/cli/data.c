@@ -6,6 +6,7 @@
 
 #include "client/cli/cli.h"
 #include "client/cli/range.h"
+#include "client/cli/reads.h"
 
 enum { value_size_max = 1024 * 1024, indexes_max = 16 };
 
@@ -36,19 +37,15 @@ static enum cli_exit print_value(struct cli *cli, struct strait_records *records
     return exit;
 }
 
-static enum cli_exit get_stale(struct cli *cli, strait *handle, const char *table,
-                               struct strait_bytes key, const char *staleness, bool raw)
+/* From any member whose state is new enough. */
+static enum cli_exit get_with(struct cli *cli, strait *handle, const struct cli_reads *reads,
+                              const char *table, struct strait_bytes key, bool raw)
 {
-    struct strait_read_options options = {.consistency = STRAIT_BOUNDED_STALE};
     const struct strait_key asked = {.table = table, .key = key};
     struct strait_records *records = NULL;
     struct strait_error error;
-    uint64_t age_ms;
 
-    if (!cli_parse_duration(staleness, &age_ms) || age_ms > UINT32_MAX)
-        return cli_usage(cli, "--max-staleness %s: a time is needed, as 500ms or 10s", staleness);
-    options.max_staleness_ms = (uint32_t)age_ms;
-    if (strait_get_with(handle, &options, &asked, 1, cli->timeout_ms, &records, &error) !=
+    if (strait_get_with(handle, &reads->options, &asked, 1, cli->timeout_ms, &records, &error) !=
         STRAIT_OK)
         return cli_error(cli, &error);
     if (!records->items[0].found) {
@@ -64,9 +61,12 @@ enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
 {
     bool raw = false;
     bool hex = false;
-    const char *staleness = NULL;
-    const struct cli_option options[] = {
-        {"raw", NULL, &raw}, {"hex", NULL, &hex}, {"max-staleness", &staleness, NULL}, {0}};
+    struct cli_reads reads = {0};
+    const struct cli_option options[] = {{"raw", NULL, &raw},
+                                         {"hex", NULL, &hex},
+                                         {"at-least", &reads.at_least, NULL},
+                                         {"max-staleness", &reads.max_staleness, NULL},
+                                         {0}};
     struct strait_records *records = NULL;
     struct strait_error error;
     struct strait_bytes key;
@@ -74,13 +74,13 @@ enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
 
     if (!cli_arguments(cli, options, &count, arguments, 2, 2, "a table and a key are needed"))
         return CLI_USAGE;
-    if (!key_of(cli, arguments[1], hex, &key))
+    if (!key_of(cli, arguments[1], hex, &key) || !cli_reads_parse(cli, &reads))
         return CLI_USAGE;
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    if (staleness != NULL)
-        return get_stale(cli, handle, arguments[0], key, staleness, raw);
+    if (reads.given)
+        return get_with(cli, handle, &reads, arguments[0], key, raw);
     if (strait_get(handle, NULL, arguments[0], key, cli->timeout_ms, &records, &error) != STRAIT_OK)
         return cli_error(cli, &error);
     return print_value(cli, records, raw);
@@ -92,15 +92,19 @@ enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
 static enum cli_exit commit(struct cli *cli, strait_txn *txn, const char *done)
 {
     struct strait_commit_result result;
-    enum cli_exit exit = cli_commit(cli, txn, &result);
+    struct strait_token token;
+    enum cli_exit exit = cli_commit(cli, txn, &result, &token);
 
     if (exit != CLI_DONE)
         return exit;
     if (cli->json) {
         json_t *document = json_object();
         char when[32];
+        char position[cli_position_size];
         cli_format_time(result.log_time_ns, when);
+        cli_position_format(&token, position);
         json_object_set_new(document, "version", json_integer((json_int_t)result.version));
+        json_object_set_new(document, "position", json_string(position));
         json_object_set_new(document, "time", json_string(when));
         json_object_set_new(document, "txn", json_string(result.txn));
         json_object_set_new(document, "repeated", json_boolean(result.repeated));

@@ -207,19 +207,19 @@ enum cli_exit cli_member_remove(struct cli *cli, int count, char **arguments)
     return print_members(cli, members, true, "removed");
 }
 
-/* Whether the member is there, and leads. */
+/* The member's id, 0 where it is not there, and whether it leads. */
 static enum strait_status find_member(strait *handle, const char *name, uint32_t timeout_ms,
-                                      bool *is_there, bool *leads, struct strait_error *error)
+                                      uint64_t *id, bool *leads, struct strait_error *error)
 {
     struct strait_members *members = NULL;
     enum strait_status status = strait_member_list(handle, false, timeout_ms, &members, error);
 
-    *is_there = false;
+    *id = 0;
     *leads = false;
     for (size_t i = 0; status == STRAIT_OK && i < members->count; i++) {
         if (strcmp(members->items[i].name, name) != 0)
             continue;
-        *is_there = true;
+        *id = members->items[i].id;
         *leads = members->items[i].leader;
     }
     strait_free(members);
@@ -233,21 +233,25 @@ static enum strait_status replace(struct cli *cli, strait *handle, char *const n
 {
     const char *old = names[0];
     const char *new = names[1];
-    bool is_there;
+    uint64_t old_id;
     bool leads;
 
-    enum strait_status status =
-        strait_member_add(handle, new, names[2], cli->timeout_ms, NULL, error);
+    /* As it is now, before anything takes its time. */
+    enum strait_status status = find_member(handle, old, cli->timeout_ms, &old_id, &leads, error);
+    if (status != STRAIT_OK)
+        return status;
+    status = strait_member_add(handle, new, names[2], cli->timeout_ms, NULL, error);
     if (status != STRAIT_OK && status != STRAIT_ALREADY_EXISTS)
         return status;
     status = promote(cli, handle, new, wait_ms, NULL, error);
     if (status != STRAIT_OK && status != STRAIT_ALREADY_EXISTS)
         return status;
-    status = find_member(handle, old, cli->timeout_ms, &is_there, &leads, error);
+    uint64_t id;
+    status = find_member(handle, old, cli->timeout_ms, &id, &leads, error);
     if (status == STRAIT_OK && leads)
         status = strait_leader_transfer(handle, new, cli->timeout_ms, NULL, error);
-    if (status == STRAIT_OK && is_there)
-        return strait_member_remove(handle, old, false, cli->timeout_ms, members, error);
+    if (status == STRAIT_OK && id != 0 && id == old_id)
+        return strait_member_remove_id(handle, old, id, false, cli->timeout_ms, members, error);
     if (status == STRAIT_OK)
         status = strait_member_list(handle, false, cli->timeout_ms, members, error);
     return status;

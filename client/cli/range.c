@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { limit_default = 100 };
+enum { limit_default = 100, page_records_max = 10000 };
 
 /* The first bytes after all that begin with `prefix`: its last byte below 0xff, one higher. Empty
  * (without end) where there is none. */
@@ -51,6 +51,8 @@ int cli_range_options(struct cli *cli, struct cli_range *range, int count, char 
                                          {"limit", &limit, NULL},
                                          {"reverse", NULL, &range->scan.reverse},
                                          {"keys", NULL, &range->scan.keys_only},
+                                         {"at-least", &range->reads.at_least, NULL},
+                                         {"max-staleness", &range->reads.max_staleness, NULL},
                                          {0}};
 
     range->scan.records_max = limit_default;
@@ -65,6 +67,8 @@ int cli_range_options(struct cli *cli, struct cli_range *range, int count, char 
         cli_usage(cli, "--limit %s: a whole number is needed; 0 stands for all", limit);
         return -1;
     }
+    if (!cli_reads_parse(cli, &range->reads))
+        return -1;
     if (from != NULL)
         range->range.start = strait_text(from);
     if (to != NULL)
@@ -88,27 +92,96 @@ static void print_record(const struct cli_range *range, const struct strait_reco
     putchar('\n');
 }
 
+/* ---- Where the records come from ---- */
+
+/* A scan, all of one version; or pages of states that are new enough, each at least as new as the
+ * one before, from whichever member answers. */
+struct source {
+    strait *handle;
+    const struct cli_range *range;
+    struct strait_scan_options options;
+    uint32_t timeout_ms;
+    strait_scan *scan;
+    struct strait_read_options reads;
+    struct strait_records *page;
+    size_t page_at;
+};
+
+static enum strait_status source_begin(struct source *source, struct strait_error *error)
+{
+    const struct cli_range *range = source->range;
+    if (!range->reads.given)
+        return strait_scan_begin(source->handle, &range->range, &source->options,
+                                 source->timeout_ms, &source->scan, error);
+    source->reads = range->reads.options;
+    source->options.page_records =
+        source->options.records_max < page_records_max ? (uint32_t)source->options.records_max : 0;
+    return STRAIT_OK;
+}
+
+static enum strait_status next_page(struct source *source, struct strait_error *error)
+{
+    struct strait_bytes resume = strait_bytes(NULL, 0);
+    struct strait_records *page = NULL;
+
+    if (source->page != NULL && !source->page->more)
+        return STRAIT_END;
+    if (source->page != NULL) {
+        resume = source->page->resume;
+        source->reads.consistency = STRAIT_AT_LEAST;
+        source->reads.token = source->page->token;
+    }
+    enum strait_status status =
+        strait_page_with(source->handle, &source->reads, &source->range->range, &source->options,
+                         resume, source->timeout_ms, &page, error);
+    if (status != STRAIT_OK)
+        return status;
+    strait_free(source->page);
+    source->page = page;
+    source->page_at = 0;
+    return STRAIT_OK;
+}
+
+static enum strait_status source_next(struct source *source, const struct strait_record **record,
+                                      struct strait_error *error)
+{
+    if (source->scan != NULL)
+        return strait_scan_next(source->scan, record, error);
+    while (source->page == NULL || source->page_at == source->page->count) {
+        enum strait_status status = next_page(source, error);
+        if (status != STRAIT_OK)
+            return status;
+    }
+    *record = &source->page->items[source->page_at++];
+    return STRAIT_OK;
+}
+
+static void source_end(struct source *source)
+{
+    if (source->scan != NULL)
+        strait_scan_end(source->scan);
+    strait_free(source->page);
+}
+
 enum cli_exit cli_range_scan(struct cli *cli, const struct cli_range *range)
 {
     const struct strait_record *record;
     struct strait_error error;
-    strait_scan *scan = NULL;
     enum cli_exit exit = CLI_DONE;
     uint64_t count = 0;
-    struct strait_scan_options options = range->scan;
-    uint64_t limit = options.records_max;
+    uint64_t limit = range->scan.records_max;
+    struct source source = {.range = range, .options = range->scan, .timeout_ms = cli->timeout_ms};
 
-    strait *handle = cli_handle(cli, &exit);
-    if (handle == NULL)
+    source.handle = cli_handle(cli, &exit);
+    if (source.handle == NULL)
         return exit;
     if (limit != 0 && limit != UINT64_MAX)
-        options.records_max = limit + 1; /* one more tells whether there are more */
-    if (strait_scan_begin(handle, &range->range, &options, cli->timeout_ms, &scan, &error) !=
-        STRAIT_OK)
+        source.options.records_max = limit + 1; /* one more tells whether there are more */
+    if (source_begin(&source, &error) != STRAIT_OK)
         return cli_error(cli, &error);
     json_t *records = cli->json ? json_array() : NULL;
     enum strait_status status;
-    while ((status = strait_scan_next(scan, &record, &error)) == STRAIT_OK) {
+    while ((status = source_next(&source, &record, &error)) == STRAIT_OK) {
         if (limit != 0 && count == limit)
             break;
         count++;
@@ -118,7 +191,7 @@ enum cli_exit cli_range_scan(struct cli *cli, const struct cli_range *range)
             print_record(range, record);
     }
     bool more = status == STRAIT_OK;
-    strait_scan_end(scan);
+    source_end(&source);
     if (status != STRAIT_OK && status != STRAIT_END) {
         json_decref(records);
         return cli_error(cli, &error);

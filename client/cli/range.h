@@ -4,14 +4,17 @@
 #define CLIENT_CLI_RANGE_H
 
 #include "client/cli/cli.h"
+#include "client/cli/reads.h"
 
 struct cli_range {
     struct strait_range range;
     struct strait_scan_options scan;
+    struct cli_reads reads;
     char *end_memory; /* of a prefix's end */
 };
 
-/* Reads --from, --to, --prefix, --limit, --reverse, --keys; the result is cli_options()'s. */
+/* Reads --from, --to, --prefix, --limit, --reverse, --keys, --at-least, --max-staleness; the result
+ * is cli_options()'s. */
 int cli_range_options(struct cli *cli, struct cli_range *range, int count, char **arguments);
 
 /* Exactly one key. */

@@ -89,6 +89,63 @@ def test_records(context):
     expect_equal(len(server.strait("get", "users", "big", "--raw")), 1 << 20)
 
 
+def said_by(server, *arguments, stdin=None):
+    """What a command that is refused says."""
+    result = server.run(*arguments, stdin=stdin)
+    expect_equal(result.returncode, REFUSED, *arguments, result.stderr.decode("utf-8"))
+    return result.stderr.decode("utf-8")
+
+
+def test_refusals_name_the_limit(context):
+    server = context.server()
+    server.strait("table", "create", "users")
+    for said, wanted in (
+            (said_by(server, "put", "users", "u1", "x", "--ttl", "4000d"), "at most 3650"),
+            (said_by(server, "put", "users", "", "x"), "1 to 1024 bytes"),
+            (said_by(server, "get", "users", ""), "1 to 1024 bytes"),
+            (said_by(server, "get", "users", "k" * 1025), "1025 bytes, and may have 1 to 1024"),
+            (said_by(server, "del", "users", "k" * 1025), "1025 bytes, and may have 1 to 1024"),
+            (said_by(server, "table", "drop", "gone"), "`strait table list`"),
+            (said_by(server, "index", "drop", "users", "gone"), "`strait index list`"),
+            (said_by(server, "put", "gone", "u1", "x"), "Create it first")):
+        expect(wanted in said, repr(wanted), "is not in", said)
+
+
+def test_reads_at_least_at_a_position(context):
+    server = context.server()
+    server.strait("table", "create", "users")
+    made = [server.json("put", "users", "u%d" % i, "v%d" % i) for i in range(5)]
+    last = made[-1]["position"]
+    expect(re.fullmatch("[0-9]+-[0-9]+-%d" % made[-1]["version"], last), made[-1])
+    expect_equal(server.strait("get", "users", "u4", "--at-least", last), "v4\n")
+    expect_equal(server.json("get", "users", "u4", "--at-least", made[0]["position"])["value"], "v4")
+    expect_equal(error_of(server, "get", "users", "none", "--at-least", last), "NOT_FOUND")
+
+    def keys(*arguments):
+        found = server.json("scan", "users", *arguments)
+        return [record["key"] for record in found["records"]], found["more"]
+
+    everything = ["u%d" % i for i in range(5)]
+    expect_equal(keys("--at-least", last), (everything, False))
+    expect_equal(keys("--at-least", last, "--limit", "0"), (everything, False))
+    expect_equal(keys("--at-least", last, "--limit", "2"), (everything[:2], True))
+    expect_equal(keys("--at-least", last, "--limit", "5", "--reverse"), (everything[::-1], False))
+    expect_equal(keys("--max-staleness", "10s", "--prefix", "u3"), (["u3"], False))
+    expect_equal(server.strait("scan", "users", "--keys", "--at-least", last).split(), everything)
+    # What this server's history has not come to is waited for, within the deadline.
+    epoch, region, version = last.split("-")
+    ahead = "%s-%s-%d" % (epoch, region, int(version) + 1000)
+    begun = time.monotonic()
+    result = server.run("get", "users", "u4", "--at-least", ahead, "--timeout", "1s")
+    expect(result.returncode in (REFUSED, UNREACHABLE), result.returncode, result.stderr)
+    expect(time.monotonic() - begun < 30, "the deadline was not kept")
+    for arguments in (("--at-least", "7"), ("--at-least", "1-1"), ("--at-least", "1-1-x"),
+                      ("--at-least", "-1-1-1"), ("--at-least", "1-4294967296-1"),
+                      ("--at-least", last, "--max-staleness", "1s")):
+        server.strait("get", "users", "u4", *arguments, status=USAGE)
+        server.strait("scan", "users", *arguments, status=USAGE)
+
+
 def test_schema(context):
     server = context.server()
     expect_equal(server.json("table", "list")["tables"], [])

@@ -279,6 +279,25 @@ def test_rolling_restart(context):
     print("longest gap between acknowledged writes: %.0f ms" % load.longest_gap_ms(), flush=True)
 
 
+def test_any_member_reads_at_least_at_a_position(context):
+    """What was just written is read from a follower, by its position, and counted there."""
+    region = context.server(kind=Region)
+    region.strait("table", "create", "t")
+    leader = region.leader()
+    for member in region.members.values():
+        made = region.json("put", "t", "k", member.name)
+        before = status_of(member)["metrics"]["reads_stale_count"]
+        result = member.run("get", "t", "k", "--at-least", made["position"])
+        expect_equal(result.returncode, DONE, result.stderr)
+        expect_equal(result.stdout.decode("utf-8"), member.name + "\n")
+        result = member.run("scan", "t", "--at-least", made["position"], "--json")
+        expect_equal(result.returncode, DONE, result.stderr)
+        expect_equal([record["value"] for record in json.loads(result.stdout)["records"]], [member.name])
+        after = status_of(member)["metrics"]["reads_stale_count"]
+        expect(after >= before + 2, member.name, "did not answer by itself:", before, after)
+    expect(region.leader() is leader, "the leadership changed meanwhile")
+
+
 def wait_caught_up(region, name, seconds=60):
     """Before the next one may be stopped: what an operator looks at."""
     until = time.monotonic() + seconds

@@ -128,6 +128,17 @@ START_TEST(test_what_is_refused)
     static uint8_t large[limit_value_size + 1];
     const struct strait_put_options many = {.indexes = (const struct strait_index_entry *)large,
                                             .indexes_count = limit_record_indexes_count + 1};
+    /* What is wrong, and with which limit. */
+    static const char *const words[] = {
+        "'Orders' cannot be the name",
+        "A key of table orders is empty: one has 1 to 1024 bytes",
+        "'' cannot be the name",
+        "A key of table t has 1025 bytes, and may have 1 to 1024",
+        "A value for table t has 1048577 bytes, and may have at most 1048576",
+        "could not be added to this transaction",
+        "'' cannot be a name",
+        "could not be added to this transaction",
+    };
     struct call call;
     struct strait_error error;
     for (unsigned i = 0; i < 8; i++) {
@@ -170,6 +181,7 @@ START_TEST(test_what_is_refused)
         ck_assert_int_eq(strait_txn_put(txn, "t", strait_text("k"), strait_text("v"), NULL),
                          expected);
         ck_assert_int_eq(txn_encode(txn, &call, UINT64_MAX, &error), expected);
+        ck_assert_msg(strstr(error.text, words[i]) != NULL, "%s", error.text);
         call_free(&call);
         strait_txn_clear(txn);
         ck_assert_int_eq(strait_txn_put(txn, "t", strait_text("k"), strait_text("v"), NULL),

@@ -66,6 +66,19 @@ void core_refuse_with(struct core *core, struct request *request, enum status st
     request_refuse_with(request, status, refusal);
 }
 
+const char *core_failure_text(const struct core *core, enum status status, char *text)
+{
+    const char *path;
+    uint64_t offset;
+
+    if (status == STATUS_CORRUPT && lsm_damage(core->lsm, &path, &offset))
+        snprintf(text, core_failure_size, "%s: %.256s, offset %" PRIu64 ", does not hold",
+                 status_text(status), path, offset);
+    else
+        snprintf(text, core_failure_size, "%s", status_text(status));
+    return text;
+}
+
 void core_take(struct core *core, struct request *request)
 {
     core->requests_count++;

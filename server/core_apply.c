@@ -106,8 +106,9 @@ void core_apply(struct core *core)
                                  "Entry %" PRIu64 " of the log met a table whose bytes do not "
                                  "hold.",
                                  core->applying.index)) {
+            char text[core_failure_size];
             core_fail(core, status, "Entry %" PRIu64 " of the log could not be applied: %s.",
-                      core->applying.index, status_text(status));
+                      core->applying.index, core_failure_text(core, status, text));
         }
     }
 }

@@ -30,7 +30,8 @@ enum {
     core_delay_tick_size = 8192,    /* what a tick that removes records counts as */
     core_delay_burst_us = 1000,     /* what may be made up for, and is admitted at once */
     core_pace_pressure = 50,        /* below it jobs take their time, for the sake of commits */
-    core_delay_step_us = 200,       /* the least wait, for the sake of the waking that it costs */
+    core_failure_size = 384,
+    core_delay_step_us = 200, /* the least wait, for the sake of the waking that it costs */
 };
 
 /* A job of the LSM on its way to a worker and back. */
@@ -366,6 +367,10 @@ void core_fail(struct core *core, enum status status, const char *format, ...)
 /* Opens the state that the LSM has at `mark`. Blocking, but short: it reads the catalog. */
 MUST_CHECK enum status core_state_open(struct core *core, const struct lsm_mark *mark,
                                        struct error *error);
+
+/* The words for a failure to read the state: of one that is CORRUPT, with the file where it is
+ * known. `text` holds core_failure_size bytes. */
+const char *core_failure_text(const struct core *core, enum status status, char *text);
 
 /* Answers, and counts. */
 void core_reply(struct core *core, struct request *request, const ProtobufCMessage *message);

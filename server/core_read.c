@@ -73,10 +73,12 @@ static void read_end(struct core_read *read)
     } else if (read->refusal.text[0] != 0) {
         core_refuse(core, request, status, 0, "%s", read->refusal.text);
     } else {
+        char text[core_failure_size];
+        core_failure_text(core, status, text);
         log_error("read_failed", LOG_TEXT("request", frame_type_name(request->type)),
-                  LOG_TEXT("reason", status_text(status)));
+                  LOG_TEXT("reason", text));
         core_refuse(core, request, status, 0, "The read failed: %s. `strait check` tells more.",
-                    status_text(status));
+                    text);
     }
     if (view != NULL)
         state_view_close(view);

@@ -7,7 +7,7 @@
 #include "proto/name.h"
 #include "server/state/outcome.h"
 
-enum { ms_per_day = 24 * 60 * 60 * 1000 };
+enum { ms_per_day = 24 * 60 * 60 * 1000, advice_size = 192 };
 
 static enum status check_name(const char *name)
 {
@@ -224,11 +224,77 @@ static const char *advice(enum status status)
     }
 }
 
+/* What a key breaks, with the limit. False: nothing. */
+static bool key_advice(ProtobufCBinaryData key, char text[advice_size])
+{
+    if (key.len != 0 && key.len <= limit_key_size)
+        return false;
+    (void)snprintf(text, advice_size,
+                   key.len == 0
+                       ? " Its key is empty: one has 1 to %d bytes."
+                       : " Its key is too long: one has 1 to %d bytes; shorten it, or use a "
+                         "digest of it.",
+                   limit_key_size);
+    return true;
+}
+
+static bool put_advice(const Strait__Put *put, char text[advice_size])
+{
+    if (key_advice(put->key, text))
+        return true;
+    if (put->value.len > limit_value_size)
+        (void)snprintf(text, advice_size,
+                       " Its value has %zu bytes, and may have at most %d: split it over several "
+                       "records.",
+                       put->value.len, limit_value_size);
+    else if (put->ttl_ms > (uint64_t)limit_ttl_days * ms_per_day)
+        (void)snprintf(text, advice_size,
+                       " Its time to live is %llu days, and may be at most %d: give a shorter one, "
+                       "or none, which keeps the record.",
+                       (unsigned long long)(put->ttl_ms / ms_per_day), limit_ttl_days);
+    else if (put->n_indexes > limit_record_indexes_count)
+        (void)snprintf(text, advice_size, " It has %zu index entries, and may have at most %d.",
+                       put->n_indexes, limit_record_indexes_count);
+    else
+        return false;
+    return true;
+}
+
+/* The limit that this operation breaks, or what it is that lacks; else what helps with the status
+ * in general. */
+static const char *item_advice(const Strait__Operation *operation, enum status status,
+                               char text[advice_size])
+{
+    bool is_limit = status == STATUS_INVALID_ARGUMENT || status == STATUS_TOO_LARGE;
+    switch (operation->kind_case) {
+    case STRAIT__OPERATION__KIND_PUT:
+        return is_limit && put_advice(operation->put, text) ? text : advice(status);
+    case STRAIT__OPERATION__KIND_DELETE:
+        return is_limit && key_advice(operation->delete_->key, text) ? text : advice(status);
+    case STRAIT__OPERATION__KIND_ADD:
+        return is_limit && key_advice(operation->add->key, text) ? text : advice(status);
+    case STRAIT__OPERATION__KIND_TABLE_DROP:
+        return status == STATUS_NO_TABLE
+                   ? " It was dropped before, or never made: `strait table list` names those there "
+                     "are."
+                   : advice(status);
+    case STRAIT__OPERATION__KIND_INDEX_DROP:
+        return status == STATUS_NO_TABLE || status == STATUS_NO_INDEX
+                   ? " It was dropped before, or never made: `strait index list` names those there "
+                     "are."
+                   : advice(status);
+    default:
+        return advice(status);
+    }
+}
+
 void commit_refusal_text(const Strait__Commit *commit, enum status status, uint32_t item,
                          bool item_is_condition, char text[state_text_size])
 {
     const char *table = NULL;
     const char *words = NULL;
+    char specific[advice_size];
+    const char *next = advice(status);
     bool has_item = commit != NULL && item != 0 &&
                     item <= (item_is_condition ? commit->n_conditions : commit->n_operations);
     if (has_item && item_is_condition) {
@@ -236,16 +302,16 @@ void commit_refusal_text(const Strait__Commit *commit, enum status status, uint3
         table = commit->conditions[item - 1]->table;
     } else if (has_item) {
         words = operation_words(commit->operations[item - 1], &table);
+        next = item_advice(commit->operations[item - 1], status, specific);
     }
     if (table != NULL && name_text_is_valid(table))
         (void)snprintf(text, state_text_size, "%s %u (%s %s): %s.%s",
                        item_is_condition ? "Condition" : "Operation", item, words, table,
-                       status_text(status), advice(status));
+                       status_text(status), next);
     else if (has_item)
         (void)snprintf(text, state_text_size, "%s %u (%s): %s.%s",
                        item_is_condition ? "Condition" : "Operation", item, words,
-                       status_text(status), advice(status));
+                       status_text(status), next);
     else
-        (void)snprintf(text, state_text_size, "The transaction: %s.%s", status_text(status),
-                       advice(status));
+        (void)snprintf(text, state_text_size, "The transaction: %s.%s", status_text(status), next);
 }

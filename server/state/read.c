@@ -93,9 +93,13 @@ static enum status get_key(struct state_view *view, struct lsm_wait *wait, const
     struct keys_buffer buffer;
     struct lsm_value value;
 
-    if (key->key.len == 0 || key->key.len > limit_key_size)
+    _Static_assert(limit_key_size == 1024, "as the text says");
+    if (key->key.len == 0)
         return read_refuse(refusal, STATUS_INVALID_ARGUMENT,
-                           "A key has 1 to 1024 bytes; one in table", key->table);
+                           "A key has 1 to 1024 bytes, and is empty for table", key->table);
+    if (key->key.len > limit_key_size)
+        return read_refuse(refusal, STATUS_INVALID_ARGUMENT,
+                           "A key has 1 to 1024 bytes, and is longer for table", key->table);
     enum status status = read_table_find(view, key->table, &table, refusal);
     if (status != STATUS_OK)
         return status;

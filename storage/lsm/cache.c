@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/lsm/cache.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
@@ -61,6 +62,9 @@ struct cache {
     size_t buckets_mask;
     struct cache_block **buckets;
     struct cache_statistics counted;
+    bool is_damaged; /* a block did not hold: where the newest was */
+    uint64_t damage_offset;
+    char damage_path[cache_path_size];
 };
 
 /* ---- Waits ---- */
@@ -270,18 +274,36 @@ static void reads_start_queued(struct cache *cache)
         read_start(cache, LIST_ENTRY(list_pop_first(&cache->queue), struct cache_read, queued));
 }
 
+static enum status note_damage(struct cache_source *source, const struct cache_place *place)
+{
+    struct cache *cache = source->cache;
+    cache->is_damaged = true;
+    cache->damage_offset = place->offset;
+    snprintf(cache->damage_path, sizeof cache->damage_path, "%s",
+             source->path != NULL ? source->path : "");
+    return STATUS_CORRUPT;
+}
+
+/* CORRUPT where the file was shorter, or the bytes do not hold. */
+static enum status decode(struct cache_source *source, const struct cache_place *place,
+                          uint8_t *sealed, size_t sealed_size, uint8_t **data, size_t *size)
+{
+    enum status status = STATUS_CORRUPT;
+    if (sealed_size == place->size)
+        status = source->decode(source, place, sealed, data, size);
+    return status == STATUS_CORRUPT ? note_damage(source, place) : status;
+}
+
 /* Gives the block what was read, or says why not. */
 static enum status take(struct cache_block *block, struct cache_read *read)
 {
     struct cache *cache = block->source->cache;
     if (read->op.status != STATUS_OK)
         return STATUS_IO_ERROR;
-    if (read->op.size != block->place.size)
-        return STATUS_CORRUPT;
     uint8_t *data;
     size_t size;
     enum status status =
-        block->source->decode(block->source, &block->place, read->buffer, &data, &size);
+        decode(block->source, &block->place, read->buffer, read->op.size, &data, &size);
     if (status != STATUS_OK)
         return status;
     cache->size -= block->charge;
@@ -359,11 +381,9 @@ static enum status get_now(struct cache_source *source, const struct cache_place
                          &read_size);
     if (status != STATUS_OK)
         return status == STATUS_AGAIN ? status : STATUS_IO_ERROR;
-    if (read_size != place->size)
-        return STATUS_CORRUPT;
     uint8_t *data;
     size_t size;
-    status = source->decode(source, place, cache->scratch, &data, &size);
+    status = decode(source, place, cache->scratch, read_size, &data, &size);
     if (status != STATUS_OK)
         return status;
     struct cache_block *made = block_make(source, place, size);
@@ -432,7 +452,7 @@ enum status cache_get(struct cache_source *source, const struct cache_place *pla
     case BLOCK_READY:
         /* A place that names a known number as something else was never written by us. */
         if (known->place.type != place->type)
-            return STATUS_CORRUPT;
+            return note_damage(source, place);
         cache->counted.hits_count++;
         pin_ready(cache, known);
         *block = known;
@@ -521,6 +541,13 @@ void cache_free(struct cache *cache)
     free(cache->scratch);
     free(cache->buckets);
     free(cache);
+}
+
+bool cache_damage(const struct cache *cache, const char **path, uint64_t *offset)
+{
+    *path = cache->damage_path;
+    *offset = cache->damage_offset;
+    return cache->is_damaged;
 }
 
 struct cache_statistics cache_statistics(const struct cache *cache)

@@ -31,6 +31,7 @@ struct cache_block; /* pinned by whoever holds a pointer to it */
 enum {
     cache_size_min = 8 * 1024 * 1024, /* a smaller bound is raised to this: some largest blocks */
     cache_reads_max = 128,            /* under way at a time; further ones queue in the cache */
+    cache_path_size = 512,
 };
 
 /* Where a block stands in its file. */
@@ -46,6 +47,7 @@ struct cache_source {
     /* Set by the owner before cache_source_open(). `number` is never used again for another. */
     uint64_t number;
     struct io_file *file;
+    const char *path; /* of the file, for findings; it lives as long as the source */
 
     /* Opens `sealed` (which it may overwrite), validates, and gives the block in memory from
      * malloc: CORRUPT, NO_MEMORY. */
@@ -96,6 +98,10 @@ struct cache_statistics {
     uint64_t again_count;  /* cache_get() answered AGAIN */
     uint64_t reads_count;  /* under way now, queued ones included */
 };
+/* The newest block that was read and did not hold; false: there was none. `path` is the cache's,
+ * and empty where the source has none. */
+bool cache_damage(const struct cache *cache, const char **path, uint64_t *offset);
+
 struct cache_statistics cache_statistics(const struct cache *cache);
 
 #endif

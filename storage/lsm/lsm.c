@@ -517,6 +517,11 @@ void lsm_work(struct lsm *lsm)
         lsm->options.work(lsm->options.context);
 }
 
+bool lsm_damage(const struct lsm *lsm, const char **path, uint64_t *offset)
+{
+    return cache_damage(lsm->cache, path, offset);
+}
+
 struct lsm_statistics lsm_statistics(const struct lsm *lsm)
 {
     struct lsm_statistics statistics = lsm->statistics;

@@ -330,4 +330,8 @@ struct lsm_statistics {
 };
 struct lsm_statistics lsm_statistics(const struct lsm *lsm);
 
+/* The newest block of a table that was read and did not hold: its file, and where in it. False:
+ * none since the start. */
+bool lsm_damage(const struct lsm *lsm, const char **path, uint64_t *offset);
+
 #endif

@@ -219,6 +219,7 @@ enum status table_open(struct io *io, struct keyring *keyring, const char *direc
     if (status != STATUS_OK)
         goto err;
     made->source.number = info->number;
+    made->source.path = made->path;
     made->source.decode = decode;
     made->source.closed = closed;
     status = io_open_wait(io, made->path, IO_READ, &made->source.file);

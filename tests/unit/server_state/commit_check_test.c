@@ -61,6 +61,63 @@ START_TEST(test_shapes)
 }
 END_TEST
 
+/* What is refused for its size is told with the limit, and what lacks with where to look. */
+START_TEST(test_words_name_the_limit)
+{
+    static char long_key[limit_key_size + 2];
+    static uint8_t long_value[limit_value_size + 1];
+    struct harness harness = {.time_ns = 5};
+    struct state_precheck precheck;
+    struct state_refusal refusal;
+    char text[state_text_size];
+    struct txn txn;
+    memset(long_key, 'k', limit_key_size + 1);
+
+    txn_begin(&harness, &txn);
+    txn_put(&txn, "users", "a", "", 0);
+    txn.bodies[0].put.ttl_ms = 4000ULL * 24 * 60 * 60 * 1000;
+    ck_assert_int_eq(state_precheck(&txn.commit, &precheck, &refusal), STATUS_INVALID_ARGUMENT);
+    ck_assert_msg(strstr(refusal.text, "4000 days") != NULL, "%s", refusal.text);
+    ck_assert_msg(strstr(refusal.text, "at most 3650") != NULL, "%s", refusal.text);
+    txn_begin(&harness, &txn);
+    txn_put(&txn, "users", long_key, "", 0);
+    ck_assert_int_eq(state_precheck(&txn.commit, &precheck, &refusal), STATUS_TOO_LARGE);
+    ck_assert_msg(strstr(refusal.text, "1 to 1024 bytes") != NULL, "%s", refusal.text);
+    txn_begin(&harness, &txn);
+    txn_delete(&txn, "users", "");
+    ck_assert_int_eq(state_precheck(&txn.commit, &precheck, &refusal), STATUS_INVALID_ARGUMENT);
+    ck_assert_msg(strstr(refusal.text, "key is empty: one has 1 to 1024") != NULL, "%s",
+                  refusal.text);
+    txn_begin(&harness, &txn);
+    txn_put(&txn, "users", "a", "", 0);
+    txn.bodies[0].put.value = (ProtobufCBinaryData){sizeof long_value, long_value};
+    ck_assert_int_eq(state_precheck(&txn.commit, &precheck, &refusal), STATUS_TOO_LARGE);
+    ck_assert_msg(strstr(refusal.text, "1048577 bytes, and may have at most 1048576") != NULL, "%s",
+                  refusal.text);
+    /* The general advice where no limit is broken. */
+    txn_begin(&harness, &txn);
+    txn_delete(&txn, "Users", "a");
+    ck_assert_int_eq(state_precheck(&txn.commit, &precheck, &refusal), STATUS_INVALID_ARGUMENT);
+    ck_assert_msg(strstr(refusal.text, "Names are") != NULL, "%s", refusal.text);
+
+    Strait__TableDrop drop = STRAIT__TABLE_DROP__INIT;
+    Strait__Operation operation = STRAIT__OPERATION__INIT;
+    Strait__Operation *operations[] = {&operation};
+    Strait__Commit commit = STRAIT__COMMIT__INIT;
+    drop.table = (char *)"gone";
+    operation.kind_case = STRAIT__OPERATION__KIND_TABLE_DROP;
+    operation.table_drop = &drop;
+    commit.operations = operations;
+    commit.n_operations = 1;
+    commit_refusal_text(&commit, STATUS_NO_TABLE, 1, false, text);
+    ck_assert_msg(strstr(text, "gone") != NULL && strstr(text, "`strait table list`") != NULL, "%s",
+                  text);
+    ck_assert_msg(strstr(text, "Create it first") == NULL, "%s", text);
+    commit_refusal_text(&commit, STATUS_CONFLICT, 1, false, text);
+    ck_assert_msg(strstr(text, "Read again") != NULL, "%s", text);
+}
+END_TEST
+
 START_TEST(test_schema_stands_alone)
 {
     struct harness harness = {.time_ns = 5};
@@ -120,6 +177,7 @@ END_TEST
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_shapes);
+    tcase_add_test(tests, test_words_name_the_limit);
     tcase_add_test(tests, test_schema_stands_alone);
     tcase_add_test(tests, test_the_largest_transaction);
 }

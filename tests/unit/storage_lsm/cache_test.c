@@ -71,6 +71,7 @@ static void setup(unsigned cached_percent)
             io_write_wait(fixture.io, source->file, contents, (size_t)blocks_count * block_size, 0),
             STATUS_OK);
         source->number = (uint64_t)i + 1;
+        source->path = i == 0 ? "file a" : "file b";
         source->decode = decode;
         source->closed = closed;
         cache_source_open(fixture.cache, source);
@@ -227,6 +228,14 @@ START_TEST(test_failures_are_told_and_forgotten)
             io_turn(fixture.io, true);
         for (int i = 0; i < 2; i++)
             ck_assert_int_eq(get(0, number, &waits[i], &block), expected);
+        /* A block that does not hold is named. */
+        const char *path;
+        uint64_t offset;
+        ck_assert_int_eq(cache_damage(fixture.cache, &path, &offset), round == 1);
+        if (round == 1) {
+            ck_assert_str_eq(path, "file a");
+            ck_assert_uint_eq(offset, number * block_size);
+        }
         if (round == 1)
             sim_disk_flip_bit(fixture.disk, "a", number * block_size + 9, 0);
         ck_assert_int_eq(get(0, number, &waits[0], &block), STATUS_AGAIN);

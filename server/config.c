@@ -789,6 +789,16 @@ enum status config_load(struct config *config, const char *path, struct error *e
     if (status == STATUS_OK)
         status = config_parse(config, path, bytes_of(contents, size), error);
     free(contents);
+    if (status == STATUS_OK) {
+        struct bytes copy;
+        if (arena_copy(&config->arena, bytes_of(path, strlen(path) + 1), &copy)) {
+            config->path = (const char *)copy.data;
+        } else {
+            config_free(config);
+            config_init(config);
+            status = error_set(error, STATUS_NO_MEMORY, "%s: no memory to read it.", path);
+        }
+    }
     return status;
 }
 

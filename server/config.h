@@ -52,6 +52,7 @@ struct config_region {
 /* Texts live in the arena. */
 struct config {
     struct arena arena;
+    const char *path; /* of the file; NULL where it comes from none */
 
     const char *data;                   /* the data directory */
     char listen_host[config_host_size]; /* a numeric address, without brackets */

@@ -39,8 +39,8 @@ enum status linking_open(const struct config *config, struct io *io, const struc
     struct linking *made = calloc(1, sizeof *made);
     if (made == NULL)
         return error_set(error, STATUS_NO_MEMORY, "No memory for the link to other regions.");
-    *made =
-        (struct linking){.config = config, .io = io, .access = access, .cluster_id = cluster_id};
+    *made = (struct linking){
+        .config = config, .io = io, .access = access_share(access), .cluster_id = cluster_id};
     char program[limit_name_size + 64];
     snprintf(program, sizeof program, "straitd/%s of %s", STRAIT_VERSION_TEXT,
              config->region.region_name);
@@ -71,6 +71,7 @@ void linking_close(struct linking *linking)
     if (linking->herald != NULL)
         region_link_close(linking->herald);
     SSL_CTX_free(linking->tls);
+    access_close(linking->access);
     free(linking);
 }
 
@@ -82,6 +83,15 @@ struct link *linking_link(struct linking *linking)
 struct link *linking_herald(struct linking *linking)
 {
     return region_link_interface(linking->herald);
+}
+
+void linking_reload_access(struct linking *linking, const struct access *access)
+{
+    const struct access *before = linking->access;
+    linking->access = access_share(access);
+    region_link_reload_access(linking->link, access);
+    region_link_reload_access(linking->herald, access);
+    access_close(before);
 }
 
 enum status linking_reload(struct linking *linking, struct error *error)

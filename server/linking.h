@@ -14,8 +14,8 @@
 
 struct linking;
 
-/* `config` has a section `region`, and outlives this, as `access` and `cluster_id` do. Errors are
- * for the operator. Blocking. */
+/* `config` has a section `region`, and outlives this, as `cluster_id` does; `access` is shared.
+ * Errors are for the operator. Blocking. */
 MUST_CHECK enum status linking_open(const struct config *config, struct io *io,
                                     const struct access *access,
                                     const uint8_t cluster_id[region_link_cluster_id_size],
@@ -24,6 +24,10 @@ void linking_close(struct linking *linking); /* NULL does nothing */
 
 struct link *linking_link(struct linking *linking);   /* to the region that is followed */
 struct link *linking_herald(struct linking *linking); /* to those that are to know of a promotion */
+
+/* `access` counts from now on, and is shared: for new connections, and for records of promotions.
+ */
+void linking_reload_access(struct linking *linking, const struct access *access);
 
 /* Reads the certificates anew. On failure those of before stay in use. Blocking. */
 MUST_CHECK enum status linking_reload(struct linking *linking, struct error *error);

@@ -36,7 +36,8 @@ static const char usage_text[] =
     "  --version      prints the version\n"
     "  --help         prints this\n"
     "\n"
-    "SIGTERM or SIGINT stops it gracefully; SIGHUP reads its certificates anew.\n"
+    "SIGTERM or SIGINT stops it gracefully; SIGHUP reads its certificates and\n"
+    "the access list of FILE anew.\n"
     "Exit status: 0 stopped, 1 failed (the reason on standard error), 2 usage.\n";
 
 struct arguments {

@@ -255,6 +255,12 @@ void net_threads_reload(struct net_threads *threads, SSL_CTX *tls)
         net_reload_tls(threads->loop[i].net, tls);
 }
 
+void net_threads_reload_access(struct net_threads *threads, const struct access *access)
+{
+    for (unsigned i = 0; i < threads->count; i++)
+        net_reload_access(threads->loop[i].net, access);
+}
+
 void net_threads_drain(struct net_threads *threads)
 {
     for (unsigned i = 0; i < threads->count; i++)

@@ -33,6 +33,7 @@ bool net_threads_may_wait(struct net_threads *threads);
 void net_threads_turn_end(struct net_threads *threads);
 
 void net_threads_reload(struct net_threads *threads, SSL_CTX *tls);
+void net_threads_reload_access(struct net_threads *threads, const struct access *access);
 
 /* Graceful stop, and whether all connections are gone. */
 void net_threads_drain(struct net_threads *threads);

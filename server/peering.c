@@ -101,6 +101,11 @@ void peering_close(struct peering *peering)
     free(peering);
 }
 
+void peering_reload_access(struct peering *peering, const struct access *access)
+{
+    peers_reload_access(peering->peers, access);
+}
+
 enum status peering_reload(struct peering *peering, struct error *error)
 {
     SSL_CTX *tls;

@@ -27,6 +27,9 @@ struct bus *peering_bus(struct peering *peering);
 /* What is said of this server as a member; the id is 0. */
 struct member peering_self(const struct config *config);
 
+/* `access` counts from now on, and is shared. */
+void peering_reload_access(struct peering *peering, const struct access *access);
+
 /* Reads the certificates anew. On failure those of before stay in use. Blocking. */
 MUST_CHECK enum status peering_reload(struct peering *peering, struct error *error);
 

@@ -378,7 +378,7 @@ static enum status open_all(struct server *server, struct error *error)
 
 /* ---- Run ---- */
 
-static void reload(struct server *server)
+static void reload_certificates(struct server *server)
 {
     const struct config *config = server->config;
     const struct tls_options options = {
@@ -399,6 +399,39 @@ static void reload(struct server *server)
     SSL_CTX_free(server->tls);
     server->tls = tls;
     log_info("certificates_reloaded", LOG_TEXT("certificate", config->tls_certificate));
+}
+
+/* Who may come in, by the file as it is now; the rest of it waits for the next start. */
+static void reload_access(struct server *server)
+{
+    struct config fresh;
+    struct error error = {0};
+    struct access *access = NULL;
+
+    if (server->config->path == NULL)
+        return; /* a development server's list is what its certificates are made for */
+    enum status status = config_load(&fresh, server->config->path, &error);
+    if (status == STATUS_OK) {
+        status = config_open_access(&fresh, &access);
+        if (status != STATUS_OK)
+            error_set(&error, status, "The access list could not be made: %s.",
+                      status_text(status));
+    }
+    if (status != STATUS_OK) {
+        log_error("reload_failed", LOG_TEXT("text", error.text),
+                  LOG_TEXT("next", "the access list of before stays in force"));
+        config_free(&fresh);
+        return;
+    }
+    if (server->peering != NULL)
+        peering_reload_access(server->peering, access);
+    if (server->linking != NULL)
+        linking_reload_access(server->linking, access);
+    net_threads_reload_access(server->net, access);
+    access_close(server->access);
+    server->access = access;
+    log_info("access_reloaded", LOG_U64("identities", fresh.access_count));
+    config_free(&fresh);
 }
 
 static void turn(struct server *server)
@@ -427,7 +460,8 @@ static void run(struct server *server)
         turn(server);
         if (reload_wanted) {
             reload_wanted = 0;
-            reload(server);
+            reload_certificates(server);
+            reload_access(server);
         }
     }
     log_info("stopping");

@@ -2,6 +2,7 @@
 #include "server/net/access.h"
 
 #include <openssl/x509v3.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct access_entry {
 
 /* Sorted by identity. */
 struct access {
+    atomic_uint shares_count;
     struct access_entry *entries;
     size_t count;
     size_t capacity;
@@ -40,15 +42,26 @@ enum role role_of_name(const char *name)
 enum status access_open(struct access **access)
 {
     *access = calloc(1, sizeof **access);
-    return *access != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+    if (*access == NULL)
+        return STATUS_NO_MEMORY;
+    atomic_init(&(*access)->shares_count, 1);
+    return STATUS_OK;
 }
 
-void access_close(struct access *access)
+const struct access *access_share(const struct access *access)
 {
-    if (access == NULL)
+    struct access *shared = (struct access *)(uintptr_t)access;
+    atomic_fetch_add(&shared->shares_count, 1);
+    return access;
+}
+
+void access_close(const struct access *access)
+{
+    struct access *shared = (struct access *)(uintptr_t)access;
+    if (shared == NULL || atomic_fetch_sub(&shared->shares_count, 1) > 1)
         return;
-    free(access->entries);
-    free(access);
+    free(shared->entries);
+    free(shared);
 }
 
 /* The place of `identity`, or where it would be. */
@@ -88,7 +101,7 @@ static bool access_grow(struct access *access)
 enum status access_add(struct access *access, const char *identity, enum role role)
 {
     bool found;
-    ASSERT(role != ROLE_NONE);
+    ASSERT(role != ROLE_NONE && atomic_load(&access->shares_count) == 1);
     if (!identity_is_valid(identity))
         return STATUS_INVALID_ARGUMENT;
     size_t place = access_place(access, identity, &found);

@@ -36,10 +36,13 @@ const char *role_name(enum role role);
 /* ROLE_NONE for any other text. */
 enum role role_of_name(const char *name);
 
-struct access; /* identity -> role; not changed while sessions use it */
+/* Identity -> role. Not changed any more once it is shared; whoever shares it, from any thread,
+ * closes it. */
+struct access;
 
 MUST_CHECK enum status access_open(struct access **access);
-void access_close(struct access *access);
+const struct access *access_share(const struct access *access);
+void access_close(const struct access *access);
 
 /* `identity` is copied. INVALID_ARGUMENT for one that no certificate could give, ALREADY_EXISTS,
  * TOO_LARGE past limit_access_count, NO_MEMORY. `role` is not ROLE_NONE. */

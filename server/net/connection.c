@@ -244,7 +244,7 @@ static void connection_identify(struct connection *connection)
         status = tls_certificate_is_current(certificate, &error);
     }
     if (status == STATUS_OK)
-        session->role = access_role(connection->net->options.access, session->identity);
+        session->role = access_role(connection->net->access, session->identity);
     if (session->role != ROLE_NONE)
         return;
     if (status == STATUS_OK)

@@ -176,6 +176,8 @@ static void net_free(struct net *net)
 {
     SSL_CTX_free(net->tls);
     SSL_CTX_free(atomic_load(&net->tls_next));
+    access_close(net->access);
+    access_close(atomic_load(&net->access_next));
     BIO_meth_free(net->bio_method);
     free(net);
 }
@@ -205,6 +207,7 @@ static struct net *net_make(const struct net_options *options)
     }
     SSL_CTX_up_ref(options->tls);
     net->tls = options->tls;
+    net->access = access_share(options->access);
     return net;
 }
 
@@ -240,6 +243,22 @@ uint16_t net_port(const struct net *net)
 
 /* ---- The turn's end ---- */
 
+static void net_adopt_access(struct net *net)
+{
+    const struct access *next = atomic_exchange(&net->access_next, NULL);
+    if (next == NULL)
+        return;
+    access_close(net->access);
+    net->access = next;
+    LIST_EACH(link, &net->connections)
+    {
+        struct connection *connection = LIST_ENTRY(link, struct connection, link);
+        const struct session *session = &connection->session;
+        if (session->role != ROLE_NONE && access_role(next, session->identity) != session->role)
+            connection_end(connection, "its identity has another role now");
+    }
+}
+
 static void net_drain_begin(struct net *net)
 {
     net->draining = true;
@@ -270,6 +289,7 @@ void net_turn_end(struct net *net)
     struct request *request;
     while ((request = mailbox_take(net->options.replies)) != NULL)
         connection_take_reply(request->connection, request);
+    net_adopt_access(net);
     if (!net->draining && atomic_load(&net->drain_asked))
         net_drain_begin(net);
     for (struct list_link *link; (link = list_pop_first(&net->dirty)) != NULL;)
@@ -282,6 +302,12 @@ void net_reload_tls(struct net *net, SSL_CTX *tls)
 {
     SSL_CTX_up_ref(tls);
     SSL_CTX_free(atomic_exchange(&net->tls_next, tls));
+}
+
+void net_reload_access(struct net *net, const struct access *access)
+{
+    access_close(atomic_exchange(&net->access_next, access_share(access)));
+    io_bell_ring(net->io, &net->bell);
 }
 
 /* ---- Stopping ---- */

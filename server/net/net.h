@@ -31,7 +31,7 @@ struct net_options {
     uint16_t port;               /* 0: the system chooses */
     const struct net *beside;    /* another thread's, whose port is shared; else NULL */
     SSL_CTX *tls;                /* a reference is taken */
-    const struct access *access; /* outlives the net loop */
+    const struct access *access; /* shared here */
     struct mailbox *requests;    /* to the core; this thread posts */
     struct mailbox *replies;     /* from the core; this thread takes, and has attached it */
 
@@ -81,6 +81,10 @@ void net_turn_end(struct net *net);
 /* From any thread: connections from now on use `tls` (a reference is taken), those of before keep
  * what they had. */
 void net_reload_tls(struct net *net, SSL_CTX *tls);
+
+/* From any thread: this list counts from now on; it is shared here. Who has another role by it than
+ * before, or none, loses the connection, and may come back as what it is now. */
+void net_reload_access(struct net *net, const struct access *access);
 
 /* From any thread: graceful stop. No new connection is accepted, requests that come are refused
  * with SHUTTING_DOWN, each connection is closed when its outstanding replies are sent. */

@@ -99,9 +99,11 @@ struct net {
     struct io_listener *listener; /* NULL once draining */
     SSL_CTX *tls;
     SSL_CTX *_Atomic tls_next; /* from net_reload_tls(), taken at the next accept */
+    const struct access *access;
+    const struct access *_Atomic access_next; /* from net_reload_access(), taken at a turn's end */
     atomic_bool drain_asked;
     bool draining;
-    struct io_bell bell; /* rung by net_drain() */
+    struct io_bell bell; /* rung by net_drain() and net_reload_access() */
     BIO_METHOD *bio_method;
 
     struct list_link connections;

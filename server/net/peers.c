@@ -473,6 +473,7 @@ static enum status hello_fill(struct peers *peers, const struct peers_options *o
 static void peers_free(struct peers *peers)
 {
     SSL_CTX_free(peers->tls);
+    access_close(peers->options.access);
     BIO_meth_free(peers->bio_method);
     free(peers);
 }
@@ -488,6 +489,7 @@ enum status peers_open(const struct peers_options *options, struct peers **peers
     }
     made->bus.operations = &bus_of_peers;
     made->options = *options;
+    made->options.access = access_share(options->access);
     options_fill(&made->options);
     made->io = options->io;
     made->step = (struct io_timer){.fired = step, .context = made};
@@ -539,6 +541,18 @@ void peers_reload_tls(struct peers *peers, SSL_CTX *tls)
     SSL_CTX_up_ref(tls);
     SSL_CTX_free(peers->tls);
     peers->tls = tls;
+}
+
+void peers_reload_access(struct peers *peers, const struct access *access)
+{
+    access_close(peers->options.access);
+    peers->options.access = access_share(access);
+    LIST_EACH(link, &peers->connections)
+    {
+        struct peer_connection *connection = LIST_ENTRY(link, struct peer_connection, link);
+        if (connection->identity[0] != 0 && access_role(access, connection->identity) != ROLE_PEER)
+            peer_connection_end(connection, "its identity does not have the role peer any more");
+    }
 }
 
 /* ---- How it stands ---- */

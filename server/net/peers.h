@@ -45,7 +45,7 @@ struct peers;
 struct peers_options {
     struct io *io;               /* with receive buffers */
     SSL_CTX *tls;                /* of tls_peers_context_open(); a reference is taken */
-    const struct access *access; /* outlives this */
+    const struct access *access; /* shared here */
     const char *host;            /* where members are listened for: a numeric address */
     uint16_t port;               /* 0: the system chooses */
 
@@ -82,6 +82,10 @@ uint16_t peers_port(const struct peers *peers);
 
 /* Handshakes from now on use it; a reference is taken. */
 void peers_reload_tls(struct peers *peers, SSL_CTX *tls);
+
+/* This list counts from now on; it is shared here. Whose identity has the role `peer` no more loses
+ * its connections. */
+void peers_reload_access(struct peers *peers, const struct access *access);
 
 /* ---- Probes: who is there? ---- */
 

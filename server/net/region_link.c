@@ -395,6 +395,11 @@ void region_link_reload_tls(struct region_link *link, SSL_CTX *tls)
     link->tls = tls;
 }
 
+void region_link_reload_access(struct region_link *link, const struct access *access)
+{
+    link->options.access = access;
+}
+
 /* ---- How it stands ---- */
 
 struct region_link_facts region_link_facts(const struct region_link *link)

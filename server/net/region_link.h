@@ -67,6 +67,9 @@ struct link *region_link_interface(struct region_link *link);
 /* Connections from now on use it; a reference is taken. */
 void region_link_reload_tls(struct region_link *link, SSL_CTX *tls);
 
+/* Connections from now on are judged by it; it outlives this, or the next such call. */
+void region_link_reload_access(struct region_link *link, const struct access *access);
+
 /* ---- How it stands ---- */
 
 struct region_link_facts {

@@ -183,6 +183,52 @@ def wait_for_log(server, text, before):
         time.sleep(0.02)
 
 
+def test_the_access_list_is_read_anew(context):
+    server = context.server(kind=ConfiguredServer, access=[("shop", "writer"), ("reports", "reader")])
+    server.strait("table", "create", "users")
+    for name in ("shop", "reports"):
+        make_certificate(server.path(name), server.path("ca"), "URI:strait:" + name)
+    shop, reports = (profile(server, server.path(name)) for name in ("shop", "reports"))
+    server.strait("put", "users", "u1", "Ada", *shop)
+    expect_equal(server.strait("get", "users", "u1", *reports), "Ada\n")
+    # A connection that stays open.
+    shell = spawn([STRAIT, *shop, "shell"], env=server.environment(), stdin=subprocess.PIPE,
+                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+
+    def in_shell(line):
+        shell.stdin.write(line + "\n")
+        shell.stdin.flush()
+        return shell.stdout.readline()
+
+    def reload(event):
+        before = len(server.log())
+        server.process.send_signal(signal.SIGHUP)
+        wait_for_log(server, event, before)
+        return server.log()[before:]
+
+    expect("Ada" in in_shell("get users u1"), "the shell's get")
+    # A list that cannot be used changes nothing, and is said with its line.
+    with open(server.config_path, encoding="utf-8") as file:
+        good = file.read()
+    with open(server.config_path, "w", encoding="utf-8") as file:
+        file.write(good.replace("role: reader", "role: king"))
+    said = reload("reload_failed")
+    expect("straitd.yaml:" in said and "role" in said and "stays in force" in said, said)
+    server.strait("put", "users", "u1", "Eve", *shop)
+    expect("Eve" in in_shell("get users u1"), "the connection of before ended")
+    # One is off the list, another may write; the connection of before does not outlive its role.
+    server.access = [("reports", "writer")]
+    server.write_config()
+    reload("access_reloaded")
+    refused = server.run("get", "users", "u1", *shop)
+    expect(refused.returncode != DONE and b"access list" in refused.stderr, refused.stderr)
+    server.strait("put", "users", "u1", "Bob", *reports)
+    expect("access list" in in_shell("get users u1"), "a connection of who may not come in any more")
+    shell.stdin.close()
+    expect(shell.wait(timeout=20) != DONE, "the shell ended well")
+    expect_equal(server.strait("get", "users", "u1"), "Bob\n")
+
+
 def test_certificates_are_read_anew(context):
     server = context.server(kind=ConfiguredServer)
     server.strait("table", "create", "users")

@@ -200,6 +200,64 @@ START_TEST(test_reload)
 }
 END_TEST
 
+static struct access *access_of(const char *identity, enum role role)
+{
+    struct access *access;
+    ck_assert_int_eq(access_open(&access), STATUS_OK);
+    ck_assert_int_eq(access_add(access, "dba", ROLE_ADMIN), STATUS_OK);
+    if (identity != NULL)
+        ck_assert_int_eq(access_add(access, identity, role), STATUS_OK);
+    return access;
+}
+
+/* Who has another role than before is let go, and comes back as what it is now; the others stay. */
+START_TEST(test_reload_of_access)
+{
+    struct client admin;
+    struct certificate dba = issue(&ours, CERTIFICATE_CLIENT, "URI:strait:dba", -60, 3600);
+    Strait__Commit commit = STRAIT__COMMIT__INIT;
+    start(NULL);
+    client_enter(&admin, server.port, &dba, &ours);
+    client_enter(&client, server.port, &shop, &ours);
+    client_ping(&client);
+
+    /* The same roles: nothing happens to anybody. */
+    struct access *next = access_of("shop", ROLE_WRITER);
+    net_reload_access(server.net, next);
+    access_close(next);
+    client_ping(&client);
+    client_ping(&admin);
+
+    next = access_of("shop", ROLE_READER);
+    net_reload_access(server.net, next);
+    access_close(next);
+    ck_assert(client_is_closed(&client));
+    client_close(&client);
+    client_enter(&client, server.port, &shop, &ours);
+    client_send(&client, FRAME_COMMIT, &commit.base);
+    client_expect(&client, STATUS_PERMISSION_DENIED);
+
+    /* Two lists at once: the newer one counts. */
+    next = access_of("shop", ROLE_WRITER);
+    net_reload_access(server.net, next);
+    access_close(next);
+    next = access_of(NULL, ROLE_NONE);
+    net_reload_access(server.net, next);
+    access_close(next);
+    ck_assert(client_is_closed(&client));
+    client_close(&client);
+    client_connect(&client, server.port);
+    ck_assert(client_handshake(&client, &shop, &ours, TLS1_3_VERSION, NULL));
+    client_hello(&client, frame_protocol_version);
+    client_expect(&client, STATUS_UNAUTHENTICATED);
+    client_close(&client);
+    client_ping(&admin); /* stayed all the time */
+    client_close(&admin);
+    server_stop(&server);
+    certificate_free(&dba);
+}
+END_TEST
+
 START_TEST(test_graceful_stop)
 {
     struct client idle;
@@ -302,6 +360,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_requests_are_bounded);
     tcase_add_test(tests, test_memory_of_requests_is_bounded);
     tcase_add_test(tests, test_reload);
+    tcase_add_test(tests, test_reload_of_access);
     tcase_add_test(tests, test_graceful_stop);
     tcase_add_test(tests, test_close_with_all_under_way);
     tcase_add_test(tests, test_two_threads);

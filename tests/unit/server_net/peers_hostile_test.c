@@ -175,6 +175,26 @@ START_TEST(test_a_certificate_is_read_anew)
 }
 END_TEST
 
+START_TEST(test_an_access_list_is_read_anew)
+{
+    struct couple couple;
+    struct access *without;
+    couple_make(&couple);
+    couple_meet(&couple);
+    TURN_UNTIL(couple.io, nodes_are_linked(&couple.a, &couple.b));
+    ck_assert_int_eq(access_open(&without), STATUS_OK);
+    ck_assert_int_eq(access_add(without, "n1", ROLE_PEER), STATUS_OK);
+    ck_assert_int_eq(access_add(without, "n2", ROLE_READER), STATUS_OK);
+    peers_reload_access(couple.a.peers, without);
+    access_close(without);
+    TURN_UNTIL(couple.io, !nodes_are_linked(&couple.a, &couple.b));
+    TURN_UNTIL(couple.io, strstr(node_facts(&couple.b, 101).trouble, "role peer") != NULL);
+    peers_reload_access(couple.a.peers, couple.a.access);
+    TURN_UNTIL(couple.io, nodes_are_linked(&couple.a, &couple.b));
+    couple_free(&couple);
+}
+END_TEST
+
 START_TEST(test_opening_says_what_does_not_fit)
 {
     struct couple couple;
@@ -775,6 +795,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_a_certificate_of_another_member_is_refused);
     tcase_add_test(tests, test_an_identity_without_the_role_is_refused);
     tcase_add_test(tests, test_a_certificate_is_read_anew);
+    tcase_add_test(tests, test_an_access_list_is_read_anew);
     tcase_add_test(tests, test_opening_says_what_does_not_fit);
     tcase_add_test(tests, test_a_silent_network_is_found_out_by_both_sides);
     tcase_add_test(tests, test_a_hello_that_lies_is_refused_in_words);

@@ -694,6 +694,11 @@ struct wal_statistics replicated_log_statistics(const struct replicated_log *log
     return wal_statistics(log->wal);
 }
 
+const struct histogram *replicated_log_flushes_ns(const struct replicated_log *log)
+{
+    return wal_flushes_ns(log->wal);
+}
+
 struct raft_statistics replicated_log_raft_statistics(const struct replicated_log *log)
 {
     return log->raft == NULL ? (struct raft_statistics){0} : raft_statistics(log->raft);

@@ -294,6 +294,7 @@ uint64_t replicated_log_time_ns(struct replicated_log *log);
 bool replicated_log_clock_jumped(const struct replicated_log *log, int64_t *offset_ns);
 
 struct wal_statistics replicated_log_statistics(const struct replicated_log *log);
+const struct histogram *replicated_log_flushes_ns(const struct replicated_log *log);
 struct raft_statistics replicated_log_raft_statistics(const struct replicated_log *log);
 
 #endif

@@ -79,6 +79,13 @@ const char *core_failure_text(const struct core *core, enum status status, char 
     return text;
 }
 
+void core_note_latency(struct core *core, struct histogram *histogram,
+                       const struct request *request)
+{
+    uint64_t now_ns = io_boot_ns(core->options.io);
+    histogram_add(histogram, now_ns > request->received_ns ? now_ns - request->received_ns : 0);
+}
+
 void core_take(struct core *core, struct request *request)
 {
     core->requests_count++;
@@ -565,6 +572,8 @@ enum status core_open(const struct core_options *options, struct core **core_out
     *core_out = NULL;
     if (core == NULL)
         return error_set(error, STATUS_NO_MEMORY, "Out of memory at start.");
+    histogram_init(&core->commits_ns);
+    histogram_init(&core->reads_ns);
     core->options = *options;
     set_defaults(core);
     core->started_ns = io_boot_ns(options->io);

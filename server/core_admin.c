@@ -11,13 +11,27 @@
 
 #define NS_PER_MS 1000000ULL
 
-enum { metrics_max = 64, alarms_max = 11, alarm_size = 320 };
+enum { metrics_max = 64, alarms_max = 11, alarm_size = 320, latencies_max = 3, bounds_count = 19 };
+
+#define NS_PER_US 1000ULL
+
+/* What a read from memory takes, up to what nobody waits for. */
+static const uint64_t latency_bounds_ns[bounds_count] = {
+    10 * NS_PER_US,   25 * NS_PER_US,   50 * NS_PER_US,   100 * NS_PER_US,   250 * NS_PER_US,
+    500 * NS_PER_US,  1 * NS_PER_MS,    2500 * NS_PER_US, 5 * NS_PER_MS,     10 * NS_PER_MS,
+    25 * NS_PER_MS,   50 * NS_PER_MS,   100 * NS_PER_MS,  250 * NS_PER_MS,   500 * NS_PER_MS,
+    1000 * NS_PER_MS, 2500 * NS_PER_MS, 5000 * NS_PER_MS, 10000 * NS_PER_MS,
+};
 
 /* A status reply being made. */
 struct report {
     Strait__StatusReply reply;
     Strait__StatusReply__Metric metrics[metrics_max];
     Strait__StatusReply__Metric *metric_pointers[metrics_max];
+    Strait__StatusReply__Latency latencies[latencies_max];
+    Strait__StatusReply__Latency *latency_pointers[latencies_max];
+    Strait__StatusReply__Latency__Bucket buckets[latencies_max][bounds_count];
+    Strait__StatusReply__Latency__Bucket *bucket_pointers[latencies_max][bounds_count];
     char alarms[alarms_max][alarm_size];
     char *alarm_pointers[alarms_max];
 };
@@ -31,6 +45,29 @@ static void metric(struct report *report, const char *name, uint64_t value)
     report->metrics[i].value = value;
     report->metric_pointers[i] = &report->metrics[i];
     report->reply.n_metrics++;
+}
+
+static void latency(struct report *report, const char *name, const struct histogram *histogram)
+{
+    size_t i = report->reply.n_latencies;
+    ASSERT(i < latencies_max);
+    Strait__StatusReply__Latency *latency = &report->latencies[i];
+    strait__status_reply__latency__init(latency);
+    latency->name = (char *)(uintptr_t)name;
+    latency->count = histogram->count;
+    latency->sum_ns = histogram->sum;
+    uint64_t counts[bounds_count];
+    histogram_counts(histogram, latency_bounds_ns, bounds_count, counts);
+    for (unsigned b = 0; b < bounds_count; b++) {
+        strait__status_reply__latency__bucket__init(&report->buckets[i][b]);
+        report->buckets[i][b].bound_ns = latency_bounds_ns[b];
+        report->buckets[i][b].count = counts[b];
+        report->bucket_pointers[i][b] = &report->buckets[i][b];
+    }
+    latency->buckets = report->bucket_pointers[i];
+    latency->n_buckets = bounds_count;
+    report->latency_pointers[i] = latency;
+    report->reply.n_latencies++;
 }
 
 static void alarm_text(struct report *report, const char *text)
@@ -210,6 +247,7 @@ static void status(struct core *core, struct request *request)
     strait__status_reply__init(&report->reply);
     report->reply.metrics = report->metric_pointers;
     report->reply.alarms = report->alarm_pointers;
+    report->reply.latencies = report->latency_pointers;
     report->reply.server_version = (char *)(uintptr_t)STRAIT_VERSION_TEXT;
     report->reply.cluster_id =
         field_of_bytes(bytes_of(keyring_cluster_id(core->options.keyring), seal_id_size));
@@ -226,6 +264,9 @@ static void status(struct core *core, struct request *request)
     add_core_metrics(core, report);
     add_region_metrics(core, report);
     add_storage_metrics(core, report);
+    latency(report, "commit", &core->commits_ns);
+    latency(report, "read", &core->reads_ns);
+    latency(report, "wal_flush", replicated_log_flushes_ns(core->log));
     core_reply(core, request, &report->reply.base);
 }
 

@@ -21,6 +21,7 @@ static void answer(struct core *core, struct request *request, const struct stat
     position.epoch_region = facts.position.epoch_region;
     position.version = result->version;
     position.log_time_ns = result->log_time_ns;
+    core_note_latency(core, &core->commits_ns, request);
     if (result->status == STATUS_OK) {
         Strait__CommitReply reply = STRAIT__COMMIT_REPLY__INIT;
         reply.position = &position;

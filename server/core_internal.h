@@ -3,6 +3,7 @@
 #ifndef SERVER_CORE_INTERNAL_H
 #define SERVER_CORE_INTERNAL_H
 
+#include "proto/base/histogram.h"
 #include "proto/base/list.h"
 #include "proto/membership.h"
 #include "replication/digest.h"
@@ -356,6 +357,8 @@ struct core {
     uint64_t reads_parked_count;
     uint64_t reads_confirmed_count; /* that asked a quorum */
     uint64_t reads_stale_count;     /* that were not linearizable */
+    struct histogram commits_ns;    /* from a request's last byte to its answer: what was logged */
+    struct histogram reads_ns;      /* what was read */
 };
 
 /* ---- core.c ---- */
@@ -377,6 +380,10 @@ void core_reply(struct core *core, struct request *request, const ProtobufCMessa
 void core_refuse(struct core *core, struct request *request, enum status status,
                  uint32_t retry_after_ms, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* How long it took until now, for `histogram`. */
+void core_note_latency(struct core *core, struct histogram *histogram,
+                       const struct request *request);
 
 void core_refuse_with(struct core *core, struct request *request, enum status status,
                       const Strait__Refusal *refusal);

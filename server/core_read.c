@@ -64,6 +64,7 @@ static void read_end(struct core_read *read)
         refuse_unconfirmed(core, request);
     } else if (status == STATUS_OK) {
         core->reads_count++;
+        core_note_latency(core, &core->reads_ns, request);
         core_reply(core, request, &read->reply.base);
     } else if (status == STATUS_BUSY) {
         core_refuse(core, request, status, core->options.snapshot_age_ms, "%s", read->refusal.text);

@@ -164,6 +164,25 @@ static void metric(struct text *text, const Strait__StatusReply__Metric *metric)
     line(text, name, type, value);
 }
 
+/* One of Prometheus's histograms: its buckets hold what the ones before them do. */
+static void latency(struct text *text, const Strait__StatusReply__Latency *latency)
+{
+    const char *name = latency->name;
+
+    fprintf(text->stream, "# TYPE strait_%s_duration_seconds histogram\n", name);
+    for (size_t i = 0; i < latency->n_buckets; i++)
+        fprintf(text->stream,
+                "strait_%s_duration_seconds_bucket{member=\"%s\",le=\"%g\"} %" PRIu64 "\n", name,
+                text->member, (double)latency->buckets[i]->bound_ns / 1e9,
+                latency->buckets[i]->count);
+    fprintf(text->stream,
+            "strait_%s_duration_seconds_bucket{member=\"%s\",le=\"+Inf\"} %" PRIu64 "\n"
+            "strait_%s_duration_seconds_sum{member=\"%s\"} %.17g\n"
+            "strait_%s_duration_seconds_count{member=\"%s\"} %" PRIu64 "\n",
+            name, text->member, latency->count, name, text->member, (double)latency->sum_ns / 1e9,
+            name, text->member, latency->count);
+}
+
 char *metrics_text(const Strait__StatusReply *status, size_t *size)
 {
     char *bytes = NULL;
@@ -187,6 +206,8 @@ char *metrics_text(const Strait__StatusReply *status, size_t *size)
         line(&text, "version", "gauge", (double)status->position->version);
     for (size_t i = 0; i < status->n_metrics; i++)
         metric(&text, status->metrics[i]);
+    for (size_t i = 0; i < status->n_latencies; i++)
+        latency(&text, status->latencies[i]);
     if (status->n_members != 0)
         fprintf(text.stream, "# TYPE strait_member_lag_entries gauge\n");
     for (size_t i = 0; i < status->n_members; i++)

@@ -3,7 +3,8 @@
  * format and as yes or no for load balancers.
  *
  *     /metrics   Prometheus's text format 0.0.4; base units (seconds, bytes), counters end in
- *                _total, every line carries the member's name
+ *                _total, every line carries the member's name; histograms of how long commits,
+ *                reads and the log's flushes took, whose buckets' bounds are within 0.8 %
  *     /livez     200 while the core turns: it published within metrics_live_ms
  *     /readyz    200 where this server can serve; with role=leader only where it leads, with
  *                role=follower only where it does not; with lag=N only where it has applied all but

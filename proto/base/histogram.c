@@ -87,6 +87,19 @@ uint64_t histogram_percentile(const struct histogram *histogram, double percent)
     return histogram->greatest;
 }
 
+void histogram_counts(const struct histogram *histogram, const uint64_t *bounds, uint32_t count,
+                      uint64_t *counts)
+{
+    uint64_t seen = 0;
+    uint32_t bucket = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        ASSERT(i == 0 || bounds[i] >= bounds[i - 1]);
+        for (uint32_t end = bucket_of(bounds[i]); bucket <= end; bucket++)
+            seen += histogram->buckets[bucket];
+        counts[i] = seen;
+    }
+}
+
 uint64_t histogram_mean(const struct histogram *histogram)
 {
     return histogram->count == 0 ? 0 : histogram->sum / histogram->count;

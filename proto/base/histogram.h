@@ -31,6 +31,10 @@ void histogram_merge(struct histogram *to, const struct histogram *from);
  * greatest, exactly. 0 where nothing was added. */
 uint64_t histogram_percentile(const struct histogram *histogram, double percent);
 
+/* How many values each of `bounds`, which ascend, is not exceeded by: within the 0.8 % as above. */
+void histogram_counts(const struct histogram *histogram, const uint64_t *bounds, uint32_t count,
+                      uint64_t *counts);
+
 /* 0 where nothing was added. */
 uint64_t histogram_mean(const struct histogram *histogram);
 

@@ -760,6 +760,11 @@ bool wal_is_whole(const struct wal *wal)
            (wal->places.hole_places_count == 0 || wal_holes_count(wal) == 0);
 }
 
+const struct histogram *wal_flushes_ns(const struct wal *wal)
+{
+    return &wal->writer.flushes_ns;
+}
+
 struct wal_statistics wal_statistics(const struct wal *wal)
 {
     return (struct wal_statistics){

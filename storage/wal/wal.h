@@ -33,6 +33,7 @@
 #define STORAGE_WAL_WAL_H
 
 #include "proto/base/error.h"
+#include "proto/base/histogram.h"
 #include "storage/io/io.h"
 #include "storage/seal/registry.h"
 
@@ -270,6 +271,9 @@ struct wal_statistics {
     uint64_t read_size; /* bytes, of segments read again */
 };
 struct wal_statistics wal_statistics(const struct wal *wal);
+
+/* How long the durable writes took that carried entries. The log's own. */
+const struct histogram *wal_flushes_ns(const struct wal *wal);
 
 /* Reads all batches of all segments in `directory` and verifies them, without a `struct wal`; the
  * log may be in use by another thread: bytes past what was durable when the check began are not

@@ -17,6 +17,7 @@ enum status wal_writer_init(struct wal_writer *writer)
 {
     writer->empty.memory = aligned_alloc(wal_block_size, wal_block_size);
     writer->block = aligned_alloc(wal_block_size, wal_block_size);
+    histogram_init(&writer->flushes_ns);
     writer->op = (struct io_op){.done = writer_done, .context = writer};
     writer->close_op = (struct io_op){.done = writer_closed, .context = writer};
     writer->idle = (struct io_timer){.fired = writer_idle, .context = writer};
@@ -187,6 +188,7 @@ static void batch_write(struct wal_writer *writer, struct wal_batch *batch)
     batch->offset = writer->header.offset;
     batch->id = writer->header.id;
     writer->step = WAL_WRITER_WRITE;
+    writer->write_ns = io_boot_ns(writer->io);
     if (PLANTED(wal_unflushed))
         io_write(writer->io, &writer->op, writer->file, batch->memory, size, writer->position.end);
     else
@@ -253,6 +255,7 @@ static void batch_done(struct wal_writer *writer)
         writer->position.mark = batch->last;
         writer->successor_lack = true;
         writer->flushes_count++;
+        histogram_add(&writer->flushes_ns, io_boot_ns(writer->io) - writer->write_ns);
         struct wal_batch durable = *batch;
         wal_queue_remove_first(writer->queue);
         writer->durable(writer->context, &durable);

@@ -83,6 +83,8 @@ struct wal_writer {
     struct io_op close_op;
     bool closing;
     /* For statistics. */
+    uint64_t write_ns;           /* when the write under way began */
+    struct histogram flushes_ns; /* how long those took that carried entries */
     uint64_t flushes_count;
     uint64_t empty_count;
     uint64_t written_size;

@@ -52,6 +52,36 @@ def test_metrics_and_readiness(context):
     eventually(commits_are_told)
 
 
+def test_histograms(context):
+    server = watched(context)
+    server.strait("table", "create", "users")
+    for i in range(20):
+        server.strait("put", "users", "u%d" % i, "x")
+        server.strait("get", "users", "u%d" % i)
+    eventually(lambda: get(server, "/metrics")[0] == 200)
+
+    def all_are_told():
+        lines = dict(line.rsplit(" ", 1) for line in get(server, "/metrics")[1].splitlines()
+                     if not line.startswith("#"))
+        counts = {}
+        for what in ("commit", "read", "wal_flush"):
+            name = "strait_%s_duration_seconds" % what
+            buckets = [(line.split('le="')[1].split('"')[0], int(value)) for line, value in lines.items()
+                       if line.startswith(name + "_bucket{")]
+            bounds = [float(bound) for bound, _ in buckets]
+            expect_equal(bounds, sorted(bounds), "the bounds of", name)
+            expect(len(bounds) > 10 and buckets[-1][0] == "+Inf", "the buckets of", name, buckets)
+            values = [value for _, value in buckets]
+            expect_equal(values, sorted(values), "the buckets of", name)
+            counts[what] = next(int(value) for line, value in lines.items() if line.startswith(name + "_count{"))
+            expect_equal(values[-1], counts[what], name)
+            total = next(float(value) for line, value in lines.items() if line.startswith(name + "_sum{"))
+            expect(0 < total or counts[what] == 0, name, "has a sum of", total)
+            expect(total < 60 * max(1, counts[what]), name, "has a sum of", total)
+        return counts["commit"] == 21 and counts["read"] == 20 and counts["wal_flush"] >= 21
+    eventually(all_are_told)
+
+
 def test_it_lives_through_a_reload_and_a_restart(context):
     server = watched(context)
     eventually(lambda: get(server, "/livez")[0] == 200)

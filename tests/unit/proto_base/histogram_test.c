@@ -38,6 +38,29 @@ START_TEST(test_small_values_are_exact)
 }
 END_TEST
 
+START_TEST(test_counts_up_to_bounds)
+{
+    static const uint64_t bounds[] = {0, 10, 10, 100, 1000, 50000, 1000000, UINT64_MAX};
+    uint64_t counts[8];
+    histogram_init(&histogram);
+    histogram_counts(&histogram, bounds, 8, counts);
+    for (unsigned i = 0; i < 8; i++)
+        ck_assert_uint_eq(counts[i], 0);
+    for (uint64_t i = 1; i <= 100000; i++)
+        histogram_add(&histogram, i);
+    histogram_add(&histogram, UINT64_MAX);
+    histogram_counts(&histogram, bounds, 8, counts);
+    ck_assert_uint_eq(counts[0], 0);
+    ck_assert_uint_eq(counts[1], 10);
+    ck_assert_uint_eq(counts[2], 10);
+    ck_assert_uint_eq(counts[3], 100);
+    ck_assert(is_near(counts[4], 1000));
+    ck_assert(is_near(counts[5], 50000));
+    ck_assert_uint_eq(counts[6], 100000);
+    ck_assert_uint_eq(counts[7], 100001);
+}
+END_TEST
+
 START_TEST(test_extremes)
 {
     histogram_init(&histogram);
@@ -109,6 +132,7 @@ void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_empty);
     tcase_add_test(tests, test_small_values_are_exact);
+    tcase_add_test(tests, test_counts_up_to_bounds);
     tcase_add_test(tests, test_extremes);
     tcase_add_test(tests, test_each_doubling);
     tcase_add_test(tests, test_percentiles_of_random_values);

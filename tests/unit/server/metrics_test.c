@@ -73,6 +73,45 @@ START_TEST(test_units_and_types_are_prometheus_own)
 }
 END_TEST
 
+START_TEST(test_histograms_are_prometheus_own)
+{
+    static const uint64_t wanted_buckets[3][2] = {{50000, 1}, {1000000, 5}, {2500000000, 6}};
+    Strait__StatusReply__Latency__Bucket buckets[3];
+    Strait__StatusReply__Latency__Bucket *bucket_pointers[3];
+    Strait__StatusReply__Latency latency = STRAIT__STATUS_REPLY__LATENCY__INIT;
+    Strait__StatusReply__Latency *latencies[] = {&latency};
+    size_t size;
+
+    latency.name = (char *)"commit";
+    latency.count = 7;
+    latency.sum_ns = 4500000000;
+    for (size_t i = 0; i < 3; i++) {
+        strait__status_reply__latency__bucket__init(&buckets[i]);
+        buckets[i].bound_ns = wanted_buckets[i][0];
+        buckets[i].count = wanted_buckets[i][1];
+        bucket_pointers[i] = &buckets[i];
+    }
+    latency.buckets = bucket_pointers;
+    latency.n_buckets = 3;
+    status.latencies = latencies;
+    status.n_latencies = 1;
+    char *text = metrics_text(&status, &size);
+    ck_assert_ptr_nonnull(text);
+    const char *found = strstr(text, "# TYPE strait_commit_duration_seconds histogram\n");
+    ck_assert_ptr_nonnull(found);
+    static const char wanted[] =
+        "# TYPE strait_commit_duration_seconds histogram\n"
+        "strait_commit_duration_seconds_bucket{member=\"n1\",le=\"5e-05\"} 1\n"
+        "strait_commit_duration_seconds_bucket{member=\"n1\",le=\"0.001\"} 5\n"
+        "strait_commit_duration_seconds_bucket{member=\"n1\",le=\"2.5\"} 6\n"
+        "strait_commit_duration_seconds_bucket{member=\"n1\",le=\"+Inf\"} 7\n"
+        "strait_commit_duration_seconds_sum{member=\"n1\"} 4.5\n"
+        "strait_commit_duration_seconds_count{member=\"n1\"} 7\n";
+    ck_assert_msg(strncmp(found, wanted, sizeof wanted - 1) == 0, "%s", found);
+    free(text);
+}
+END_TEST
+
 START_TEST(test_a_leader_is_ready_while_it_takes_writes)
 {
     ck_assert_ptr_null(metrics_unready(&status, NULL, NULL));
@@ -141,6 +180,7 @@ void unit_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, NULL);
     tcase_add_test(tests, test_units_and_types_are_prometheus_own);
+    tcase_add_test(tests, test_histograms_are_prometheus_own);
     tcase_add_test(tests, test_a_leader_is_ready_while_it_takes_writes);
     tcase_add_test(tests, test_a_follower_is_ready_within_its_lag);
     tcase_add_test(tests, test_a_core_that_does_not_turn_is_not_live);

@@ -6,6 +6,7 @@
 
 #include "proto/base/assert.h"
 #include "storage/io/blocking.h"
+#include "storage/io/failure.h"
 #include "storage/lsm/compaction.h"
 #include "storage/lsm/lsm_internal.h"
 
@@ -32,7 +33,7 @@ bool job_finish(struct lsm_job *job, enum status status, const char *doing, cons
     job->finished = true;
     job->status = status;
     if (status != STATUS_OK && job->error.status == STATUS_OK)
-        error_set(&job->error, status, "%s %s: %s.", doing, path, status_text(status));
+        error_set(&job->error, status, "%s %s: %s.", doing, path, io_failure_text(status));
     return true;
 }
 

@@ -9,6 +9,7 @@
 #include "proto/base/hash.h"
 #include "proto/base/log.h"
 #include "storage/io/blocking.h"
+#include "storage/io/failure.h"
 #include "storage/lsm/table_filter.h"
 #include "storage/lsm/table_internal.h"
 
@@ -231,7 +232,7 @@ enum status table_open(struct io *io, struct keyring *keyring, const char *direc
     *table = made;
     return STATUS_OK;
 err:
-    error_set(error, status, "table %s: %s", made->path, status_text(status));
+    error_set(error, status, "table %s: %s", made->path, io_failure_text(status));
     if (made->source.file != NULL && io_close_wait(io, made->source.file) != STATUS_OK)
         log_warn("table_close_failed", LOG_TEXT("path", made->path));
     table_free(made);

@@ -434,7 +434,14 @@ static void reload_access(struct server *server)
     config_free(&fresh);
 }
 
-static void turn(struct server *server)
+/* Whether a stop waits for something yet. */
+static bool is_draining(const struct server *server)
+{
+    return (!net_threads_are_drained(server->net) && !server->drain_over) ||
+           core_requests_count(server->core) != 0;
+}
+
+static void turn(struct server *server, bool stops)
 {
     struct request *request;
     bool more;
@@ -444,7 +451,9 @@ static void turn(struct server *server)
     more = core_turn(server->core);
     watch_turn(server->watch);
     net_threads_turn_end(server->net);
-    io_turn(server->io, !more && net_threads_may_wait(server->net));
+    /* Where the turn itself has ended the last request, no event may come that tells of it. */
+    io_turn(server->io,
+            !more && net_threads_may_wait(server->net) && (!stops || is_draining(server)));
 }
 
 static void on_drain_over(struct io_timer *timer)
@@ -457,7 +466,7 @@ static void on_drain_over(struct io_timer *timer)
 static void run(struct server *server)
 {
     while (!stop_wanted) {
-        turn(server);
+        turn(server, false);
         if (reload_wanted) {
             reload_wanted = 0;
             reload_certificates(server);
@@ -472,9 +481,8 @@ static void run(struct server *server)
     net_threads_drain(server->net);
     server->drain_timer = (struct io_timer){.fired = on_drain_over, .context = server};
     io_timer_start(server->io, &server->drain_timer, io_boot_ns(server->io) + drain_ms * NS_PER_MS);
-    while ((!net_threads_are_drained(server->net) && !server->drain_over) ||
-           core_requests_count(server->core) != 0)
-        turn(server);
+    while (is_draining(server))
+        turn(server, true);
     io_timer_stop(server->io, &server->drain_timer);
 }
 

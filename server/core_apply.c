@@ -161,7 +161,8 @@ void core_tick(struct core *core)
     uint32_t expired = snapshots_expire(&core->snapshots, io_boot_ns(core->options.io));
     if (expired != 0)
         log_info("snapshots_expired", LOG_U64("count", expired));
-    if (!replicated_log_has_position(core->log) || core_is_draining(core))
+    if (!replicated_log_has_position(core->log) || core_is_draining(core) ||
+        !core_ship_may_tick(core))
         return;
     uint64_t horizon = PLANTED(core_snapshots_unheld)
                            ? facts.position.version

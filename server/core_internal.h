@@ -429,6 +429,8 @@ void core_ship_pull(struct core *core, struct request *request);
 void core_ship_applied(struct core *core, const struct log_committed *committed,
                        const struct state_result *result);
 
+bool core_ship_may_tick(const struct core *core);
+
 /* Whether `context` is that of a proposal between regions; then it is done with. `result` NULL: it
  * was dropped. */
 bool core_ship_ended(struct core *core, const void *context, const struct state_result *result);

@@ -16,7 +16,12 @@
 #include "server/core_internal.h"
 #include "server/net/request.h"
 
-enum { retry_role_ms = 50 }; /* while a reign is handed over, both may refuse */
+enum {
+    retry_role_ms = 50, /* while a reign is handed over, both may refuse */
+    unsure_ms = 10000,  /* after a start without a word from other regions */
+};
+
+#define NS_PER_MS 1000000ULL
 
 /* ---- Positions ---- */
 
@@ -379,6 +384,21 @@ void core_ship_applied(struct core *core, const struct log_committed *committed,
                                       ? "this region is the primary"
                                       : "this region is a standby"));
     }
+}
+
+/* A primary that has just started may be one no longer, and not know it: a tick of its own accord
+ * would be a tail that nobody wants, and keep it from following. */
+bool core_ship_may_tick(const struct core *core)
+{
+    struct source_region facts;
+    if (state_regions(core->state)->count < 2 || core->commits_count != 0 ||
+        io_boot_ns(core->options.io) - core->started_ns > unsure_ms * NS_PER_MS)
+        return true;
+    for (size_t i = 0; source_region_at(core->ship.source, i, &facts); i++) {
+        if (facts.heard)
+            return true;
+    }
+    return false;
 }
 
 /* Whether a proposal of this file's, or of core_regions.c, is applied or dropped. */

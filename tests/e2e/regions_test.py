@@ -117,7 +117,7 @@ def it_comes_back_as_a_standby(regions):
 
 def test_two_regions(context):
     regions = context.server(Regions)
-    for step in (what_is_written_comes, switched_over_and_back, a_guard_refuses_writes_that_a_standby_lacks,
+    for step in (what_is_written_comes, a_standby_sends_writers_to_the_primary, switched_over_and_back, a_guard_refuses_writes_that_a_standby_lacks,
                  a_primary_that_answers_is_not_given_up, a_lost_primary_is_replaced, it_comes_back_as_a_standby):
         begun = time.monotonic()
         step(regions)

@@ -78,8 +78,8 @@ static void decay(struct world *world, struct sim_server *server, enum nemesis_f
     struct log_facts facts = replicated_log_facts(core_log(server->core));
     bool is_copy = fault == NEMESIS_COPY_DECAY;
     /* Of two voters neither is a minority. */
-    if (!is_copy && (facts.held_index <= facts.base.index ||
-                     operator_voters_count(&world->operator) < 3))
+    if (!is_copy &&
+        (facts.held_index <= facts.base.index || operator_voters_count(&world->operator) < 3))
         return;
     bool is_latent = !is_copy && nemesis_chance(world, 1, 2);
     if (!is_latent)

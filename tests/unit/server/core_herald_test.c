@@ -75,6 +75,28 @@ START_TEST(test_the_fence_is_in_the_log)
 }
 END_TEST
 
+/* Lost with its region, and back before anybody tells it: what it ticks of its own accord would be
+ * a tail that the new history lacks. */
+START_TEST(test_an_old_primary_that_starts_again_follows)
+{
+    pair_set_up();
+    ck_assert_int_eq(pair_put(0, "k", "v"), STATUS_OK);
+    pair_wait_level();
+    core_abandon(pair_fixture(0)->core);
+    pair_fixture(0)->core = NULL;
+    promote_two_alone();
+    ck_assert_int_eq(pair_put(1, "n", "v"), STATUS_OK);
+    pair_open(0);
+    uint64_t version = pair_facts(0).version;
+    pair_run_ms(5000);
+    ck_assert_uint_eq(pair_facts(0).version, version);
+    pair_is_cut = false;
+    pair_wait_level();
+    pair_check_refuses(0, 1);
+    pair_tear_down();
+}
+END_TEST
+
 START_TEST(test_what_is_no_record_changes_nothing)
 {
     static const char text[] = "no record of any";
@@ -190,6 +212,7 @@ void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_a_record_stops_commits_at_once);
     tcase_add_test(tests, test_the_fence_is_in_the_log);
+    tcase_add_test(tests, test_an_old_primary_that_starts_again_follows);
     tcase_add_test(tests, test_what_is_no_record_changes_nothing);
     tcase_add_test(tests, test_the_old_primary_without_a_tail_follows);
     tcase_add_test(tests, test_the_herald_falls_silent);

@@ -3,8 +3,8 @@
 #include "proto/message.h"
 #include "tests/unit/server/pair_fixture.h"
 
-#define ADD STRAIT__REGION_CHANGE__ACTION__ADD
-#define SET STRAIT__REGION_CHANGE__ACTION__SET
+#define ADD    STRAIT__REGION_CHANGE__ACTION__ADD
+#define SET    STRAIT__REGION_CHANGE__ACTION__SET
 #define REMOVE STRAIT__REGION_CHANGE__ACTION__REMOVE
 
 static void check_primary_is(unsigned number, uint32_t region)
@@ -281,8 +281,7 @@ START_TEST(test_a_close_answers_what_is_under_way)
             pair_turn();
         pair_close(0);
         ck_assert(ask.answered && waiting.answered);
-        ck_assert(ask.request.status == STATUS_OK ||
-                  ask.request.status == STATUS_OUTCOME_UNKNOWN);
+        ck_assert(ask.request.status == STATUS_OK || ask.request.status == STATUS_OUTCOME_UNKNOWN);
         core_ask_free(&ask);
         core_ask_free(&waiting);
         pair_tear_down();
@@ -295,8 +294,7 @@ START_TEST(test_a_close_answers_what_is_under_way)
             pair_turn();
         pair_close(1);
         ck_assert(ask.answered);
-        ck_assert(ask.request.status == STATUS_OK ||
-                  ask.request.status == STATUS_OUTCOME_UNKNOWN);
+        ck_assert(ask.request.status == STATUS_OK || ask.request.status == STATUS_OUTCOME_UNKNOWN);
         core_ask_free(&ask);
         pair_tear_down();
     }

@@ -133,8 +133,8 @@ static void letter_deliver(struct pair_link *link, struct pair_letter *letter)
     const ProtobufCMessageDescriptor *descriptor = request->status == STATUS_OK
                                                        ? &strait__region_pull_reply__descriptor
                                                        : &strait__refusal__descriptor;
-    struct bytes body = bytes_of(request->reply.data + frame_header_size,
-                                 request->reply.size - frame_header_size);
+    struct bytes body =
+        bytes_of(request->reply.data + frame_header_size, request->reply.size - frame_header_size);
 
     ck_assert_int_eq(request->type, FRAME_REGION_PULL);
     ck_assert_int_eq(message_decode(descriptor, body, true, &request->arena, &message), STATUS_OK);

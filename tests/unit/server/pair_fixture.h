@@ -21,9 +21,9 @@ struct pair_letter {
 };
 
 struct pair_link {
-    struct link link;    /* first */
-    unsigned from;       /* whose it is */
-    const char *wanted;  /* the other's endpoint, where that is among those it is told; NULL */
+    struct link link;   /* first */
+    unsigned from;      /* whose it is */
+    const char *wanted; /* the other's endpoint, where that is among those it is told; NULL */
     bool connected;
     bool leaves;
     unsigned sends_count; /* taken since the beginning */

@@ -153,6 +153,21 @@ static bool find_majority(const struct round *round, struct hash128 *right)
     return false;
 }
 
+/* Whether two voters have a digest each, and these differ: one that has none says nothing. */
+static bool voters_differ(const struct round *round)
+{
+    const struct member_answer *first = NULL;
+    for (unsigned i = 0; i < round->members_count; i++) {
+        const struct member_answer *member = &round->members[i];
+        if (!member->votes || !member->known)
+            continue;
+        if (first != NULL && !equal(first->chain, member->chain))
+            return true;
+        first = member;
+    }
+    return false;
+}
+
 static void judge_member(struct digests *digests, struct member_answer *member,
                          struct hash128 right)
 {
@@ -190,7 +205,7 @@ static void judge(struct digests *digests)
             digests->agreed_version = round->version;
         }
     }
-    if (!majority && voters_unanswered_count == 0 && !round->closed)
+    if (!majority && voters_unanswered_count == 0 && !round->closed && voters_differ(round))
         digests->options.undecided(digests->options.context, round->version);
     round->closed |= unanswered_count == 0 || (!majority && voters_unanswered_count == 0);
 }

@@ -9,7 +9,8 @@
  *     a member says otherwise      it is told, and its owner stops it: what it would go on to say
  *                                  or to keep cannot be relied upon
  *     the leader says otherwise    its owner stops it, so that another one leads
- *     no majority agrees           nobody knows who is right: the owner raises an alarm
+ *     no majority agrees, and      nobody knows who is right: the owner raises an alarm
+ *     some differ
  *
  * A chain covers all versions before it, so one comparison vouches for all that was applied up to
  * it. It says nothing about what the disk has made of it since: that is the scrub's (lsm_scrub()),
@@ -54,7 +55,7 @@ struct digests_options {
     void (*odd)(void *context, uint64_t version);
     /* At the leader: `member`'s is not; it was told. */
     void (*differs)(void *context, uint64_t member, uint64_t version);
-    /* At the leader: all voters have answered, and no majority agrees. */
+    /* At the leader: all voters have answered, some differ, and no majority agrees. */
     void (*undecided)(void *context, uint64_t version);
     void *context;
 };

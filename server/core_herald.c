@@ -130,12 +130,15 @@ void core_herald_open(struct core *core)
                                    .disconnected = on_disconnected,
                                    .replied = on_replied,
                                    .context = core};
-    if (core->options.herald_link != NULL)
-        link_attach(core->options.herald_link, &user);
+    if (core->options.herald_link == NULL)
+        return;
+    core->ship.herald.open = true;
+    link_attach(core->options.herald_link, &user);
 }
 
 void core_herald_close(struct core *core)
 {
-    if (core->options.herald_link != NULL)
+    if (core->ship.herald.open)
         link_attach(core->options.herald_link, NULL);
+    core->ship.herald.open = false;
 }

@@ -246,6 +246,7 @@ struct core_guard {
 
 /* Who is told of this region's promotion; core_herald.c. */
 struct core_herald {
+    bool open;
     uint32_t region; /* being told; 0: none is */
     uint32_t told;   /* last */
     uint64_t until_ns;

@@ -19,9 +19,13 @@ class Echo:
 
     log_path = ""
 
-    def __init__(self):
+    def __init__(self, start=True):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
+        if start:
+            self.start()
+
+    def start(self):
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -208,7 +212,7 @@ def test_a_drop_ends_all_connections_and_new_ones_pass(context):
 
 
 def test_a_target_that_is_not_there_ends_the_connection(context):
-    echo = Echo()
+    echo = Echo(start=False)
     port = echo.port
     echo.close()
     with Relay(port) as relay, relay.connect() as connection:

@@ -257,6 +257,22 @@ START_TEST(test_no_majority)
 }
 END_TEST
 
+/* One that came by a snapshot has no digest of what was before it: that is no disagreement. */
+START_TEST(test_who_has_none_says_nothing)
+{
+    set_up(2, 0);
+    nodes[1].cut = true;
+    apply_all(5);
+    digests_reset(nodes[1].digests, 9, (struct hash128){.low = 1});
+    nodes[1].cut = false;
+    lead(0);
+    deliver();
+    ck_assert_uint_eq(nodes[0].undecided_count, 0);
+    ck_assert_uint_eq(nodes[0].odd_count + nodes[1].odd_count, 0);
+    tear_down();
+}
+END_TEST
+
 /* A member that does not answer holds a round up for a while, and no longer. */
 START_TEST(test_silent_member)
 {
@@ -397,6 +413,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_odd_follower);
     tcase_add_test(tests, test_odd_leader);
     tcase_add_test(tests, test_no_majority);
+    tcase_add_test(tests, test_who_has_none_says_nothing);
     tcase_add_test(tests, test_silent_member);
     tcase_add_test(tests, test_gaps);
     tcase_add_test(tests, test_asked_again);

@@ -405,7 +405,7 @@ static bool is_ours(const char *path)
 }
 
 /* Not being able to is no failure: the profile can be named by hand, and the text says so. */
-static void make_link(struct dev *dev)
+void dev_link(struct dev *dev)
 {
     const char *home = getenv("HOME");
     char folder[dev_path_size];
@@ -621,7 +621,6 @@ enum status dev_open(const struct dev_options *options, struct dev *dev, struct 
         config_init(config);
         return status;
     }
-    make_link(dev);
     return STATUS_OK;
 }
 

@@ -53,6 +53,10 @@ struct dev {
  */
 MUST_CHECK enum status dev_open(const struct dev_options *options, struct dev *dev,
                                 struct config *config, struct error *error);
+
+/* Makes the link in the home folder, once the server is ready: one that cannot start leaves that of
+ * another as it is. Says in `link` and `link_kept` what came of it. */
+void dev_link(struct dev *dev);
 void dev_close(struct dev *dev);
 
 #endif

@@ -486,7 +486,7 @@ static void run(struct server *server)
     io_timer_stop(server->io, &server->drain_timer);
 }
 
-static void say_ready(struct server *server, const struct dev *dev)
+static void say_ready(struct server *server, struct dev *dev)
 {
     uint16_t port = net_threads_port(server->net);
     log_info("ready", LOG_TEXT("host", server->config->listen_host), LOG_U64("port", port),
@@ -494,6 +494,7 @@ static void say_ready(struct server *server, const struct dev *dev)
     if (sd_notify(0, "READY=1") < 0)
         log_warn("sd_notify_failed");
     if (dev != NULL) {
+        dev_link(dev);
         printf("straitd %s is ready on %s:%u (TLS 1.3, mutual; data at rest %s).\n"
                "  files    %s\n"
                "  profile  %s\n",
@@ -532,7 +533,7 @@ static enum status close_all(struct server *server, struct error *error)
     return status;
 }
 
-enum status serve(const struct config *config, const struct dev *dev, struct error *error)
+enum status serve(const struct config *config, struct dev *dev, struct error *error)
 {
     struct server server = {.config = config};
     struct error close_error = {0};

@@ -11,7 +11,6 @@
 /* Returns when the server was told to stop and has stopped: OK, or why it could not start, or could
  * not go on. `dev` is NULL but for a development server. A failure of the disk ends the process
  * here and now, without flushing anything. */
-MUST_CHECK enum status serve(const struct config *config, const struct dev *dev,
-                             struct error *error);
+MUST_CHECK enum status serve(const struct config *config, struct dev *dev, struct error *error);
 
 #endif

@@ -138,8 +138,13 @@ static enum strait_status set_options(struct cli *cli, strait_options *options,
     enum strait_status status = cli->profile != NULL
                                     ? strait_options_load_profile(options, cli->profile, error)
                                     : strait_options_load_default(options, error);
-    if (status == STRAIT_OK && cli->endpoint != NULL)
+    if (status == STRAIT_OK && cli->endpoint != NULL) {
         status = strait_options_set_endpoints(options, cli->endpoint);
+        if (status != STRAIT_OK)
+            snprintf(error->text, sizeof error->text,
+                     "--endpoint %.100s: HOST:PORT is needed, or several with commas between",
+                     cli->endpoint);
+    }
     if (status == STRAIT_OK && cli->timeout_ms != 0)
         status = strait_options_set_timeout_ms(options, cli->timeout_ms);
     if (status == STRAIT_OK)

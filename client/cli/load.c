@@ -467,9 +467,13 @@ static enum cli_exit load_file(struct load *load, const char *path)
     progress_begin(&load->progress, load->cli, "reading", NULL);
     const char *wrong = retail_read(&load->file, path, on_read, &load->progress);
     progress_end(&load->progress);
-    if (wrong != NULL)
+    if (wrong != NULL) {
+        for (uint64_t i = 0; i < load->file.rejected_count && i < retail_reasons_max; i++)
+            fprintf(stderr, "strait: line %" PRIu64 ": %s\n", load->file.rejected[i].line,
+                    load->file.rejected[i].reason);
         return cli_fail(load->cli, CLI_REFUSED, "%s is refused, nothing was written: %s", path,
                         wrong);
+    }
     load->handle = cli_handle(load->cli, &exit);
     if (load->handle == NULL)
         return exit;

@@ -78,6 +78,15 @@ int cli_range_options(struct cli *cli, struct cli_range *range, int count, char 
     return count;
 }
 
+/* With keys alone the value was not asked for, which is not an empty one. */
+static json_t *json_record(const struct cli_range *range, const struct strait_record *record)
+{
+    json_t *item = cli_json_record(record);
+    if (range->scan.keys_only)
+        json_object_del(item, "value");
+    return item;
+}
+
 static void print_record(const struct cli_range *range, const struct strait_record *record)
 {
     if (range->range.index != NULL) {
@@ -186,7 +195,7 @@ enum cli_exit cli_range_scan(struct cli *cli, const struct cli_range *range)
             break;
         count++;
         if (cli->json)
-            json_array_append_new(records, cli_json_record(record));
+            json_array_append_new(records, json_record(range, record));
         else
             print_record(range, record);
     }

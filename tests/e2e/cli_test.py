@@ -78,6 +78,7 @@ def test_records(context):
     expect_equal(keys("scan", "users", "--from", "u2", "--to", "v2"), ["u2", "v0", "v1"])
     expect_equal(keys("scan", "users", "--prefix", "v", "--limit", "2", "--reverse"), ["v9", "v8"])
     expect_equal(server.strait("scan", "users", "--prefix", "u", "--keys").split(), ["u1", "u2"])
+    expect(all("value" not in record for record in server.json("scan", "users", "--keys")["records"]))
     expect_equal(keys("index", "scan", "users", "by_city", "Rome"), ["u2"])
     expect_equal(keys("index", "scan", "users", "by_mail", "--prefix", "a"), ["u1"])
     expect("u1" in server.strait("index", "scan", "users", "by_city"), "text")

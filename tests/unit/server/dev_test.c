@@ -271,6 +271,8 @@ START_TEST(test_profile_and_its_link)
     char expected[1024];
     open_well(folder);
     snprintf(link, sizeof link, "%s/.config/strait/profile", home);
+    ck_assert_int_eq(access(link, F_OK), -1); /* nobody is there yet */
+    dev_link(&dev);
     ck_assert_str_eq(dev.link, link);
     contents_of(link, text);
     snprintf(expected, sizeof expected, "endpoint = 127.0.0.1:7777\nca = %s/ca.crt\n", folder);
@@ -283,6 +285,8 @@ START_TEST(test_profile_and_its_link)
     char second[512];
     snprintf(second, sizeof second, "%s/second", home);
     open_well(second);
+    ck_assert_ptr_nonnull(strstr(contents_of(link, text), folder));
+    dev_link(&dev);
     ck_assert_str_eq(dev.link, link);
     ck_assert_ptr_nonnull(strstr(contents_of(link, text), second));
     close_all();
@@ -291,6 +295,7 @@ START_TEST(test_profile_and_its_link)
     ck_assert_int_eq(unlink(link), 0);
     write_text(link, "endpoint = shop.example.com:7411\n");
     open_well(folder);
+    dev_link(&dev);
     ck_assert_str_eq(dev.link, "");
     ck_assert_ptr_nonnull(strstr(dev.link_kept, link));
     ck_assert_str_eq(contents_of(link, text), "endpoint = shop.example.com:7411\n");

@@ -151,6 +151,12 @@ enum status history_pair(struct history *history, struct verdict *verdict)
                         "Line %u: process %" PRId64 " ends what it did not begin.", entry->line,
                         entry->process);
             status = STATUS_MALFORMED;
+        } else if (entry->function != history->entries[*invocation].function) {
+            verdict_set(verdict, VERDICT_MALFORMED, "other-function",
+                        "Line %u: process %" PRId64 " ends another function than the one it began "
+                        "in line %u.",
+                        entry->line, entry->process, history->entries[*invocation].line);
+            status = STATUS_MALFORMED;
         } else {
             entry->other = *invocation;
             history->entries[*invocation].other = i;

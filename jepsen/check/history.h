@@ -92,7 +92,8 @@ uint32_t history_key(struct history *history, struct bytes text);
 uint32_t history_key_of_number(struct history *history, int64_t number);
 
 /* Sets `other` of all entries. MALFORMED, with the reason in `verdict`, where a process invokes
- * twice without an end between, or something ends that was not begun. */
+ * twice without an end between, or something ends that was not begun, or ends as another function:
+ * so an invocation and its result always have values of one kind. */
 MUST_CHECK enum status history_pair(struct history *history, struct verdict *verdict);
 
 /* The operation that `invocation` began: the entry that says its result, or the invocation itself

@@ -96,6 +96,7 @@ static const struct golden list_append_cases[] = {
     /* Not a history. */
     {BEGIN("0", "[[:r 1 nil]]") BEGIN("0", "[[:r 1 nil]]"), VERDICT_MALFORMED, "double-invoke"},
     {DONE("0", "[[:r 1 nil]]"), VERDICT_MALFORMED, "no-invocation"},
+    {BEGIN("0", "[[:r 1 nil]]") LINE("ok", "0", "add", "1"), VERDICT_MALFORMED, "other-function"},
 };
 
 START_TEST(test_list_append)

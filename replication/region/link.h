@@ -4,7 +4,7 @@
  *
  * A link keeps one connection to a server of the other region that has proved to belong to the same
  * cluster: it tries the endpoints one after another, with back-off, for as long as it is open, and
- * follows the leader's address that a refusal with NOT_LEADER names (or leaves for the next
+ * goes on to the leader that a refusal with NOT_LEADER names, as far as it can (or to the next
  * endpoint where it names none). Many requests are in flight at a time; replies come in any order.
  *
  * Each request that link_send() took is told of exactly once by `replied`: with its reply, with a

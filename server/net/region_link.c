@@ -210,6 +210,17 @@ void region_link_ended(struct region_link *link, bool was_open, const char *reas
     dial_failed(link, reason, was_open);
 }
 
+static bool endpoints_hold(const struct region_link_endpoints *endpoints, const char *endpoint)
+{
+    for (unsigned i = 0; i < endpoints->count; i++) {
+        if (strcmp(endpoints->texts[i], endpoint) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A region's servers may name each other by addresses that only they can reach. So a leader that is
+ * on the list is dialled at once; any other one once the whole list was asked in vain. */
 void region_link_redirect(struct region_link *link, const char *leader)
 {
     char host[limit_member_address_size + 1];
@@ -222,9 +233,11 @@ void region_link_redirect(struct region_link *link, const char *leader)
     region_link_connection_end(link->connection, reason);
     if (!is_known)
         return;
-    snprintf(link->leader, sizeof link->leader, "%s", leader);
+    if (endpoints_hold(&link->endpoints, leader) ||
+        link->redirects_count + 1 >= link->endpoints.count)
+        snprintf(link->leader, sizeof link->leader, "%s", leader);
     link->statistics.redirects_count++;
-    if (++link->redirects_count > redirects_max)
+    if (++link->redirects_count > redirects_max + link->endpoints.count)
         return;
     io_timer_stop(link->io, &link->dial_timer);
     dial_later(link, 0);
@@ -257,15 +270,6 @@ static void endpoints_take(struct region_link_endpoints *endpoints, const char *
             snprintf(endpoints->texts[endpoints->count++], sizeof endpoints->texts[0], "%s",
                      from[i]);
     }
-}
-
-static bool endpoints_hold(const struct region_link_endpoints *endpoints, const char *endpoint)
-{
-    for (unsigned i = 0; i < endpoints->count; i++) {
-        if (strcmp(endpoints->texts[i], endpoint) == 0)
-            return true;
-    }
-    return false;
 }
 
 static void link_of_tls_endpoints(struct link *interface, const char *const *endpoints,

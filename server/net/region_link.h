@@ -9,10 +9,13 @@
  *
  * Which endpoint. One after another, in the order of the list, going on after the one that was
  * tried last; a name is looked up (resolver.h), and each of its addresses is tried. A refusal with
- * NOT_LEADER that names the leader ends the connection, and that address is next, at once; after
- * four of these without a reply between them, as after any failure, there is
- * a pause first: from back_off_min_ms, doubled with each round of the list up to back_off_max_ms,
- * each drawn between half and all of it. A reply with OK makes it begin anew.
+ * NOT_LEADER that names the leader ends the connection, and that address is next, at once, where it
+ * is on the list. One that is not may be known inside that region alone (there may be another
+ * network between, or a relay): it is next where the whole list was asked in vain, and else the
+ * list's next. After more of these than the list has endpoints, and four, without a reply between
+ * them, as after any failure, there is a pause first: from back_off_min_ms, doubled with each round
+ * of the list up to back_off_max_ms, each drawn between half and all of it. A reply with OK makes
+ * it begin anew.
  *
  * How long. connect_ms from dialling to HELLO's reply. When nothing was heard for keep_alive_ms, a
  * PING is sent; where nothing is heard for silent_ms, the connection ends. A request whose time is

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "proto/base/assert.h"
+#include "server/net/address.h"
 #include "server/net/certificate.h"
 
 enum {
@@ -42,9 +43,23 @@ static const char *role_of(unsigned member)
 
 static const char *store_of(unsigned member)
 {
-    static char name[16];
+    static char name[24];
     snprintf(name, sizeof name, member != 0 ? "store-n%u" : "store", member);
     return name;
+}
+
+/* The regions of members 1 to 3, and 4 to 6. */
+static const char *const region_names[] = {"singapore", "sydney"};
+
+static unsigned region_of(unsigned member)
+{
+    return member != 0 ? (member - 1) / dev_region_members_count : 0;
+}
+
+/* The first member of a member's region. */
+static unsigned first_of(unsigned member)
+{
+    return region_of(member) * dev_region_members_count + 1;
 }
 
 /* ---- Files ---- */
@@ -348,19 +363,30 @@ static unsigned port_of(unsigned first, unsigned member)
 
 /* ---- The profile ---- */
 
+enum { endpoints_size = dev_region_members_count * 24 };
+
+/* Where the members of `member`'s region take their clients; of a server on its own, itself. */
+static void endpoints_of(uint16_t port, unsigned member, char endpoints[endpoints_size])
+{
+    unsigned first = first_of(member);
+    unsigned count = member != 0 ? dev_region_members_count : 1;
+    size_t used = 0;
+    for (unsigned i = first; i < first + count; i++)
+        used += (size_t)snprintf(endpoints + used, endpoints_size - used, "%s127.0.0.1:%u",
+                                 i > first ? "," : "", port_of(port, i));
+    ASSERT(used < endpoints_size);
+}
+
 static enum status write_profile(struct dev *dev, uint16_t port, unsigned member,
                                  struct error *error)
 {
     char text[4 * dev_path_size];
-    char endpoints[dev_members_count * 24];
-    size_t used = 0;
-    enum status status = path_join(dev->profile, dev->directory, "profile", error);
+    char endpoints[endpoints_size];
+    const char *name = region_of(member) == 0 ? "profile" : "profile-sydney";
+    enum status status = path_join(dev->profile, dev->directory, name, error);
     if (status != STATUS_OK)
         return status;
-    for (unsigned i = 1; i <= (member != 0 ? dev_members_count : 1); i++)
-        used += (size_t)snprintf(endpoints + used, sizeof endpoints - used, "%s127.0.0.1:%u",
-                                 i > 1 ? "," : "", port_of(port, i));
-    ASSERT(used < sizeof endpoints);
+    endpoints_of(port, member, endpoints);
     int size = snprintf(text, sizeof text,
                         "%s It is written anew whenever that server starts.\n"
                         "endpoint = %s\n"
@@ -370,7 +396,7 @@ static enum status write_profile(struct dev *dev, uint16_t port, unsigned member
                         marker, endpoints, dev->directory, dev->directory, dev->directory);
     if (size <= 0 || (size_t)size >= sizeof text)
         return error_set(error, STATUS_TOO_LARGE, "%s: the path is too long.", dev->directory);
-    return write_file(dev->directory, "profile", bytes_of(text, (size_t)size), error);
+    return write_file(dev->directory, name, bytes_of(text, (size_t)size), error);
 }
 
 /* Whether the file at `path` (links followed) begins with our marker. */
@@ -529,9 +555,35 @@ static const char *config_path(struct config *config, const struct dev *dev, con
     return size > 0 && size < dev_path_size ? config_text(config, path) : NULL;
 }
 
-static enum status fill_region(const struct dev *dev, uint16_t port, unsigned member,
-                               struct config *config, struct error *error)
+/* The second region's servers follow the first's, wherever `endpoints` says that these are. */
+static enum status fill_standby_of(const char *endpoints, struct config *config,
+                                   struct error *error)
 {
+    struct config_region *region = &config->region;
+    char host[limit_member_address_size + 1];
+    uint16_t port;
+    region->standby_of = arena_alloc_zeroed(&config->arena, limit_link_endpoints_count,
+                                            sizeof region->standby_of[0]);
+    char *rest = arena_alloc(&config->arena, strlen(endpoints) + 1);
+    if (region->standby_of == NULL || rest == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "No memory for the configuration.");
+    memcpy(rest, endpoints, strlen(endpoints) + 1);
+    for (char *one = strsep(&rest, ","); one != NULL; one = strsep(&rest, ",")) {
+        if (region->standby_of_count == limit_link_endpoints_count ||
+            strlen(one) > limit_member_address_size || !address_split(one, host, &port))
+            return error_set(error, STATUS_INVALID_ARGUMENT,
+                             "\"%s\" is no list of at most %d addresses HOST:PORT.", endpoints,
+                             limit_link_endpoints_count);
+        region->standby_of[region->standby_of_count++] = one;
+    }
+    return STATUS_OK;
+}
+
+static enum status fill_region(const struct dev *dev, const struct dev_options *options,
+                               uint16_t port, struct config *config, struct error *error)
+{
+    unsigned member = options->member;
+    char first_region[endpoints_size];
     struct config_region *region = &config->region;
     char text[limit_member_address_size];
     enum status status = ensure_cluster_id(dev->directory, region->cluster_id, error);
@@ -547,8 +599,14 @@ static enum status fill_region(const struct dev *dev, uint16_t port, unsigned me
     region->clients = config_text(config, text);
     if (region->name == NULL || region->peers == NULL || region->clients == NULL)
         return error_set(error, STATUS_NO_MEMORY, "No memory for the configuration.");
-    config->bootstrap = member == 1 && !has_store(dev, member);
-    return STATUS_OK;
+    config->bootstrap = member == first_of(member) && !has_store(dev, member);
+    region->id = region_of(member) + 1;
+    region->region_name = region_names[region_of(member)];
+    if (region_of(member) == 0)
+        return STATUS_OK;
+    endpoints_of(port, 1, first_region);
+    return fill_standby_of(options->standby_of != NULL ? options->standby_of : first_region, config,
+                           error);
 }
 
 /* The clients' identities, and the members'. */
@@ -573,9 +631,10 @@ static bool fill_access(unsigned member, struct config *config)
     return true;
 }
 
-static enum status fill_config(const struct dev *dev, uint16_t port, unsigned member,
-                               struct config *config, struct error *error)
+static enum status fill_config(const struct dev *dev, const struct dev_options *options,
+                               uint16_t port, struct config *config, struct error *error)
 {
+    unsigned member = options->member;
     config_init(config);
     config->data = config_path(config, dev, store_of(member), "");
     config->tls_certificate = config_path(config, dev, role_of(member), ".crt");
@@ -587,7 +646,7 @@ static enum status fill_config(const struct dev *dev, uint16_t port, unsigned me
         return error_set(error, STATUS_NO_MEMORY, "No memory for the configuration.");
     snprintf(config->listen_host, sizeof config->listen_host, "127.0.0.1");
     config->listen_port = (uint16_t)port_of(port, member);
-    return member != 0 ? fill_region(dev, port, member, config, error) : STATUS_OK;
+    return member != 0 ? fill_region(dev, options, port, config, error) : STATUS_OK;
 }
 
 enum status dev_open(const struct dev_options *options, struct dev *dev, struct config *config,
@@ -612,7 +671,7 @@ enum status dev_open(const struct dev_options *options, struct dev *dev, struct 
     if (status == STATUS_OK)
         status = write_profile(dev, port, member, error);
     if (status == STATUS_OK)
-        status = fill_config(dev, port, member, config, error);
+        status = fill_config(dev, options, port, config, error);
     if (making >= 0)
         close(making);
     if (status != STATUS_OK) {

@@ -30,7 +30,8 @@
 enum {
     dev_port = 7411,
     dev_port_step = 10, /* from one member's to the next one's; a member's peers dial one more */
-    dev_members_count = 3,
+    dev_region_members_count = 3,
+    dev_members_count = 2 * dev_region_members_count,
     dev_path_size = 1024,
 };
 
@@ -38,11 +39,15 @@ struct dev_options {
     const char *directory; /* NULL: $XDG_STATE_HOME/strait/dev, or ~/.local/state/strait/dev */
     uint16_t port;         /* of 127.0.0.1, and of the first member; 0: dev_port */
     unsigned member;       /* 1 to dev_members_count; 0: a server on its own */
+
+    /* HOST:PORT[,HOST:PORT...]: where members of the second region reach the first one; NULL: where
+     * its servers listen. */
+    const char *standby_of;
 };
 
 struct dev {
     char directory[dev_path_size]; /* absolute */
-    char profile[dev_path_size];   /* DIR/profile */
+    char profile[dev_path_size];   /* DIR/profile, or DIR/profile-sydney */
     char link[dev_path_size];      /* ~/.config/strait/profile; empty where it was left alone... */
     char link_kept[error_text_size]; /* ... and why, in a sentence; empty where it was made */
     int lock; /* held until dev_close(): only members of one region share a directory */

@@ -29,7 +29,10 @@ static const char usage_text[] =
     "                 the others wait to be added (strait member add n2 127.0.0.1:7422); each is "
     "10\n"
     "                 ports from the one before, and listens for members on the port after its "
-    "own\n"
+    "own;\n"
+    "                 4, 5 and 6 are a second region, sydney, that follows the first\n"
+    "  --standby-of HOST:PORT,...   with --member 4, 5 or 6: where the first region is reached\n"
+    "                 (default: where its members listen)\n"
     "  --encryption-off    with --dev: store plain, to look at what is stored\n"
     "  --compression-off   with --dev: store uncompressed\n"
     "  --log-level LEVEL   debug, info, warn or error (with --dev; else the configuration says)\n"
@@ -51,6 +54,7 @@ struct arguments {
     const char *log_level;
     uint16_t port;
     unsigned member; /* 0: none */
+    const char *standby_of;
 };
 
 static int usage_error(const char *text, const char *what)
@@ -78,10 +82,12 @@ static int check_arguments(const struct arguments *arguments)
         return usage_error("--bootstrap goes with --config; --dev needs none", "");
     if (!arguments->dev &&
         (arguments->data != NULL || arguments->port != 0 || arguments->member != 0 ||
-         arguments->encryption_off || arguments->compression_off))
-        return usage_error("--data, --port, --member, --encryption-off and --compression-off go "
-                           "with --dev; a configuration says them itself",
+         arguments->encryption_off || arguments->compression_off || arguments->standby_of != NULL))
+        return usage_error("--data, --port, --member, --standby-of, --encryption-off and "
+                           "--compression-off go with --dev; a configuration says them itself",
                            "");
+    if (arguments->standby_of != NULL && arguments->member <= dev_region_members_count)
+        return usage_error("--standby-of goes with --member 4, 5 or 6", "");
     return -1;
 }
 
@@ -91,6 +97,7 @@ enum {
     CONFIG,
     PORT,
     MEMBER,
+    STANDBY_OF,
     CHECK,
     BOOTSTRAP,
     PLAIN,
@@ -106,6 +113,7 @@ static const struct option known_options[] = {
     {"config", required_argument, NULL, CONFIG},
     {"port", required_argument, NULL, PORT},
     {"member", required_argument, NULL, MEMBER},
+    {"standby-of", required_argument, NULL, STANDBY_OF},
     {"check", no_argument, NULL, CHECK},
     {"bootstrap", no_argument, NULL, BOOTSTRAP},
     {"encryption-off", no_argument, NULL, PLAIN},
@@ -139,8 +147,11 @@ static int parse_arguments(int count, char **values, struct arguments *arguments
             break;
         case MEMBER:
             if (strlen(optarg) != 1 || *optarg < '1' || *optarg > '0' + dev_members_count)
-                return usage_error("not a member, 1 to 3: ", optarg);
+                return usage_error("not a member, 1 to 6: ", optarg);
             arguments->member = (unsigned)(*optarg - '0');
+            break;
+        case STANDBY_OF:
+            arguments->standby_of = optarg;
             break;
         case CHECK:
             arguments->check = true;
@@ -222,8 +233,10 @@ int main(int count, char **values)
         return exit_status;
     config_init(&config);
     if (arguments.dev) {
-        const struct dev_options options = {
-            .directory = arguments.data, .port = arguments.port, .member = arguments.member};
+        const struct dev_options options = {.directory = arguments.data,
+                                            .port = arguments.port,
+                                            .member = arguments.member,
+                                            .standby_of = arguments.standby_of};
         status = dev_open(&options, &dev, &config, &error);
         config.encryption_off = config.encryption_off || arguments.encryption_off;
         config.compression_off = config.compression_off || arguments.compression_off;

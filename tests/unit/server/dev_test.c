@@ -222,7 +222,13 @@ START_TEST(test_members_of_a_region)
         ck_assert_str_eq(region->clients, expected);
         ck_assert(region->has_cluster_id);
         ck_assert_mem_eq(region->cluster_id, configs[0].region.cluster_id, config_cluster_id_size);
-        ck_assert_int_eq(configs[i].bootstrap, i == 0);
+        ck_assert_int_eq(configs[i].bootstrap, i % dev_region_members_count == 0);
+        ck_assert_uint_eq(region->id, i < dev_region_members_count ? 1 : 2);
+        ck_assert_str_eq(region->region_name,
+                         i < dev_region_members_count ? "singapore" : "sydney");
+        ck_assert_uint_eq(region->standby_of_count, i < dev_region_members_count ? 0 : 3);
+        if (region->standby_of_count != 0)
+            ck_assert_str_eq(region->standby_of[1], "127.0.0.1:7787");
         snprintf(expected, sizeof expected, "store-n%u", i + 1);
         ck_assert_str_eq(configs[i].data, path_of(expected));
         const struct tls_options files_of_tls = {.certificate = configs[i].tls_certificate,
@@ -233,12 +239,14 @@ START_TEST(test_members_of_a_region)
         SSL_CTX_free(tls);
         ck_assert_int_eq(config_open_access(&configs[i], &access), STATUS_OK);
         ck_assert_int_eq(access_role(access, "n1"), ROLE_PEER);
-        ck_assert_int_eq(access_role(access, "n3"), ROLE_PEER);
+        ck_assert_int_eq(access_role(access, "n6"), ROLE_PEER);
         ck_assert_int_eq(access_role(access, "dev-admin"), ROLE_ADMIN);
         access_close(access);
     }
     ck_assert_ptr_nonnull(strstr(contents_of(path_of("profile"), text),
                                  "endpoint = 127.0.0.1:7777,127.0.0.1:7787,127.0.0.1:7797\n"));
+    ck_assert_ptr_nonnull(strstr(contents_of(path_of("profile-sydney"), text),
+                                 "endpoint = 127.0.0.1:7807,127.0.0.1:7817,127.0.0.1:7827\n"));
     /* A server on its own does not come between. */
     ck_assert_int_eq(open_in(folder), STATUS_LOCKED);
     for (unsigned i = 0; i < dev_members_count; i++) {
@@ -261,6 +269,24 @@ START_TEST(test_members_of_a_region)
     ck_assert_int_eq(dev_open(&second, &dev, &config, &error), STATUS_CORRUPT);
     ck_assert_ptr_nonnull(strstr(error.text, "cluster_id"));
     config_free(&config);
+}
+END_TEST
+
+START_TEST(test_a_region_that_follows_where_it_is_told_to)
+{
+    static const char *const bad[] = {"", "nowhere", "a:1,", "a:1,,b:2", "a:99999"};
+    struct dev_options options = {
+        .directory = folder, .port = 7777, .member = 4, .standby_of = "127.0.0.1:9001,far:9002"};
+    ck_assert_msg(dev_open(&options, &dev, &config, &error) == STATUS_OK, "%s", error.text);
+    ck_assert_uint_eq(config.region.standby_of_count, 2);
+    ck_assert_str_eq(config.region.standby_of[0], "127.0.0.1:9001");
+    ck_assert_str_eq(config.region.standby_of[1], "far:9002");
+    close_all();
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        options.standby_of = bad[i];
+        ck_assert_int_eq(dev_open(&options, &dev, &config, &error), STATUS_INVALID_ARGUMENT);
+        config_free(&config);
+    }
 }
 END_TEST
 
@@ -342,6 +368,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_master_key_is_never_made_anew);
     tcase_add_test(tests, test_one_server_a_folder);
     tcase_add_test(tests, test_members_of_a_region);
+    tcase_add_test(tests, test_a_region_that_follows_where_it_is_told_to);
     tcase_add_test(tests, test_profile_and_its_link);
     tcase_add_test(tests, test_standard_folders);
     tcase_add_test(tests, test_folder_that_cannot_be);

@@ -1,28 +1,32 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# From a fresh Debian machine to a server, or a region of three, with orders in it.
+# From a fresh Debian machine to a server, a region of three, or two regions, with orders in it.
 #
 #     sh server/quickstart.sh                installs what is missing, builds, starts a development
 #                                            server, loads the sample orders, says what to try
 #     sh server/quickstart.sh --region       the same with three servers, the members of a region
+#     sh server/quickstart.sh --regions      two regions of three, 45 ms apart; loses the first one,
+#                                            promotes the second one, takes the first one back
 #     sh server/quickstart.sh --input FILE   loads that file (CSV, plain or gzip) instead
 #     sh server/quickstart.sh --down         stops what it started
 #
-# The servers keep their files in build/dev or build/region; STRAIT_QUICKSTART_PORT chooses another
-# port than 7411 (members: 7411, 7421 and 7431, and among themselves the ports after those).
+# The servers keep their files in build/dev, build/region or build/regions; STRAIT_QUICKSTART_PORT
+# chooses another port than 7411 (members: 7411, 7421 and so on, and among themselves the ports after
+# those; regions reach each other through a relay, on the ports after these).
 set -eu
 cd "$(dirname "$0")/.."
 
 port=${STRAIT_QUICKSTART_PORT:-7411}
 input=server/sample/orders.csv
 region=
+regions=
 
 die() {
     echo "quickstart: $*" >&2
     exit 1
 }
 
-# The server that an earlier run started, if it runs: its files are in DIR, under NAME.
+# The process that an earlier run started, if it runs: its files are in DIR, under NAME.
 running_pid() {
     [ -f "$1/$2.pid" ] || return 1
     found=$(cat "$1/$2.pid")
@@ -30,8 +34,8 @@ running_pid() {
     # Its number may be another process's by now; and one that was killed, and whose parent has not
     # looked yet (Z), does not run.
     case "$(cat "/proc/$found/stat" 2>/dev/null)" in
-    *"(straitd) Z"*) return 1 ;;
-    *"(straitd)"*) echo "$found" ;;
+    *"(straitd) Z"* | *"(strait-relay) Z"*) return 1 ;;
+    *"(straitd)"* | *"(strait-relay)"*) echo "$found" ;;
     *) return 1 ;;
     esac
 }
@@ -40,10 +44,13 @@ running_pid() {
 stop() {
     if pid=$(running_pid "$1" "$2"); then
         kill -TERM "$pid"
-        # It ends when the connections' replies are out and its tables are written.
+        # A server ends when the connections' replies are out and its tables are written.
         timeout 30 tail -s 0.1 --pid="$pid" -f /dev/null ||
-            die "straitd (process $pid) does not stop; its log: $1/$2.log"
-        echo "Stopped straitd (process $pid). Its data stays in $1."
+            die "$2 (process $pid) does not stop; its log: $1/$2.log"
+        case $2 in
+        relay) echo "Stopped the relay (process $pid)." ;;
+        *) echo "Stopped $2 (process $pid). Its data stays in $1." ;;
+        esac
         stopped=yes
     fi
     rm -f "$1/$2.pid"
@@ -55,30 +62,49 @@ down() {
     for member in 1 2 3; do
         stop "$PWD/build/region" "n$member"
     done
+    # The standby first: it has what the primary acknowledged, then.
+    for member in 4 5 6 1 2 3; do
+        stop "$PWD/build/regions" "n$member"
+    done
+    stop "$PWD/build/regions" relay
     [ -n "$stopped" ] || echo "Nothing runs that this script started."
 }
 
-# start DIR NAME ARGUMENT...: leaves its process in $pid
-start() {
+# await_line PID LOG PATTERN: until a line of the log says so, or the process ends. Whether it does.
+await_line() {
+    timeout 60 sh -c 'tail -n +1 -f "$2" --pid="$1" | grep -m 1 -q "$3"' sh "$1" "$2" "$3" || true
+    grep -q "$3" "$2"
+}
+
+# launch DIR NAME PATTERN COMMAND...: in the background, unless it runs; leaves its process in $pid.
+# PATTERN: what its log says when it is ready.
+launch() {
     directory=$1
     name=$2
-    shift 2
+    pattern=$3
+    shift 3
     if pid=$(running_pid "$directory" "$name"); then
         echo "It runs already (process $pid)."
         return
     fi
     log=$directory/$name.log
     : >"$log"
-    nohup build/straitd --dev --data "$directory" --port "$port" "$@" >>"$log" 2>&1 </dev/null &
+    nohup "$@" >>"$log" 2>&1 </dev/null &
     pid=$!
     echo "$pid" >"$directory/$name.pid"
-    # Ready, or ended: whichever its log says first.
-    timeout 60 sh -c 'tail -n +1 -f "$1" --pid="$2" | grep -m 1 -q "event=ready"' sh "$log" "$pid" || true
-    if ! grep -q "event=ready" "$log"; then
+    if ! await_line "$pid" "$log" "$pattern"; then
         rm -f "$directory/$name.pid"
         tail -n 20 "$log" >&2
-        die "straitd did not start; its log is $log"
+        die "$name did not start; its log is $log"
     fi
+}
+
+# start DIR NAME ARGUMENT...: a server
+start() {
+    directory=$1
+    name=$2
+    shift 2
+    launch "$directory" "$name" "event=ready" build/straitd --dev --data "$directory" --port "$port" "$@"
 }
 
 # What member NAME is now: voter, learner, or nothing.
@@ -106,13 +132,16 @@ while [ $# -gt 0 ]; do
     --region)
         region=yes
         ;;
+    --regions)
+        regions=yes
+        ;;
     --input)
         [ $# -ge 2 ] || die "--input needs a file"
         input=$2
         shift
         ;;
     --help | -h)
-        sed -n '3,12p' "$0" | sed 's/^# \{0,1\}//'
+        sed -n '3,15p' "$0" | sed 's/^# \{0,1\}//'
         exit 0
         ;;
     *) die "unknown argument $1 (see --help)" ;;
@@ -129,6 +158,12 @@ mkdir -p build
 if ! { cmake --preset release -DSTRAIT_TESTS=OFF && cmake --build --preset release; } >build/quickstart.log 2>&1; then
     tail -n 30 build/quickstart.log >&2
     die "the build failed; all of its output is in build/quickstart.log"
+fi
+
+if [ -n "$regions" ]; then
+    . server/quickstart_regions.sh
+    two_regions
+    exit 0
 fi
 
 if [ -n "$region" ]; then

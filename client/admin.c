@@ -5,6 +5,8 @@
 #include "client/error.h"
 #include "client/member.h"
 #include "client/result.h"
+#include "proto/message.h"
+#include "proto/name.h"
 #include "proto/txn_id.h"
 
 /* Runs a request whose public part is `public_size`; the common beginning of all below. */
@@ -89,37 +91,85 @@ enum strait_status strait_ping(strait *handle, uint32_t timeout_ms, struct strai
     return STRAIT_OK;
 }
 
-enum strait_status strait_txn_status(strait *handle, const char *token, uint32_t timeout_ms,
-                                     struct strait_outcome *outcome, struct strait_error *error)
+static bool parse_token(const char *token, struct txn_id *id, struct strait_error *error)
 {
-    Strait__TxnStatus request = STRAIT__TXN_STATUS__INIT;
+    if (token != NULL && txn_id_parse(bytes_of_text(token), id) == STATUS_OK)
+        return true;
+    client_error_set(error, STATUS_INVALID_ARGUMENT,
+                     "'%.64s' is no transaction's token: 32 hexadecimal digits, '-', 16 more.",
+                     token != NULL ? token : "");
+    return false;
+}
+
+static struct strait_outcome translate_outcome(const Strait__TxnStatusReply *reply)
+{
+    unsigned state = (unsigned)reply->state;
+    return (struct strait_outcome){
+        .state = state <= STRAIT_OUTCOME_EXPIRED ? (enum strait_outcome_state)state
+                                                 : STRAIT_OUTCOME_NONE,
+        .status = status_is_known((int)reply->status) ? (enum strait_status)reply->status
+                                                      : STRAIT_INTERNAL,
+        .version = position_version(reply->position),
+        .log_time_ns = reply->position != NULL ? reply->position->log_time_ns : 0,
+    };
+}
+
+/* `request` has what the question is but for the transaction. */
+static enum strait_status ask_outcome(strait *handle, const char *token, Strait__TxnStatus *request,
+                                      uint32_t timeout_ms, struct strait_confirmation *confirmation,
+                                      struct strait_error *error)
+{
     const ProtobufCMessage *message;
     struct result *result;
     struct txn_id id;
 
-    *outcome = (struct strait_outcome){0};
-    if (token == NULL || txn_id_parse(bytes_of_text(token), &id) != STATUS_OK)
-        return client_error_set(error, STATUS_INVALID_ARGUMENT,
-                                "'%.64s' is no transaction's token: 32 hexadecimal digits, '-', 16 "
-                                "more.",
-                                token != NULL ? token : "");
-    request.txn_id = (ProtobufCBinaryData){.len = txn_id_size, .data = id.bytes};
-    request.issued_ns = id.issued_ns;
+    if (!parse_token(token, &id, error))
+        return STRAIT_INVALID_ARGUMENT;
+    request->txn_id = field_of_bytes(bytes_of(id.bytes, txn_id_size));
+    request->issued_ns = id.issued_ns;
     enum strait_status status =
-        ask(handle, FRAME_TXN_STATUS, &request.base, timeout_ms, 0, &result, &message, error);
+        ask(handle, FRAME_TXN_STATUS, &request->base, timeout_ms, 0, &result, &message, error);
     if (status != STRAIT_OK)
         return status;
     const Strait__TxnStatusReply *reply = (const Strait__TxnStatusReply *)message;
     note_position(handle, reply->position);
-    unsigned state = (unsigned)reply->state;
-    outcome->state =
-        state <= STRAIT_OUTCOME_EXPIRED ? (enum strait_outcome_state)state : STRAIT_OUTCOME_NONE;
-    outcome->status =
-        status_is_known((int)reply->status) ? (enum strait_status)reply->status : STRAIT_INTERNAL;
-    outcome->version = position_version(reply->position);
-    outcome->log_time_ns = reply->position != NULL ? reply->position->log_time_ns : 0;
+    confirmation->outcome = translate_outcome(reply);
+    confirmation->confirmed = reply->confirmation != NULL && reply->confirmation->confirmed;
+    if (confirmation->confirmed)
+        snprintf(confirmation->region, sizeof confirmation->region, "%s",
+                 reply->confirmation->region);
     result_free(result);
     return STRAIT_OK;
+}
+
+enum strait_status strait_txn_status(strait *handle, const char *token, uint32_t timeout_ms,
+                                     struct strait_outcome *outcome, struct strait_error *error)
+{
+    Strait__TxnStatus request = STRAIT__TXN_STATUS__INIT;
+    struct strait_confirmation confirmation = {0};
+
+    enum strait_status status =
+        ask_outcome(handle, token, &request, timeout_ms, &confirmation, error);
+    *outcome = confirmation.outcome;
+    return status;
+}
+
+enum strait_status strait_txn_confirm(strait *handle, const char *token, const char *region,
+                                      uint32_t confirm_within_ms, uint32_t timeout_ms,
+                                      struct strait_confirmation *confirmation,
+                                      struct strait_error *error)
+{
+    Strait__TxnStatus request = STRAIT__TXN_STATUS__INIT;
+
+    *confirmation = (struct strait_confirmation){0};
+    if (region != NULL && region[0] != 0 && !name_is_valid(bytes_of_text(region)))
+        return client_error_set(error, STATUS_INVALID_ARGUMENT, "'%.64s' is no region's name.",
+                                region);
+    request.durability = STRAIT__DURABILITY__REMOTE;
+    if (region != NULL)
+        request.remote_region = (char *)(uintptr_t)region;
+    request.confirm_within_ms = confirm_within_ms;
+    return ask_outcome(handle, token, &request, timeout_ms, confirmation, error);
 }
 
 static bool translate_status(struct result *result, const Strait__StatusReply *reply,

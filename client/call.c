@@ -74,7 +74,9 @@ void call_stamp(struct call *call, uint64_t issued_ns)
 }
 
 /* Whether an answer of this status tells what became of all sends under one id. Those that the
- * server gives before it looks at the id do not; nor do those that say that it has lost its way. */
+ * server gives before it looks at the id do not; nor do those that say that it has lost its way. An
+ * argument may be invalid for the primary that there is now (the standby that is to confirm is the
+ * primary itself), and have been none for the one before. */
 static bool settles_all_sends(enum status status)
 {
     switch (status) {
@@ -82,6 +84,7 @@ static bool settles_all_sends(enum status status)
     case STATUS_NOT_PRIMARY:
     case STATUS_NOT_LEADER:
     case STATUS_CANCELLED:
+    case STATUS_INVALID_ARGUMENT:
     case STATUS_UNAUTHENTICATED:
     case STATUS_PERMISSION_DENIED:
     case STATUS_BUSY:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sending what a transaction gathered, and learning what became of it. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "client/error.h"
@@ -31,9 +32,19 @@ static Strait__Commit message_of(strait_txn *txn)
     commit.conditions = (Strait__Condition **)txn->conditions.items;
     commit.n_operations = txn->operations.count;
     commit.operations = (Strait__Operation **)txn->operations.items;
-    commit.durability = txn->durability == STRAIT_DURABILITY_REMOTE ? STRAIT__DURABILITY__REMOTE
-                                                                    : STRAIT__DURABILITY__REGION;
+    if (txn->durability == STRAIT_DURABILITY_REMOTE) {
+        commit.durability = STRAIT__DURABILITY__REMOTE;
+        commit.remote_region = txn->remote_region;
+        commit.confirm_within_ms = txn->confirm_within_ms;
+    }
     return commit;
+}
+
+static void note_confirmation(strait_txn *txn, const Strait__Confirmation *confirmation)
+{
+    bool confirmed = confirmation != NULL && confirmation->confirmed;
+    snprintf(txn->confirmed_by, sizeof txn->confirmed_by, "%s",
+             confirmed ? confirmation->region : "");
 }
 
 static enum strait_status check(const strait_txn *txn, struct strait_error *error)
@@ -89,6 +100,7 @@ enum strait_status txn_finish(strait *handle, strait_txn *txn, const struct call
     struct result *decoded;
 
     txn->id.issued_ns = call->issued_ns;
+    txn->confirmed_by[0] = 0;
     enum strait_status status =
         result_of_call(call, &strait__commit_reply__descriptor, 0, &decoded, &message, error);
     if (status != STRAIT_OK && call->status == STATUS_OK) {
@@ -101,10 +113,12 @@ enum strait_status txn_finish(strait *handle, strait_txn *txn, const struct call
         const Strait__CommitReply *reply = (const Strait__CommitReply *)message;
         note_position(handle, reply->position);
         txn->position = position_token(reply->position);
+        note_confirmation(txn, reply->confirmation);
         if (result != NULL) {
             result->version = position_version(reply->position);
             result->log_time_ns = reply->position != NULL ? reply->position->log_time_ns : 0;
             result->repeated = reply->repeated_reply != 0;
+            result->confirmed = txn->confirmed_by[0] != 0;
             strait_txn_token(txn, result->txn);
         }
     } else if (error != NULL) {

@@ -75,6 +75,7 @@ static bool translate_list(struct result *result, const Strait__RegionListReply 
         .trouble = reply->trouble,
         .count = reply->n_regions,
         .items = items,
+        .unconfirmed_count = reply->unconfirmed_count,
     };
     return true;
 }

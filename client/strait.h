@@ -142,7 +142,8 @@ enum {
     STRAIT_TXN_ID_SIZE = 16,
     STRAIT_TXN_TOKEN_SIZE = 50, /* 32 hex digits, "-", 16 hex digits, and the zero byte */
     STRAIT_ERROR_TEXT_SIZE = 512,
-    STRAIT_GET_KEYS_MAX = 1000 /* keys of one strait_get_many */
+    STRAIT_REGION_NAME_SIZE_MAX = 65, /* with the zero byte */
+    STRAIT_GET_KEYS_MAX = 1000        /* keys of one strait_get_many */
 };
 
 /* The caller's own; filled by the call that fails. */
@@ -513,10 +514,30 @@ STRAIT_API enum strait_status strait_txn_read_range(strait_txn *txn,
                                                     const struct strait_range *range);
 
 enum strait_durability {
-    STRAIT_DURABILITY_REGION = 0, /* on stable storage here */
-    STRAIT_DURABILITY_REMOTE = 1  /* and in a standby region */
+    STRAIT_DURABILITY_REGION = 0, /* on stable storage in a majority of the primary region */
+    STRAIT_DURABILITY_REMOTE = 1  /* and committed in a standby region */
 };
+
+/* With REMOTE: in any standby, for up to 5 s; strait_txn_set_remote() says which, and how long. */
 STRAIT_API void strait_txn_set_durability(strait_txn *txn, enum strait_durability durability);
+
+/* The commit is to be committed in the standby `region` too, by its name; NULL: in any one. What it
+ * has, it keeps when it is made the primary. The reply waits for that, but no longer than
+ * `confirm_within_ms` (0: 5 s; at most 60 s), for which the call's deadline has to leave room. Then
+ * strait_commit() is OK all the same, as the transaction is done: `confirmed` of its result, and
+ * strait_txn_confirmed_by(), tell whether the standby is known to have it. Where it is not yet,
+ * committing the same object again waits again, as does strait_txn_confirm().
+ *
+ * INVALID_ARGUMENT, with nothing done, where there is no such region, or it is the primary itself:
+ * with NULL that does not change with a switchover. BUSY where too many wait already. All of this
+ * is part of what the transaction is: under the same id (strait_txn_set_token()) it has to be said
+ * in the same way. Errors of the call itself are those of the builders above. */
+STRAIT_API enum strait_status strait_txn_set_remote(strait_txn *txn, const char *region,
+                                                    uint32_t confirm_within_ms);
+
+/* After a commit that was OK: the standby that is known to have it; "" where none is. Lives as long
+ * as the object, until its next commit. */
+STRAIT_API const char *strait_txn_confirmed_by(const strait_txn *txn);
 
 /* An id of the application's own, in place of a random one: the same work under the same id is done
  * once, also from another process, as long as outcomes are kept (an hour unless configured). */
@@ -539,6 +560,7 @@ struct strait_commit_result {
     uint64_t log_time_ns; /* when, by the log's clock */
     bool repeated;        /* an earlier attempt had done it */
     char txn[STRAIT_TXN_TOKEN_SIZE];
+    bool confirmed; /* a standby has it too; asked for with strait_txn_set_remote() */
 };
 
 /* `result` may be NULL. The object may be committed again: after OUTCOME_UNKNOWN, BUSY or
@@ -648,6 +670,20 @@ struct strait_outcome {
 STRAIT_API enum strait_status strait_txn_status(strait *handle, const char *token,
                                                 uint32_t timeout_ms, struct strait_outcome *outcome,
                                                 struct strait_error *error);
+
+struct strait_confirmation {
+    struct strait_outcome outcome;
+    bool confirmed;                           /* a standby has it too */
+    char region[STRAIT_REGION_NAME_SIZE_MAX]; /* which; "" where none is known to */
+};
+
+/* The same, and of one that is committed, whether a standby has it: waits for it as a commit with
+ * strait_txn_set_remote() does, with the same errors. */
+STRAIT_API enum strait_status strait_txn_confirm(strait *handle, const char *token,
+                                                 const char *region, uint32_t confirm_within_ms,
+                                                 uint32_t timeout_ms,
+                                                 struct strait_confirmation *confirmation,
+                                                 struct strait_error *error);
 
 struct strait_metric {
     const char *name; /* lower_case, unit last */

@@ -58,6 +58,8 @@ struct strait_regions {
     const char *trouble; /* why it cannot follow, and what to do; "": it can */
     size_t count;
     const struct strait_region *items;
+    uint32_t unconfirmed_count; /* at the primary's leader: commits whose answer waits for a standby
+                                 * (strait_txn_set_remote()) */
 };
 
 /* Asks the region that the handle's connection leads to: its leader, or with `any` whichever of its

@@ -15,7 +15,7 @@
 enum {
     txn_chunk_size = 4096,
     txn_arena_size = 32 * 1024 * 1024,
-    txn_head_size = 128 /* of a commit besides its lists */
+    txn_head_size = 224 /* of a commit besides its lists */
 };
 
 strait_txn *strait_txn_new(void)
@@ -445,6 +445,24 @@ enum strait_status strait_txn_read_range(strait_txn *txn, const struct strait_ra
 void strait_txn_set_durability(strait_txn *txn, enum strait_durability durability)
 {
     txn->durability = durability;
+}
+
+enum strait_status strait_txn_set_remote(strait_txn *txn, const char *region,
+                                         uint32_t confirm_within_ms)
+{
+    if (region == NULL)
+        region = "";
+    if (region[0] != 0 && !name_is_valid(bytes_of_text(region)))
+        return txn_fail_with(txn, STATUS_INVALID_ARGUMENT, "'%.64s' is no region's name.", region);
+    txn->durability = STRAIT_DURABILITY_REMOTE;
+    snprintf(txn->remote_region, sizeof txn->remote_region, "%s", region);
+    txn->confirm_within_ms = confirm_within_ms;
+    return STRAIT_OK;
+}
+
+const char *strait_txn_confirmed_by(const strait_txn *txn)
+{
+    return txn->confirmed_by;
 }
 
 void strait_txn_set_id(strait_txn *txn, const uint8_t id[STRAIT_TXN_ID_SIZE])

@@ -31,6 +31,9 @@ struct strait_txn {
     uint64_t read_epoch_number; /* 0: not known, the primary's present one */
     uint32_t read_epoch_region;
     enum strait_durability durability;
+    char remote_region[STRAIT_REGION_NAME_SIZE_MAX]; /* with REMOTE; "": any one */
+    uint32_t confirm_within_ms;
+    char confirmed_by[STRAIT_REGION_NAME_SIZE_MAX]; /* by the last commit's reply; "": none */
 
     struct txn_id id; /* issued_ns 0: never sent */
     bool has_id;

@@ -144,6 +144,8 @@ static bool has_more(const struct core *core)
     if (core->install.step == CORE_INSTALL_STAGED ||
         (core->install.step != CORE_INSTALL_NONE && core->install.answered))
         return true;
+    if (core->remote.look && core->remote.waiting_count != 0)
+        return true;
     return (core->apply_ready && !core->apply_waits_room && !core_is_installing(core) &&
             !core_is_healing(core) && state_apply_is_active(core->state)) ||
            !list_is_empty(&core->reads_ready) || !list_is_empty(&core->reads_decided) ||
@@ -159,6 +161,7 @@ bool core_turn(struct core *core)
     core_admit_delayed(core);
     core_apply(core);
     core_position(core);
+    core_remote_turn(core);
     core_ship_turn(core);
     core_region_turn(core);
     core_reads_run(core);
@@ -552,6 +555,7 @@ static void dismantle(struct core *core)
     if (core->workers != NULL)
         workers_close(core->workers);
     core_install_close(core);
+    core_remote_close(core);
     core_ship_close(core);
     if (core->log != NULL && replicated_log_close(core->log) != STATUS_OK)
         log_error("log_close_failed", LOG_TEXT("directory", core->path_wal));
@@ -585,6 +589,7 @@ enum status core_open(const struct core_options *options, struct core **core_out
     list_init(&core->validatable);
     list_init(&core->dropped);
     core_fresh_open(core);
+    core_remote_open(core);
     list_init(&core->delayed);
     list_init(&core->logged);
     core->tick_timer = (struct io_timer){.fired = on_tick, .context = core};
@@ -607,6 +612,7 @@ void core_refuse_rest(struct core *core)
 {
     core_reads_refuse(core, STATUS_SHUTTING_DOWN, "This server stopped.");
     core_commits_refuse(core);
+    core_remote_refuse(core);
     core_member_refuse(core);
     core_regions_refuse(core);
     if (core->ship.source != NULL)

@@ -197,6 +197,9 @@ static void add_storage_metrics(struct core *core, struct report *report)
     metric(report, "workers_busy_count", workers_busy_count(core->workers));
     metric(report, "region_lag_bytes", core->ship.guard.lag_size_most);
     metric(report, "region_lag_ms", core->ship.guard.lag_ms_most);
+    metric(report, "remote_waiting_count", core->remote.waiting_count);
+    metric(report, "remote_confirmed_count", core->remote.confirmed_count);
+    metric(report, "remote_unconfirmed_count", core->remote.unconfirmed_count);
 }
 
 /* Whose lease it is, the leader's view of the others, and the place in the log. */

@@ -22,6 +22,10 @@ static void answer(struct core *core, struct request *request, const struct stat
     position.version = result->version;
     position.log_time_ns = result->log_time_ns;
     core_note_latency(core, &core->commits_ns, request);
+    if (result->status == STATUS_OK && request->context != NULL) {
+        core_remote_hold_commit(core, request, &position, result->repeated_reply);
+        return;
+    }
     if (result->status == STATUS_OK) {
         Strait__CommitReply reply = STRAIT__COMMIT_REPLY__INIT;
         reply.position = &position;

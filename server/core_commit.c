@@ -271,13 +271,6 @@ void core_commit(struct core *core, struct request *request)
         refuse_checked(core, request, status, &refusal);
         return;
     }
-    /* Done in this region alone, it would be acknowledged as what it is not. */
-    if (commit->durability == STRAIT__DURABILITY__REMOTE) {
-        core_refuse(core, request, STATUS_UNSUPPORTED, 0,
-                    "There is no standby region that could commit this: ask for the durability of "
-                    "this region.");
-        return;
-    }
     if (!core_leads(core) || core_is_healing(core)) {
         core_refuse_not_leader(
             core, request, core_is_healing(core) ? "This server's state is being rebuilt" : NULL);
@@ -288,6 +281,8 @@ void core_commit(struct core *core, struct request *request)
         return;
     }
     if (!has_room(core, request))
+        return;
+    if (commit->durability == STRAIT__DURABILITY__REMOTE && !core_remote_prepare(core, request))
         return;
     if (commit->n_reads != 0 || commit->n_ranges != 0)
         begin_validation(core, request);

@@ -33,6 +33,10 @@ enum {
     core_pace_pressure = 50,        /* below it jobs take their time, for the sake of commits */
     core_failure_size = 384,
     core_delay_step_us = 200, /* the least wait, for the sake of the waking that it costs */
+
+    /* Replies that wait for a standby; past either, commits that ask for it are refused. */
+    core_remote_count_max = 4096,
+    core_remote_size_max = 64 << 20, /* of their requests' memory */
 };
 
 /* A job of the LSM on its way to a worker and back. */
@@ -252,6 +256,18 @@ struct core_herald {
     uint64_t until_ns;
 };
 
+/* Replies that wait until a standby has what was committed here; core_remote.c. */
+struct core_remote {
+    struct list_link waiting; /* requests, by their `link`, in the order of their commits */
+    unsigned waiting_count;
+    size_t waiting_size;
+    bool look; /* a region acknowledged more, one is new, or time has run out */
+    bool stopping;
+    struct io_timer timer;
+    uint64_t confirmed_count; /* since the start, as those below */
+    uint64_t unconfirmed_count;
+};
+
 /* What passes between regions; core_ship.c, core_regions.c. */
 struct core_ship {
     struct log_source *log;
@@ -305,6 +321,7 @@ struct core {
     struct core_heal heal;
     struct core_scrub scrub;
     struct core_ship ship;
+    struct core_remote remote;
     struct digests *digests;       /* NULL: not open yet */
     uint64_t digests_differ_count; /* comparisons in which replicas differed */
     uint64_t differs_version;      /* of the last of them, until all are seen to agree later; 0 */
@@ -414,6 +431,9 @@ void core_refuse_not_leader(struct core *core, struct request *request, const ch
 /* The same after the fact: with OUTCOME_UNKNOWN, upon which a client asks again under the id. */
 void core_refuse_dropped(struct core *core, struct request *request);
 
+/* The same of what is committed here, and was to be confirmed by a standby. */
+void core_refuse_unconfirmed(struct core *core, struct request *request);
+
 /* An entry of kind ENTRY_MEMBERSHIP was applied, or the state has been opened. */
 void core_membership_applied(struct core *core);
 
@@ -453,6 +473,32 @@ void core_ship_pin(struct core *core);
 bool core_ship_fresh_ns(const struct core *core, uint64_t *fresh_ns);
 const char *core_ship_trouble_text(const struct core *core); /* empty: none */
 struct region_position core_region_position(const struct core *core);
+
+/* Up to which version whoever is at `position` has what this history has; 0: it is no part of it.
+ */
+uint64_t core_ship_shared_version(const struct core *core, const struct region_position *position);
+
+/* ---- core_remote.c: replies that wait for a standby ---- */
+
+void core_remote_open(struct core *core);
+void core_remote_close(struct core *core);
+
+/* A Commit or a TxnStatus that asks for a standby's confirmation, before anything of it is done:
+ * from here on `request->context` is not NULL. False: refused. */
+bool core_remote_prepare(struct core *core, struct request *request);
+
+/* It is committed here: its reply is told when the standby has it too, or when its time is over. */
+void core_remote_hold_commit(struct core *core, struct request *request,
+                             const Strait__Position *position, bool repeated_reply);
+
+/* The same of a question; `reply` is in the request's arena. */
+void core_remote_hold_status(struct core *core, struct request *request,
+                             Strait__TxnStatusReply *reply);
+
+void core_remote_heard(struct core *core); /* a region acknowledged more */
+void core_remote_turn(struct core *core);
+void core_remote_stop(struct core *core); /* nobody is waited for any more */
+void core_remote_refuse(struct core *core);
 
 /* ---- core_guard.c: standbys that lag behind ---- */
 

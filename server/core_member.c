@@ -427,6 +427,7 @@ void core_stop(struct core *core)
 {
     const struct member *best;
 
+    core_remote_stop(core);
     if (!core_leads(core) || (best = best_voter(core)) == NULL)
         return;
     enum status status = replicated_log_transfer(core->log, best->id);

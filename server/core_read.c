@@ -65,7 +65,10 @@ static void read_end(struct core_read *read)
     } else if (status == STATUS_OK) {
         core->reads_count++;
         core_note_latency(core, &core->reads_ns, request);
-        core_reply(core, request, &read->reply.base);
+        if (request->type == FRAME_TXN_STATUS && request->context != NULL)
+            core_remote_hold_status(core, request, &read->reply.txn_status);
+        else
+            core_reply(core, request, &read->reply.base);
     } else if (status == STATUS_BUSY) {
         core_refuse(core, request, status, core->options.snapshot_age_ms, "%s", read->refusal.text);
     } else if (status == STATUS_CORRUPT && read->refusal.text[0] == 0 &&
@@ -403,6 +406,16 @@ static void start(struct core *core, struct request *request, uint64_t snapshot_
         core_fresh_wait(read);
 }
 
+static void txn_status(struct core *core, struct request *request)
+{
+    const Strait__TxnStatus *asked = REQUEST_MESSAGE(request, TxnStatus);
+    if (asked->durability == STRAIT__DURABILITY__REMOTE &&
+        (!check_primary(core, request) || !check_leads(core, request) ||
+         !core_remote_prepare(core, request)))
+        return;
+    start(core, request, 0, NULL);
+}
+
 /* ---- What is answered at once ---- */
 
 static Strait__Position *newest(struct core *core, struct request *request)
@@ -474,6 +487,8 @@ void core_read(struct core *core, struct request *request)
               REQUEST_MESSAGE(request, Scan)->consistency);
         break;
     case FRAME_TXN_STATUS:
+        txn_status(core, request);
+        break;
     case FRAME_TABLE_LIST:
     case FRAME_SNAPSHOT_OPEN:
         start(core, request, 0, NULL);

@@ -166,6 +166,13 @@ void core_refuse_dropped(struct core *core, struct request *request)
            "same transaction, sent again, finds its outcome.");
 }
 
+void core_refuse_unconfirmed(struct core *core, struct request *request)
+{
+    refuse(core, request, STATUS_OUTCOME_UNKNOWN,
+           "It is committed here, and this server cannot learn any more whether the standby has "
+           "it. The same transaction, sent again, waits for that again.");
+}
+
 /* ---- A turn ---- */
 
 void core_membership_applied(struct core *core)

@@ -142,6 +142,7 @@ static Strait__RegionListReply *make_list(struct core *core, struct request *req
     reply->fenced = fence.number != 0;
     reply->fence_number = fence.number;
     reply->fence_region = fence.region;
+    reply->unconfirmed_count = core->remote.waiting_count;
     fill_standby(core, listing);
     return reply;
 }

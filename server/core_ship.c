@@ -74,6 +74,16 @@ static bool chain_at(void *context, uint64_t version, struct hash128 *chain)
     return true;
 }
 
+/* What lies past the end of an epoch of ours was given up: whoever has that is no witness of what
+ * we have in its place. */
+uint64_t core_ship_shared_version(const struct core *core, const struct region_position *position)
+{
+    struct region_epoch_span span;
+    bool is_ours = epoch_find((void *)(uintptr_t)core, position->epoch, &span) &&
+                   epoch_equal(span.epoch, position->epoch) && position->version <= span.last;
+    return is_ours ? position->version : 0;
+}
+
 static struct bytes promotion_of(void *context)
 {
     const struct core *core = context;
@@ -334,6 +344,12 @@ static void source_seen(void *context, const struct region_position *position)
     core->fresh.look = true;
 }
 
+static void region_heard(void *context, uint32_t region)
+{
+    (void)region;
+    core_remote_heard(context);
+}
+
 const char *core_ship_trouble_text(const struct core *core)
 {
     if (!core->ship.has_trouble)
@@ -474,6 +490,7 @@ enum status core_ship_open(struct core *core, struct error *error)
         .promotion = promotion_of,
         .is_current = is_current,
         .promotion_seen = promotion_seen,
+        .heard = region_heard,
         .answer = on_answer,
         .context = core,
     };

@@ -281,42 +281,70 @@ enum cli_exit cli_check(struct cli *cli, int count, char **arguments)
 
 /* ---- Transactions ---- */
 
-enum cli_exit cli_txn_status(struct cli *cli, int count, char **arguments)
+static enum cli_exit print_outcome(struct cli *cli, const struct strait_confirmation *found,
+                                   bool is_remote)
 {
     static const char *const states[] = {"unknown", "committed", "refused", "expired"};
     static const char *const texts[] = {"no outcome is known: it never came, or has not come yet",
                                         "committed", "refused: nothing of it was done",
                                         "older than what is kept: its outcome cannot be told"};
-    struct strait_outcome outcome;
+    const struct strait_outcome *outcome = &found->outcome;
+    bool is_committed = outcome->state == STRAIT_OUTCOME_COMMITTED;
+    bool is_refused = outcome->state == STRAIT_OUTCOME_REFUSED;
+
+    if (cli->json) {
+        json_t *document = json_object();
+        json_object_set_new(document, "state", json_string(states[outcome->state]));
+        if (is_refused)
+            json_object_set_new(document, "status",
+                                json_string(strait_status_name(outcome->status)));
+        if (is_committed || is_refused)
+            json_object_set_new(document, "version", json_integer((json_int_t)outcome->version));
+        if (is_committed && is_remote) {
+            json_object_set_new(document, "confirmed", json_boolean(found->confirmed));
+            cli_json_bytes(document, "confirmed_by", strait_text(found->region));
+        }
+        return cli_print_json(document);
+    }
+    printf("%s", texts[outcome->state]);
+    if (is_committed || is_refused)
+        printf(", at version %" PRIu64, outcome->version);
+    if (is_refused)
+        printf(" (%s: %s)", strait_status_name(outcome->status),
+               strait_status_text(outcome->status));
+    if (is_committed && is_remote) {
+        printf("%s", found->confirmed ? "; confirmed by " : "; not confirmed by a standby yet");
+        cli_print_bytes(stdout, strait_text(found->region));
+    }
+    putchar('\n');
+    return CLI_DONE;
+}
+
+enum cli_exit cli_txn_status(struct cli *cli, int count, char **arguments)
+{
+    struct cli_durability durability = {0};
+    const struct cli_option options[] = {{"durability", &durability.durability, NULL},
+                                         {"confirm-within", &durability.within, NULL},
+                                         {0}};
+    struct strait_confirmation found = {0};
     struct strait_error error;
     enum cli_exit exit = CLI_DONE;
+    enum strait_status status;
 
-    if (!cli_arguments(cli, NULL, &count, arguments, 1, 1, "a transaction's token is needed"))
+    if (!cli_arguments(cli, options, &count, arguments, 1, 1, "a transaction's token is needed") ||
+        !cli_durability_parse(cli, &durability))
         return CLI_USAGE;
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    if (strait_txn_status(handle, arguments[0], cli->timeout_ms, &outcome, &error) != STRAIT_OK)
+    if (durability.is_remote)
+        status = strait_txn_confirm(handle, arguments[0], durability.region, durability.within_ms,
+                                    durability.timeout_ms, &found, &error);
+    else
+        status = strait_txn_status(handle, arguments[0], cli->timeout_ms, &found.outcome, &error);
+    if (status != STRAIT_OK)
         return cli_error(cli, &error);
-    bool has_outcome =
-        outcome.state == STRAIT_OUTCOME_COMMITTED || outcome.state == STRAIT_OUTCOME_REFUSED;
-    if (cli->json) {
-        json_t *document = json_object();
-        json_object_set_new(document, "state", json_string(states[outcome.state]));
-        if (outcome.state == STRAIT_OUTCOME_REFUSED)
-            json_object_set_new(document, "status",
-                                json_string(strait_status_name(outcome.status)));
-        if (has_outcome)
-            json_object_set_new(document, "version", json_integer((json_int_t)outcome.version));
-        return cli_print_json(document);
-    }
-    printf("%s", texts[outcome.state]);
-    if (has_outcome)
-        printf(", at version %" PRIu64, outcome.version);
-    if (outcome.state == STRAIT_OUTCOME_REFUSED)
-        printf(" (%s: %s)", strait_status_name(outcome.status), strait_status_text(outcome.status));
-    putchar('\n');
-    return CLI_DONE;
+    return print_outcome(cli, &found, durability.is_remote);
 }
 
 enum cli_exit cli_txn_list(struct cli *cli, int count, char **arguments)

@@ -177,7 +177,7 @@ strait *cli_handle(struct cli *cli, enum cli_exit *exit)
 }
 
 enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_result *result,
-                         struct strait_token *token)
+                         struct strait_token *token, char confirmed_by[STRAIT_REGION_NAME_SIZE_MAX])
 {
     struct strait_error error = {0};
     enum cli_exit exit = CLI_DONE;
@@ -187,6 +187,8 @@ enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_
         exit = cli_error(cli, &error);
     if (token != NULL)
         strait_txn_position(txn, token);
+    if (confirmed_by != NULL)
+        snprintf(confirmed_by, STRAIT_REGION_NAME_SIZE_MAX, "%s", strait_txn_confirmed_by(txn));
     strait_txn_free(txn);
     return exit;
 }

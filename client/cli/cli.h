@@ -69,10 +69,25 @@ int cli_options(struct cli *cli, const struct cli_option *options, int count, ch
 bool cli_arguments(struct cli *cli, const struct cli_option *options, int *count, char **arguments,
                    int least, int most, const char *wanted);
 
-/* Commits and frees the transaction. What failed was said. `token` may be NULL: where the commit
- * stands in history, once it was done. */
+/* Commits and frees the transaction. What failed was said. Once it was done, `token` is where the
+ * commit stands in history, and `confirmed_by` the standby that has it too, or ""; either may be
+ * NULL. */
 enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_result *result,
-                         struct strait_token *token);
+                         struct strait_token *token,
+                         char confirmed_by[STRAIT_REGION_NAME_SIZE_MAX]);
+
+/* "--durability region|remote[:REGION]" and "--confirm-within TIME". */
+struct cli_durability {
+    const char *durability; /* as given; NULL: not */
+    const char *within;
+    bool is_remote;
+    const char *region;  /* NULL: any one */
+    uint32_t within_ms;  /* 0: not given */
+    uint32_t timeout_ms; /* of the call, with room for the wait; 0: the library's default */
+};
+
+/* False: it was said what is wrong. */
+bool cli_durability_parse(struct cli *cli, struct cli_durability *durability);
 
 /* Says what is wrong and how the command is used; returns CLI_USAGE. */
 enum cli_exit cli_usage(struct cli *cli, const char *format, ...)

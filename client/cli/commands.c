@@ -8,6 +8,13 @@
     "                         `strait put --json` and the like tell of what they wrote\n"          \
     "  --max-staleness TIME   any member may answer whose state is at most that old: 500ms, 10s\n"
 
+/* Of writes. */
+#define DURABILITY_TEXT                                                                            \
+    "  --durability WHERE     region (the default), or remote[:REGION]: the answer waits until\n"  \
+    "                         the standby REGION, or any one, has committed it too\n"              \
+    "  --confirm-within TIME  but at most so long (5s; up to 60s); it is done all the same, and\n" \
+    "                         said not to be confirmed yet (exit status 0)\n"
+
 const struct command cli_commands[] = {
     {"get", NULL, "TABLE KEY [--raw] [--hex] [--at-least POSITION] [--max-staleness TIME]",
      "prints a record's value",
@@ -21,17 +28,17 @@ const struct command cli_commands[] = {
      "  --index N=K    an entry in index N under key K; up to 16\n"
      "  --if-absent    only where there is no such record yet\n"
      "  --if-version V only where the record's version is V\n"
-     "  --hex          KEY is given in hexadecimal\n",
+     "  --hex          KEY is given in hexadecimal\n" DURABILITY_TEXT,
      cli_put},
     {"del", NULL, "TABLE KEY [--if-exists] [--hex]", "deletes a record",
      "  --if-exists   refused where there is no such record\n"
-     "  --hex         KEY is given in hexadecimal\n",
+     "  --hex         KEY is given in hexadecimal\n" DURABILITY_TEXT,
      cli_del},
     {"add", NULL, "TABLE KEY AMOUNT [--min N] [--max N] [--initial N] [--must-exist]",
      "adds to a record that holds a number",
      "  --min N, --max N   refused where the result would leave these bounds\n"
      "  --initial N        stands for a record that does not exist (0)\n"
-     "  --must-exist       refused where there is no such record\n",
+     "  --must-exist       refused where there is no such record\n" DURABILITY_TEXT,
      cli_add},
     {"scan", NULL, "TABLE [--from KEY] [--to KEY] [--prefix P] [--limit N] [--reverse] [--keys]",
      "prints the records of a range, in order",
@@ -53,7 +60,11 @@ const struct command cli_commands[] = {
      "  KEY          exactly this key of the index; else the options of `strait scan`,\n"
      "               on the index's keys\n",
      cli_index_scan},
-    {"txn", "status", "TOKEN", "tells what became of a transaction", NULL, cli_txn_status},
+    {"txn", "status", "TOKEN [--durability remote[:REGION]] [--confirm-within TIME]",
+     "tells what became of a transaction",
+     "  --durability remote[:REGION]   and whether a standby has it, waiting for that as `strait\n"
+     "                                 put --durability` does\n",
+     cli_txn_status},
     {"txn", "list", "", "lists open snapshots: who pins which version", NULL, cli_txn_list},
     {"txn", "cancel", "SNAPSHOT", "ends a snapshot of anybody's", NULL, cli_txn_cancel},
     {"status", NULL, "", "tells how the server is", NULL, cli_status},

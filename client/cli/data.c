@@ -88,13 +88,74 @@ enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
 
 /* ---- Writes ---- */
 
+enum { timeout_default_ms = 10000, confirm_max_ms = 60000 };
+
+bool cli_durability_parse(struct cli *cli, struct cli_durability *durability)
+{
+    const char *given = durability->durability;
+    uint64_t within_ms = 0;
+
+    durability->timeout_ms = cli->timeout_ms;
+    if (given != NULL && strncmp(given, "remote", 6) == 0 && (given[6] == 0 || given[6] == ':')) {
+        durability->is_remote = true;
+        durability->region = given[6] == ':' ? given + 7 : NULL;
+    } else if (given != NULL && strcmp(given, "region") != 0) {
+        cli_usage(cli, "--durability %s: region, remote or remote:REGION is needed", given);
+        return false;
+    }
+    if (durability->within == NULL)
+        return true;
+    if (!durability->is_remote) {
+        cli_usage(cli, "--confirm-within needs --durability remote");
+        return false;
+    }
+    if (!cli_parse_duration(durability->within, &within_ms) || within_ms == 0 ||
+        within_ms > confirm_max_ms) {
+        cli_usage(cli, "--confirm-within %s: a time of at most 60s is needed", durability->within);
+        return false;
+    }
+    durability->within_ms = (uint32_t)within_ms;
+    if (cli->timeout_ms == 0)
+        durability->timeout_ms = timeout_default_ms + durability->within_ms;
+    if (durability->timeout_ms <= durability->within_ms) {
+        cli_usage(cli, "--timeout has to be longer than --confirm-within");
+        return false;
+    }
+    return true;
+}
+
+static void print_written(const char *done, const struct strait_commit_result *result,
+                          const struct cli_durability *durability, const char *confirmed_by)
+{
+    printf("%s (version %" PRIu64, done, result->version);
+    if (result->confirmed) {
+        printf(", confirmed by ");
+        cli_print_bytes(stdout, strait_text(confirmed_by));
+    }
+    printf(")\n");
+    if (durability->is_remote && !result->confirmed)
+        fprintf(stderr,
+                "strait: committed in the primary region; no confirmation came from %s yet: "
+                "`strait txn status %s --durability %s` asks again\n",
+                durability->region != NULL ? "the standby" : "any standby", result->txn,
+                durability->durability);
+}
+
 /* Commits, says so, and frees the transaction. */
-static enum cli_exit commit(struct cli *cli, strait_txn *txn, const char *done)
+static enum cli_exit commit(struct cli *cli, strait_txn *txn,
+                            const struct cli_durability *durability, const char *done)
 {
     struct strait_commit_result result;
     struct strait_token token;
-    enum cli_exit exit = cli_commit(cli, txn, &result, &token);
+    char confirmed_by[STRAIT_REGION_NAME_SIZE_MAX];
 
+    uint32_t timeout_ms = cli->timeout_ms;
+
+    if (durability->is_remote)
+        (void)strait_txn_set_remote(txn, durability->region, durability->within_ms);
+    cli->timeout_ms = durability->timeout_ms;
+    enum cli_exit exit = cli_commit(cli, txn, &result, &token, confirmed_by);
+    cli->timeout_ms = timeout_ms;
     if (exit != CLI_DONE)
         return exit;
     if (cli->json) {
@@ -108,9 +169,13 @@ static enum cli_exit commit(struct cli *cli, strait_txn *txn, const char *done)
         json_object_set_new(document, "time", json_string(when));
         json_object_set_new(document, "txn", json_string(result.txn));
         json_object_set_new(document, "repeated", json_boolean(result.repeated));
+        if (durability->is_remote) {
+            json_object_set_new(document, "confirmed", json_boolean(result.confirmed));
+            cli_json_bytes(document, "confirmed_by", strait_text(confirmed_by));
+        }
         return cli_print_json(document);
     }
-    printf("%s (version %" PRIu64 ")\n", done, result.version);
+    print_written(done, &result, durability, confirmed_by);
     return CLI_DONE;
 }
 
@@ -176,12 +241,15 @@ enum cli_exit cli_put(struct cli *cli, int count, char **arguments)
 {
     const char *ttl = NULL;
     const char *version_text = NULL;
+    struct cli_durability durability = {0};
     bool absent = false;
     bool hex = false;
     const struct cli_option options[] = {{"ttl", &ttl, NULL},
                                          {"if-version", &version_text, NULL},
                                          {"if-absent", NULL, &absent},
                                          {"hex", NULL, &hex},
+                                         {"durability", &durability.durability, NULL},
+                                         {"confirm-within", &durability.within, NULL},
                                          {0}};
     struct strait_index_entry entries[indexes_max];
     struct strait_put_options put = {0};
@@ -201,7 +269,7 @@ enum cli_exit cli_put(struct cli *cli, int count, char **arguments)
     if (version_text != NULL && !cli_parse_u64(version_text, 1, UINT64_MAX, &version))
         return cli_usage(cli, "--if-version %s: a version is a positive whole number",
                          version_text);
-    if (!key_of(cli, arguments[1], hex, &key))
+    if (!key_of(cli, arguments[1], hex, &key) || !cli_durability_parse(cli, &durability))
         return CLI_USAGE;
     if (!read_value(cli, arguments[2], &value, &memory))
         return CLI_REFUSED;
@@ -214,25 +282,30 @@ enum cli_exit cli_put(struct cli *cli, int count, char **arguments)
         (void)strait_txn_require_version(txn, arguments[0], key, version);
     (void)strait_txn_put(txn, arguments[0], key, value, &put);
     free(memory);
-    return commit(cli, txn, "written");
+    return commit(cli, txn, &durability, "written");
 }
 
 enum cli_exit cli_del(struct cli *cli, int count, char **arguments)
 {
+    struct cli_durability durability = {0};
     bool exists = false;
     bool hex = false;
-    const struct cli_option options[] = {{"if-exists", NULL, &exists}, {"hex", NULL, &hex}, {0}};
+    const struct cli_option options[] = {{"if-exists", NULL, &exists},
+                                         {"hex", NULL, &hex},
+                                         {"durability", &durability.durability, NULL},
+                                         {"confirm-within", &durability.within, NULL},
+                                         {0}};
     struct strait_bytes key;
 
     if (!cli_arguments(cli, options, &count, arguments, 2, 2, "a table and a key are needed"))
         return CLI_USAGE;
-    if (!key_of(cli, arguments[1], hex, &key))
+    if (!key_of(cli, arguments[1], hex, &key) || !cli_durability_parse(cli, &durability))
         return CLI_USAGE;
     strait_txn *txn = strait_txn_new();
     if (exists)
         (void)strait_txn_require_exists(txn, arguments[0], key);
     (void)strait_txn_del(txn, arguments[0], key);
-    return commit(cli, txn, "deleted");
+    return commit(cli, txn, &durability, "deleted");
 }
 
 enum cli_exit cli_add(struct cli *cli, int count, char **arguments)
@@ -241,10 +314,13 @@ enum cli_exit cli_add(struct cli *cli, int count, char **arguments)
     const char *maximum = NULL;
     const char *initial = NULL;
     struct strait_add_options add = {0};
+    struct cli_durability durability = {0};
     const struct cli_option options[] = {{"min", &minimum, NULL},
                                          {"max", &maximum, NULL},
                                          {"initial", &initial, NULL},
                                          {"must-exist", NULL, &add.must_exist},
+                                         {"durability", &durability.durability, NULL},
+                                         {"confirm-within", &durability.within, NULL},
                                          {0}};
     int64_t amount;
 
@@ -258,9 +334,11 @@ enum cli_exit cli_add(struct cli *cli, int count, char **arguments)
         (maximum != NULL && !cli_parse_i64(maximum, &add.maximum)) ||
         (initial != NULL && !cli_parse_i64(initial, &add.initial)))
         return cli_usage(cli, "the amount and the bounds are whole numbers of 64 bits");
+    if (!cli_durability_parse(cli, &durability))
+        return CLI_USAGE;
     strait_txn *txn = strait_txn_new();
     (void)strait_txn_add(txn, arguments[0], strait_text(arguments[1]), amount, &add);
-    return commit(cli, txn, "added");
+    return commit(cli, txn, &durability, "added");
 }
 
 /* ---- Scans ---- */

@@ -165,6 +165,7 @@ static json_t *json_regions(const struct strait_regions *regions, bool by_leader
     json_object_set_new(document, "source", json_source(regions));
     json_object_set_new(document, "age_ms", json_known(regions->age_known, regions->age_ms));
     cli_json_bytes(document, "trouble", strait_text(regions->trouble));
+    json_object_set_new(document, "unconfirmed", json_number(regions->unconfirmed_count));
     json_object_set_new(document, "regions", items);
     return document;
 }
@@ -402,6 +403,9 @@ static void print_status(const struct strait_regions *regions, bool by_leader)
             if (regions->items[i].id != regions->region_id)
                 print_standby(&regions->items[i]);
         }
+        if (by_leader)
+            printf("waiting    %" PRIu32 " commits, for a standby to confirm them\n",
+                   regions->unconfirmed_count);
     } else if (by_leader) {
         print_source(regions);
     }

@@ -11,7 +11,7 @@ static enum cli_exit change(struct cli *cli, strait_txn *txn, const char *noun, 
                             const char *done)
 {
     struct strait_commit_result result;
-    enum cli_exit exit = cli_commit(cli, txn, &result, NULL);
+    enum cli_exit exit = cli_commit(cli, txn, &result, NULL, NULL);
 
     if (exit != CLI_DONE)
         return exit;

@@ -60,6 +60,38 @@ def switched_over_and_back(regions):
     regions.loaded = records(regions.singapore)
 
 
+def a_standby_confirms_what_asks_for_it(regions):
+    singapore = regions.singapore
+    written = singapore.json("put", "stock", "paid", "1", "--durability", "remote:sydney")
+    expect_equal((written["confirmed"], written["confirmed_by"]), (True, "sydney"))
+    expect_equal(singapore.json("put", "stock", "paid", "2", "--durability", "remote")["confirmed_by"], "sydney")
+    expect("confirmed by sydney" in singapore.strait("del", "stock", "paid", "--durability", "remote:sydney"))
+    for region in ("perth", "singapore"):
+        refused = singapore.run("put", "stock", "paid", "3", "--durability", "remote:" + region)
+        expect_equal(refused.returncode, REFUSED)
+    expect_equal(singapore.run("get", "stock", "paid").returncode, REFUSED, "it was not done")
+
+    for member in regions.sydney.members.values():
+        member.process.send_signal(signal.SIGSTOP)
+    try:
+        written = singapore.json("put", "stock", "paid", "4", "--durability", "remote:sydney",
+                                 "--confirm-within", "500ms")
+        expect_equal((written["confirmed"], written["confirmed_by"]), (False, ""))
+        expect_equal(singapore.json("get", "stock", "paid")["value"], "4")
+        asked = singapore.json("txn", "status", written["txn"], "--durability", "remote",
+                               "--confirm-within", "200ms")
+        expect_equal((asked["state"], asked["confirmed"]), ("committed", False))
+    finally:
+        for member in regions.sydney.members.values():
+            member.process.send_signal(signal.SIGCONT)
+    asked = singapore.json("txn", "status", written["txn"], "--durability", "remote:sydney",
+                           "--confirm-within", "60s", timeout=90)
+    expect_equal((asked["state"], asked["confirmed"], asked["confirmed_by"]), ("committed", True, "sydney"))
+    expect_equal(asked["version"], written["version"])
+    expect_equal(status(singapore)["unconfirmed"], 0)
+    regions.loaded = records(singapore)
+
+
 def a_guard_refuses_writes_that_a_standby_lacks(regions):
     regions.singapore.strait("region", "set", "sydney", "--guard", "refuse", "--lag", "1s")
     for member in regions.sydney.members.values():
@@ -117,8 +149,8 @@ def it_comes_back_as_a_standby(regions):
 
 def test_two_regions(context):
     regions = context.server(Regions)
-    for step in (what_is_written_comes, a_standby_sends_writers_to_the_primary, switched_over_and_back, a_guard_refuses_writes_that_a_standby_lacks,
-                 a_primary_that_answers_is_not_given_up, a_lost_primary_is_replaced, it_comes_back_as_a_standby):
+    for step in (what_is_written_comes, a_standby_sends_writers_to_the_primary, switched_over_and_back,
+                 a_standby_confirms_what_asks_for_it, a_guard_refuses_writes_that_a_standby_lacks, a_primary_that_answers_is_not_given_up, a_lost_primary_is_replaced, it_comes_back_as_a_standby):
         begun = time.monotonic()
         step(regions)
         print("  %s: %.1f s" % (step.__name__, time.monotonic() - begun), flush=True)

@@ -51,6 +51,72 @@ START_TEST(test_ping_and_session)
 }
 END_TEST
 
+/* ---- Confirmations ---- */
+
+/* The first time nothing has come from the standby yet. */
+static void confirm_later(struct fake_connection *connection, const struct fake_request *request,
+                          void *context)
+{
+    Strait__Confirmation confirmation = STRAIT__CONFIRMATION__INIT;
+    Strait__Position position = STRAIT__POSITION__INIT;
+    Strait__CommitReply commit = STRAIT__COMMIT_REPLY__INIT;
+    Strait__TxnStatusReply outcome = STRAIT__TXN_STATUS_REPLY__INIT;
+    unsigned *asked_count = context;
+
+    confirmation.region = (char *)(uintptr_t) "sydney";
+    confirmation.confirmed = (*asked_count)++ % 2 != 0;
+    position.version = 9;
+    position.log_time_ns = fake_log_time_ns;
+    commit.position = &position;
+    commit.confirmation = &confirmation;
+    outcome.position = &position;
+    outcome.confirmation = &confirmation;
+    outcome.state = STRAIT__TXN_STATUS_REPLY__STATE__COMMITTED;
+    if (request->header.type == FRAME_COMMIT)
+        fake_reply(connection, request, STATUS_OK, &commit.base);
+    else
+        fake_reply(connection, request, STATUS_OK, &outcome.base);
+}
+
+START_TEST(test_confirmations)
+{
+    unsigned asked_count = 0;
+    struct strait_commit_result result;
+    struct strait_confirmation found;
+    struct strait_error error;
+    struct fake_server *server = fake_start(confirm_later, &asked_count);
+    strait *handle = fake_open(server, 5000);
+    strait_txn *txn = strait_txn_new();
+
+    strait_txn_put(txn, "orders", strait_text("o1"), strait_text("v"), NULL);
+    ck_assert_int_eq(strait_txn_set_remote(txn, "sydney", 100), STRAIT_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        ck_assert_int_eq(strait_commit(handle, txn, 0, &result, &error), STRAIT_OK);
+        ck_assert_uint_eq(result.version, 9);
+        ck_assert_int_eq(result.confirmed, i % 2 != 0);
+        ck_assert_str_eq(strait_txn_confirmed_by(txn), i % 2 != 0 ? "sydney" : "");
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(strait_txn_confirm(handle, result.txn, NULL, 100, 0, &found, &error),
+                         STRAIT_OK);
+        ck_assert_int_eq(found.outcome.state, STRAIT_OUTCOME_COMMITTED);
+        ck_assert_uint_eq(found.outcome.version, 9);
+        ck_assert_int_eq(found.confirmed, i != 0);
+        ck_assert_str_eq(found.region, i != 0 ? "sydney" : "");
+    }
+    ck_assert_int_eq(strait_txn_confirm(handle, result.txn, "no name!", 0, 0, &found, &error),
+                     STRAIT_INVALID_ARGUMENT);
+    ck_assert_int_eq(strait_txn_confirm(handle, "no token", NULL, 0, 0, &found, &error),
+                     STRAIT_INVALID_ARGUMENT);
+    ck_assert_int_eq(strait_txn_set_remote(txn, "no name!", 0), STRAIT_INVALID_ARGUMENT);
+    ck_assert_int_eq(strait_commit(handle, txn, 0, &result, &error), STRAIT_INVALID_ARGUMENT);
+    strait_txn_free(txn);
+    strait_close(handle);
+    fake_stop(server);
+    ck_assert_uint_eq(asked_count, 6);
+}
+END_TEST
+
 /* ---- Replies in any order ---- */
 
 enum { threads_count = 16, rounds_count = 50 };
@@ -506,6 +572,7 @@ void unit_tests(TCase *tests)
     /* The fake server's own writes, to clients that went away, are not what is tested. */
     signal(SIGPIPE, SIG_IGN);
     tcase_add_test(tests, test_ping_and_session);
+    tcase_add_test(tests, test_confirmations);
     tcase_add_test(tests, test_replies_in_any_order_to_many_threads);
     tcase_add_test(tests, test_a_commit_is_repeated_under_its_id);
     tcase_add_test(tests, test_busy_is_tried_again);

@@ -53,13 +53,15 @@ START_TEST(test_everything_is_encoded)
     strait_txn_read_version(txn, 1234);
     strait_txn_read_key(txn, "orders", strait_text("o5"));
     ck_assert_int_eq(strait_txn_read_range(txn, &range), STRAIT_OK);
-    strait_txn_set_durability(txn, STRAIT_DURABILITY_REMOTE);
+    ck_assert_int_eq(strait_txn_set_remote(txn, "sydney", 250), STRAIT_OK);
     ck_assert_uint_eq(strait_txn_operations_count(txn), 7);
 
     const Strait__Commit *commit = encode(txn, &call, &arena);
     ck_assert_uint_eq(commit->issued_ns, 4711);
     ck_assert_uint_eq(commit->snapshot, 1234);
     ck_assert_int_eq(commit->durability, STRAIT__DURABILITY__REMOTE);
+    ck_assert_str_eq(commit->remote_region, "sydney");
+    ck_assert_uint_eq(commit->confirm_within_ms, 250);
     ck_assert_uint_eq(commit->n_operations, 7);
     const Strait__Put *first = commit->operations[0]->put;
     ck_assert_uint_eq(first->ttl_ms, 60);
@@ -221,11 +223,11 @@ START_TEST(test_what_an_answer_settles)
     struct call commit = {.type = FRAME_COMMIT};
     struct call repeated = {.type = FRAME_COMMIT, .unanswered_count = 1};
     struct call read = {.type = FRAME_GET, .unanswered_count = 3};
-    static const enum status open[] = {STATUS_BUSY, STATUS_DISK_FULL, STATUS_TXN_EXPIRED,
-                                       STATUS_PERMISSION_DENIED, STATUS_SHUTTING_DOWN};
-    static const enum status settled[] = {
-        STATUS_OK,           STATUS_CONFLICT,        STATUS_CONDITION_FAILED, STATUS_OUT_OF_BOUNDS,
-        STATUS_TXN_MISMATCH, STATUS_INVALID_ARGUMENT};
+    static const enum status open[] = {STATUS_BUSY,          STATUS_DISK_FULL,
+                                       STATUS_TXN_EXPIRED,   STATUS_PERMISSION_DENIED,
+                                       STATUS_SHUTTING_DOWN, STATUS_INVALID_ARGUMENT};
+    static const enum status settled[] = {STATUS_OK, STATUS_CONFLICT, STATUS_CONDITION_FAILED,
+                                          STATUS_OUT_OF_BOUNDS, STATUS_TXN_MISMATCH};
     for (size_t i = 0; i < sizeof open / sizeof open[0]; i++) {
         ck_assert_int_eq(call_outcome(&commit, open[i]), open[i]);
         ck_assert_int_eq(call_outcome(&repeated, open[i]), STATUS_OUTCOME_UNKNOWN);

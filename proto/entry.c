@@ -30,13 +30,14 @@ void entry_encode(const struct entry *entry, uint8_t *to)
 static bool kind_is_known(uint8_t kind)
 {
     return kind == ENTRY_NOOP || kind == ENTRY_MEMBERSHIP || kind == ENTRY_FENCE ||
-           kind == ENTRY_COMMIT || kind == ENTRY_TICK || kind == ENTRY_REGIONS ||
-           kind == ENTRY_EPOCH;
+           kind == ENTRY_LOST || kind == ENTRY_COMMIT || kind == ENTRY_TICK ||
+           kind == ENTRY_REGIONS || kind == ENTRY_EPOCH;
 }
 
-enum status entry_decode(struct bytes from, struct entry *entry)
+enum status entry_header_decode(struct bytes from, struct entry *entry, size_t *size)
 {
     *entry = (struct entry){0};
+    *size = 0;
     if (from.size < entry_header_size)
         return STATUS_MALFORMED;
     const uint8_t *header = from.data;
@@ -44,8 +45,7 @@ enum status entry_decode(struct bytes from, struct entry *entry)
         return STATUS_UNSUPPORTED;
     size_t identity_size = header[2];
     size_t body_size = load_u32(header + 4);
-    if (identity_size > limit_identity_size || body_size > limit_txn_size ||
-        from.size != entry_header_size + identity_size + body_size || header[3] != 0 ||
+    if (identity_size > limit_identity_size || body_size > limit_txn_size || header[3] != 0 ||
         load_u32(header + 20) != 0)
         return STATUS_MALFORMED;
     if (!kind_is_known(header[1]))
@@ -57,7 +57,23 @@ enum status entry_decode(struct bytes from, struct entry *entry)
     entry->epoch_number = load_u64(header + 8);
     entry->epoch_region = load_u32(header + 16);
     entry->log_time_ns = load_u64(header + 24);
-    entry->identity = bytes_of(header + entry_header_size, identity_size);
-    entry->body = bytes_of(header + entry_header_size + identity_size, body_size);
+    *size = entry_header_size + identity_size + body_size;
+    return STATUS_OK;
+}
+
+enum status entry_decode(struct bytes from, struct entry *entry)
+{
+    size_t size;
+    enum status status = entry_header_decode(from, entry, &size);
+    if (status == STATUS_OK && size != from.size) {
+        *entry = (struct entry){0};
+        status = STATUS_MALFORMED;
+    }
+    if (status != STATUS_OK)
+        return status;
+    size_t identity_size = from.data[2];
+    entry->identity = bytes_of(from.data + entry_header_size, identity_size);
+    entry->body = bytes_of(from.data + entry_header_size + identity_size,
+                           size - entry_header_size - identity_size);
     return STATUS_OK;
 }

@@ -32,6 +32,7 @@ enum entry_kind {
     ENTRY_NOOP = 1,       /* a leader's first entry of its term; no body */
     ENTRY_MEMBERSHIP = 2, /* body: who belongs to the region from here on (membership.h) */
     ENTRY_FENCE = 3,      /* body: the higher epoch that stops this region (epoch.h) */
+    ENTRY_LOST = 5,       /* body: which report of what was given up is closed (the state's) */
     ENTRY_COMMIT = 16,    /* body: strait.Commit */
     ENTRY_TICK = 17, /* body: 8 bytes, the horizon to move to; removes what is due by the header's
                         log time */
@@ -64,5 +65,9 @@ void entry_encode(const struct entry *entry, uint8_t *to);
 /* `entry` refers to `from`. MALFORMED where sizes do not fit; UNSUPPORTED for an unknown kind or
  * format: a newer version wrote it. */
 MUST_CHECK enum status entry_decode(struct bytes from, struct entry *entry);
+
+/* The same of the beginning of an encoding: `entry` without identity and body, and the size of it
+ * all. MALFORMED also where `from` does not hold a header. */
+MUST_CHECK enum status entry_header_decode(struct bytes from, struct entry *entry, size_t *size);
 
 #endif

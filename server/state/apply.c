@@ -52,6 +52,13 @@ void state_apply_start(struct state *state, uint64_t index, uint64_t term,
     overlay_init(&apply->overlay, &apply->arena);
     memset(&apply->commit, 0, sizeof apply->commit);
     memset(&apply->tick, 0, sizeof apply->tick);
+    lost_change_init(apply);
+}
+
+/* A shared command that was discarded has no part but this: the mark moves on. */
+static bool is_discarded(const struct apply *apply)
+{
+    return apply->command->versioned && !apply->result.versioned;
 }
 
 /* Whether it is the successor of what was applied, in the epoch that stands. Of another epoch it is
@@ -77,11 +84,19 @@ static enum status apply_accept(struct apply *apply)
     return apply->entry.kind == ENTRY_EPOCH ? epoch_change_accept(apply) : STATUS_OK;
 }
 
+static enum status apply_plan(struct apply *apply)
+{
+    if (apply->command->plan == NULL)
+        return STATUS_OK;
+    enum status status = lsm_view_open(apply->state->lsm, UINT64_MAX, &apply->view);
+    return status == STATUS_OK ? apply->command->plan(apply) : status;
+}
+
 /* Takes the next version. Time moves on with every version, whatever the entry says. */
 static enum status apply_begin(struct apply *apply)
 {
     if (!apply->command->versioned)
-        return STATUS_OK;
+        return apply_plan(apply);
     enum status status = apply_accept(apply);
     if (status == STATUS_NEWER_FORMAT)
         return status;
@@ -97,8 +112,7 @@ static enum status apply_begin(struct apply *apply)
     apply->result.versioned = true;
     apply->result.version = apply->next.version;
     apply->result.log_time_ns = time_ns;
-    status = lsm_view_open(apply->state->lsm, UINT64_MAX, &apply->view);
-    return status == STATUS_OK ? apply->command->plan(apply) : status;
+    return apply_plan(apply);
 }
 
 /* ---- Publishing ---- */
@@ -208,19 +222,17 @@ static void chain_add(struct apply *apply)
 static enum status apply_execute(struct apply *apply)
 {
     const struct command *command = apply->command;
-    bool is_discarded = command->versioned && !apply->result.versioned;
     enum status status = STATUS_OK;
 
-    if (!is_discarded && command->execute != NULL)
+    if (!is_discarded(apply) && command->execute != NULL)
         status = command->execute(apply);
     if (status == STATUS_OK)
         status = apply->overlay.failure;
     if (status != STATUS_OK)
         return status;
-    if (apply->result.versioned) {
-        overlay_sort(&apply->overlay);
+    overlay_sort(&apply->overlay);
+    if (apply->result.versioned)
         chain_add(apply);
-    }
     mark_encode(&apply->next, apply->index, apply->term, &apply->mark);
     apply->phase = APPLY_PUBLISHING;
     return STATUS_OK;
@@ -236,7 +248,7 @@ enum status apply_finish(struct apply *apply)
 
 static void apply_end(struct apply *apply)
 {
-    if (apply->result.versioned && apply->command->end != NULL)
+    if (!is_discarded(apply) && apply->command->end != NULL)
         apply->command->end(apply);
     lsm_wait_cancel(&apply->wait);
     if (apply->view != NULL)
@@ -297,7 +309,8 @@ static void apply_publish(struct apply *apply)
         catalog_release(state->catalog);
         state->catalog = catalog_retain(apply->draft);
     }
-    if (apply->result.versioned && apply->command->published != NULL)
+    lost_published(apply);
+    if (!is_discarded(apply) && apply->command->published != NULL)
         apply->command->published(apply);
     apply_forget(state);
 }
@@ -312,7 +325,7 @@ enum status state_apply_step(struct state *state, struct state_result *result)
     if (apply->phase == APPLY_GATHERING) {
         if (apply->view == NULL)
             status = apply_begin(apply);
-        if (status == STATUS_OK && apply->result.versioned)
+        if (status == STATUS_OK && apply->view != NULL)
             status = apply->command->gather(apply);
         if (status == STATUS_AGAIN && apply->wait.pending_count == 0)
             apply_blocks_ready(&apply->wait);

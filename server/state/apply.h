@@ -12,6 +12,7 @@
 #include "proto/regions.h"
 #include "server/state/catalog.h"
 #include "server/state/epochs.h"
+#include "server/state/lost.h"
 #include "server/state/mark.h"
 #include "server/state/outcome.h"
 #include "server/state/overlay.h"
@@ -104,6 +105,7 @@ struct apply {
     struct commit commit;
     struct tick tick;
     struct epoch_begin epoch;
+    struct lost_change lost;
     struct regions *regions; /* of a REGIONS, in the arena */
 };
 

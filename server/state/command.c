@@ -22,7 +22,7 @@ static const struct command command_membership = {
 
 static const struct command *const commands[] = {
     &command_noop, &command_membership, &command_fence, &command_commit,
-    &command_tick, &command_regions,    &command_epoch,
+    &command_tick, &command_regions,    &command_epoch, &command_lost,
 };
 
 const struct command *command_of(enum entry_kind kind)

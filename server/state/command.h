@@ -10,8 +10,8 @@ struct command {
     enum entry_kind kind;
     const char *name;
 
-    /* Takes a version. Else it is the region's own: it has neither plan nor gather, and changes
-     * nothing but the mark. */
+    /* Takes a version. Else it is the region's own: it changes nothing but the mark and regional
+     * trees, and `plan` and `gather`, both or neither, may be NULL. */
     bool versioned;
 
     /* Waves of look-ups that it needs at most: what it names, what the found records name, ... */
@@ -43,5 +43,6 @@ extern const struct command command_tick;    /* tick.c */
 extern const struct command command_regions; /* regions.c */
 extern const struct command command_epoch;   /* epoch_change.c */
 extern const struct command command_fence;   /* fence.c */
+extern const struct command command_lost;    /* lost.c */
 
 #endif

@@ -132,9 +132,13 @@ static enum status load(struct state *state, const struct state_options *options
     status = load_meta(state, options->io, view);
     if (status == STATUS_OK)
         status = load_next_due(state, options->io, view);
+    if (status == STATUS_OK)
+        status = lost_load(&state->lost, options->io, view);
     lsm_view_close(view);
     if (status != STATUS_OK)
-        return error_set(error, status, "Reading the schema, the regions and what is due: %s.",
+        return error_set(error, status,
+                         "Reading the schema, the regions, what is due and what was "
+                         "given up: %s.",
                          status_text(status));
     return STATUS_OK;
 }
@@ -177,6 +181,7 @@ void state_close(struct state *state)
     apply_drop(&state->apply);
     lsm_wait_cancel(&state->prefetching);
     catalog_release(state->catalog);
+    lost_free(&state->lost);
     free(state);
 }
 

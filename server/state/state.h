@@ -40,9 +40,10 @@ enum state_tree {
     STATE_TREE_EXPIRY = 3,
     STATE_TREE_META = 4,
     STATE_TREE_OUTCOMES = 5,
+    STATE_TREE_LOST = 6, /* the region's own: lost.h */
 };
 
-enum { state_trees_count = 5 };
+enum { state_trees_count = 6 };
 
 /* What lsm_open() is to be given. */
 extern const struct lsm_tree_options state_trees[state_trees_count];
@@ -191,6 +192,61 @@ MUST_CHECK enum status state_epoch_check(const struct state *state,
  * ALREADY_EXISTS (another region has the name), with words. */
 MUST_CHECK enum status state_regions_check(const struct state *state, const struct regions *regions,
                                            struct state_refusal *refusal);
+
+/* ---- What was given up ----
+ *
+ * The entries that a rewind took away, until an administrator closes the report. The region's own;
+ * lost.h has more. */
+
+struct state_lost_report {
+    uint64_t id;
+    struct epoch epoch; /* of its last entry */
+    struct epoch next;  /* that it gave way to */
+    uint64_t first_version;
+    uint64_t last_version;
+    uint64_t count;       /* of its entries, while it is open */
+    uint64_t size;        /* their bytes */
+    uint64_t log_time_ns; /* of its last entry */
+    bool closed;
+};
+
+/* The report at this place, of those that there are, oldest first. False: there are no more. */
+bool state_lost_report_at(const struct state *state, size_t place,
+                          struct state_lost_report *report);
+
+/* The body of an entry ENTRY_LOST that closes the report `id`, whose result is NOT_FOUND where
+ * there is none, and OK also where it is closed already. */
+enum { state_lost_body_size = 16 };
+void state_lost_close_encode(uint64_t id, uint8_t to[state_lost_body_size]);
+
+/* Whether a closed report has entries left; then the body of the ENTRY_LOST that the leader is to
+ * propose next. */
+bool state_lost_due(const struct state *state, uint8_t to[state_lost_body_size]);
+
+/* A page of a report's entries, in the order of (epoch, version). */
+struct state_lost_page {
+    uint64_t id;
+    struct epoch after_epoch; /* begins after this entry; number 0: with the first */
+    uint64_t after_version;
+    size_t count_max; /* at most so many entries; 0: as many as `size_max` permits */
+    size_t size_max;  /* bytes of entries; the first comes whatever its size */
+};
+
+struct state_lost_walk;
+
+/* The walk is in the arena; the page is copied. NOT_FOUND: there is no such report, or it is
+ * closed. */
+MUST_CHECK enum status state_lost_walk_open(struct state_view *view,
+                                            const struct state_lost_page *page, struct arena *arena,
+                                            struct state_lost_walk **walk,
+                                            struct state_refusal *refusal);
+
+/* OK: `*entries` holds `*count` entries as they stood in the log, in the arena, and `*more` tells
+ * whether others follow. AGAIN as any read. */
+MUST_CHECK enum status state_lost_walk_step(struct state_lost_walk *walk, struct lsm_wait *wait,
+                                            const struct bytes **entries, size_t *count,
+                                            bool *more);
+void state_lost_walk_close(struct state_lost_walk *walk); /* before its view */
 
 /* ---- Applying ---- */
 

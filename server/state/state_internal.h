@@ -5,6 +5,7 @@
 
 #include "server/state/apply.h"
 #include "server/state/keys.h"
+#include "server/state/lost.h"
 
 struct state {
     struct lsm *lsm;
@@ -16,6 +17,7 @@ struct state {
     struct catalog *catalog;
     struct regions regions; /* as the tree of meta has them */
     struct epochs epochs;
+    struct lost lost; /* as its tree has it */
 
     /* What the LSM may forget, it is told only once an installed mark knows of it too: else a
      * replay from that mark would miss tombstones and outcomes that its first run found.

@@ -13,4 +13,5 @@ const struct lsm_tree_options state_trees[state_trees_count] = {
      .kind = LSM_FIXED,
      .key_size = outcome_key_size,
      .value_size = outcome_value_size},
+    {.id = STATE_TREE_LOST, .name = "lost", .kind = LSM_BYTES, .regional = true},
 };

@@ -23,14 +23,14 @@ static bool pin_keep(struct lsm_view *view, struct cache_block *pin)
 }
 
 static enum status find_in_table(struct lsm_view *view, struct lsm_wait *wait,
-                                 const struct table_file *file, struct bytes key, uint64_t since,
-                                 struct lsm_entry *entry)
+                                 const struct table_file *file, struct bytes key, uint64_t version,
+                                 uint64_t since, struct lsm_entry *entry)
 {
     struct cache_block *pin = NULL;
-    if (file->info.version_min > view->version || file->info.version_max <= since ||
+    if (file->info.version_min > version || file->info.version_max <= since ||
         !table_file_contains(file, key))
         return STATUS_NOT_FOUND;
-    enum status status = table_get(file->table, wait, key, view->version, &pin, entry);
+    enum status status = table_get(file->table, wait, key, version, &pin, entry);
     if (status == STATUS_OK && pin != NULL && !pin_keep(view, pin)) {
         cache_unpin(pin);
         return STATUS_NO_MEMORY;
@@ -43,10 +43,11 @@ static enum status find_in_tables(struct lsm_view *view, struct lsm_wait *wait, 
 {
     const struct tree_tables *tables = view->set->trees[tree];
     const struct level *level0 = &tables->levels[0];
+    uint64_t version = view_version(view, tree);
     for (uint32_t i = 0; i < level0->count; i++) {
         enum status status = find_in_table(
             view, wait, level0->files[PLANTED(lsm_level0_order) ? level0->count - 1 - i : i], key,
-            since, entry);
+            version, since, entry);
         if (status != STATUS_NOT_FOUND)
             return status;
     }
@@ -55,7 +56,8 @@ static enum status find_in_tables(struct lsm_view *view, struct lsm_wait *wait, 
         uint32_t place = level_find(level, key);
         if (place == level->count)
             continue;
-        enum status status = find_in_table(view, wait, level->files[place], key, since, entry);
+        enum status status =
+            find_in_table(view, wait, level->files[place], key, version, since, entry);
         if (status != STATUS_NOT_FOUND)
             return status;
     }
@@ -66,13 +68,15 @@ enum status view_find(struct lsm_view *view, struct lsm_wait *wait, unsigned tre
                       uint64_t since, struct lsm_entry *entry)
 {
     enum status status = STATUS_NOT_FOUND;
+    uint64_t version = view_version(view, tree);
     *entry = (struct lsm_entry){0};
     for (unsigned i = 0; i < view->memories_count && status != STATUS_OK; i++) {
         const struct memory *memory =
             view->memories[PLANTED(lsm_memtable_order) ? view->memories_count - 1 - i : i];
-        if (tree < memory->trees_count && memory->version_first <= view->version &&
-            memory->version_last > since &&
-            memtable_get(memory->tables[tree], key, view->version, entry))
+        bool is_within = memory->version_first <= version && memory->version_last > since;
+        bool may_have = is_within || view->lsm->trees[tree].regional;
+        if (tree < memory->trees_count && may_have &&
+            memtable_get(memory->tables[tree], key, version, entry))
             status = STATUS_OK;
     }
     if (status != STATUS_OK)
@@ -87,10 +91,11 @@ enum status lsm_get(struct lsm_view *view, struct lsm_wait *wait, uint16_t tree,
 {
     struct lsm_entry entry;
     *value = (struct lsm_value){0};
-    enum status status = view_find(view, wait, lsm_tree_position(view->lsm, tree), key, 0, &entry);
+    unsigned position = lsm_tree_position(view->lsm, tree);
+    enum status status = view_find(view, wait, position, key, 0, &entry);
     if (status != STATUS_OK)
         return status;
-    ASSERT(entry.version <= view->version);
+    ASSERT(entry.version <= view_version(view, position));
     value->version = entry.version;
     if (entry.deletion)
         return STATUS_NOT_FOUND;

@@ -459,7 +459,8 @@ static const char *entry_problem(const struct lsm_import *import, const struct l
     if (tree->kind == LSM_FIXED && (entry->key.size != tree->key_size ||
                                     entry->value.size != (entry->deletion ? 0 : tree->value_size)))
         return "an entry has not its tree's size";
-    if (entry->version > import->header.manifest.mark.version)
+    const struct lsm_mark *mark = &import->header.manifest.mark;
+    if (entry->version > (import->tree->regional ? mark->index : mark->version))
         return "an entry is past the mark";
     if (import->writer != NULL &&
         lsm_entry_order(last, import->last_version, entry->key, entry->version) >= 0)

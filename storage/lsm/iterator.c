@@ -51,6 +51,7 @@ struct key_buffer {
 struct lsm_iterator {
     struct lsm_view *view;
     unsigned tree;
+    uint64_t version; /* the view's of this tree */
     bool reverse;
     bool passing;          /* forwards: `key` was dealt with, its other entries are passed over */
     bool collecting;       /* backwards: the entries of `key` are being met */
@@ -244,8 +245,8 @@ static enum status forward_next(struct lsm_iterator *iterator, struct lsm_wait *
         if (source == NULL || (end.size != 0 && bytes_compare(source->entry.key, end) >= 0))
             return STATUS_END;
         key_set(&iterator->key, source->entry.key);
-        if (source->entry.version > iterator->view->version) {
-            forward_past(source, iterator->view->version);
+        if (source->entry.version > iterator->version) {
+            forward_past(source, iterator->version);
             continue;
         }
         iterator->passing = true;
@@ -299,7 +300,7 @@ static enum status collect(struct lsm_iterator *iterator)
         const struct lsm_entry *entry = &source->entry;
         if (!source_stands(source) || !bytes_equal(entry->key, key_of(&iterator->key)))
             continue;
-        if (entry->version <= iterator->view->version &&
+        if (entry->version <= iterator->version &&
             (!iterator->found || entry->version > iterator->best.version) &&
             !best_set(iterator, entry))
             return STATUS_NO_MEMORY;
@@ -366,7 +367,8 @@ static bool add_memories(struct lsm_iterator *iterator)
     const struct lsm_view *view = iterator->view;
     for (unsigned i = 0; i < view->memories_count; i++) {
         const struct memory *memory = view->memories[i];
-        if (iterator->tree >= memory->trees_count || memory->version_first > view->version)
+        if (iterator->tree >= memory->trees_count ||
+            (!view->lsm->trees[iterator->tree].regional && memory->version_first > view->version))
             continue;
         struct source *source = source_add(iterator);
         if (source == NULL)
@@ -397,7 +399,7 @@ static bool add_tables(struct lsm_iterator *iterator)
     const struct tree_tables *tables = iterator->view->set->trees[iterator->tree];
     const struct level *level0 = &tables->levels[0];
     for (uint32_t i = 0; i < level0->count; i++)
-        if (level0->files[i]->info.version_min <= iterator->view->version &&
+        if (level0->files[i]->info.version_min <= iterator->version &&
             table_overlaps(level0->files[i]->table, start, end) &&
             !add_files(iterator, &level0->files[i], 1))
             return false;
@@ -426,6 +428,7 @@ enum status lsm_iterator_open(struct lsm_view *view, uint16_t tree, struct bytes
         return STATUS_NO_MEMORY;
     made->view = view;
     made->tree = position;
+    made->version = view_version(view, position);
     made->reverse = reverse;
     made->passing = false;
     made->collecting = false;

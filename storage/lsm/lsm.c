@@ -77,6 +77,8 @@ static enum status options_apply(struct lsm *lsm, const struct lsm_options *opti
     qsort(lsm->trees, lsm->trees_count, sizeof *lsm->trees, compare_trees);
     for (unsigned i = 1; i < lsm->trees_count; i++)
         ASSERT(lsm->trees[i - 1].id != lsm->trees[i].id);
+    for (unsigned i = 0; i < lsm->trees_count; i++)
+        ASSERT(!lsm->trees[i].regional || lsm->trees[i].kind == LSM_BYTES);
     int size = snprintf(lsm->directory, sizeof lsm->directory, "%s", options->directory);
     if (size < 0 || (size_t)size >= sizeof lsm->directory)
         return error_set(error, STATUS_INVALID_ARGUMENT, "The path %s is too long.",
@@ -209,7 +211,8 @@ static enum status open_table(struct lsm *lsm, unsigned tree, unsigned level,
 }
 
 static enum status open_tree(struct lsm *lsm, const struct manifest_tree *tree,
-                             struct version_edit *edit, struct error *error)
+                             const struct lsm_mark *mark, struct version_edit *edit,
+                             struct error *error)
 {
     unsigned position = 0;
     while (position < lsm->trees_count && lsm->trees[position].id != tree->id)
@@ -228,8 +231,12 @@ static enum status open_tree(struct lsm *lsm, const struct manifest_tree *tree,
     }
     for (unsigned level = 0; level < lsm_levels_count; level++)
         for (uint32_t i = 0; i < tree->counts[level]; i++) {
-            enum status status =
-                open_table(lsm, position, level, tree->levels[level][i], edit, error);
+            const struct table_info *info = tree->levels[level][i];
+            if (info->version_max > (lsm->trees[position].regional ? mark->index : mark->version))
+                return error_set(error, STATUS_CORRUPT,
+                                 "%s: the manifest names a table whose versions are past its mark.",
+                                 lsm->directory);
+            enum status status = open_table(lsm, position, level, info, edit, error);
             if (status != STATUS_OK)
                 return status;
         }
@@ -253,7 +260,7 @@ static enum status open_manifest(struct lsm *lsm, const struct manifest *manifes
     const struct version_edit *edits[] = {&edit};
     enum status status = STATUS_OK;
     for (unsigned i = 0; i < manifest->trees_count && status == STATUS_OK; i++)
-        status = open_tree(lsm, &manifest->trees[i], &edit, error);
+        status = open_tree(lsm, &manifest->trees[i], &manifest->mark, &edit, error);
     struct version_set *set = NULL;
     if (status == STATUS_OK) {
         set = version_set_apply(lsm->current, edits, 1);

@@ -46,6 +46,12 @@ struct lsm_tree_options {
     enum lsm_kind kind;
     uint32_t key_size;   /* LSM_FIXED */
     uint32_t value_size; /* LSM_FIXED; may be 0 */
+
+    /* Holds what no version tells of, and another store with the same versions need not have. Its
+     * entries carry the index of their mark in place of a version. A view sees what is newest as it
+     * is opened, whatever version it is of; of each key the newest entry alone is kept; scrubs
+     * leave the tree out. LSM_BYTES only. */
+    bool regional;
 };
 
 /* Up to where the tables are durable: what the manifest records of the log. */
@@ -118,7 +124,8 @@ bool lsm_has_room(struct lsm *lsm, size_t size);
 
 /* Puts the writes of one version, in one step that cannot fail, after lsm_has_room() said yes.
  * Sorted by (tree, key), each key once. `mark.version` is their version, above all before; marks
- * also come without writes. Bytes are copied. Seals the memtables where they are full. */
+ * also come without writes, or with writes to regional trees alone, where `mark.index` is above all
+ * before. Bytes are copied. Seals the memtables where they are full. */
 void lsm_publish(struct lsm *lsm, const struct lsm_write *writes, size_t count,
                  const struct lsm_mark *mark);
 
@@ -174,7 +181,8 @@ void lsm_view_close(struct lsm_view *view);
 uint64_t lsm_view_version(const struct lsm_view *view);
 
 struct lsm_value {
-    uint64_t version; /* of the newest entry at or below the view's version, tombstones included */
+    uint64_t version; /* of the newest entry at or below the view's version, tombstones included; of
+                         a regional tree: its index */
     struct bytes value;
 };
 
@@ -187,7 +195,8 @@ MUST_CHECK enum status lsm_get(struct lsm_view *view, struct lsm_wait *wait, uin
 void lsm_view_release(struct lsm_view *view);
 
 /* Whether any entry, tombstones included, of a key in [start, end) has a version above `since` and
- * at or below the view's. An empty `end` is the tree's. Looks only where such versions can be. */
+ * at or below the view's. An empty `end` is the tree's. Looks only where such versions can be. Not
+ * of a regional tree. */
 MUST_CHECK enum status lsm_changed(struct lsm_view *view, struct lsm_wait *wait, uint16_t tree,
                                    struct bytes start, struct bytes end, uint64_t since,
                                    bool *changed);

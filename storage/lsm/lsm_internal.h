@@ -173,6 +173,7 @@ void scrub_close(struct lsm *lsm);
 struct lsm_view {
     struct lsm *lsm;
     uint64_t version;
+    uint64_t index; /* of the newest mark at its opening: bounds regional trees */
     struct version_set *set;
     unsigned iterators_count;
     struct cache_block **pins; /* what lsm_get() pinned */
@@ -182,6 +183,12 @@ struct lsm_view {
     unsigned memories_count;
     struct memory *memories[]; /* newest first */
 };
+
+/* What an entry's version is compared with. */
+static inline uint64_t view_version(const struct lsm_view *view, unsigned tree)
+{
+    return view->lsm->trees[tree].regional ? view->index : view->version;
+}
 
 /* ---- changed.c ---- */
 

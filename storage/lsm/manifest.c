@@ -209,7 +209,10 @@ static const char *table_problem(const struct manifest *manifest, const struct m
         return "a table is empty";
     if (table->tombstones_count > table->entries_count)
         return "a table has more tombstones than entries";
-    if (table->version_min > table->version_max || table->version_max > manifest->mark.version ||
+    /* Which trees are regional, and so go by the index, their owner knows. */
+    uint64_t version_max = manifest->mark.version > manifest->mark.index ? manifest->mark.version
+                                                                         : manifest->mark.index;
+    if (table->version_min > table->version_max || table->version_max > version_max ||
         table->version_max > lsm_entry_version_max)
         return "a table's versions are not below the mark";
     if (bytes_compare(table->smallest, table->largest) > 0)

@@ -49,7 +49,8 @@ static bool is_dropped(struct output *output, const struct lsm_entry *entry)
 {
     if (output->hidden)
         return true;
-    if (entry->version > output->horizon && !PLANTED(lsm_horizon_ignored))
+    bool regional = output->lsm->trees[output->tree].regional;
+    if (entry->version > output->horizon && !regional && !PLANTED(lsm_horizon_ignored))
         return false;
     output->hidden = true;
     return entry->deletion && (PLANTED(lsm_tombstone_early) || !may_be_below(output, entry->key));

@@ -4,6 +4,7 @@
  * It is a sum, over all that is visible, of a hash of (tree, key, version, value): the order in
  * which replicas' tables hold it, and what else they hold, make no difference. Visible is, as to
  * every reader, the newest entry of a key at or below the version, unless it is a tombstone.
+ * Regional trees are left out: what they hold is of no version.
  *
  *     asked for   at the newest version: it is sealed, and until the job begins nothing is dropped
  *                 that is visible at it: what flushes and compactions may drop is held back
@@ -74,9 +75,12 @@ static void take_entry(struct scrub_job *scrub, const struct lsm_entry *entry)
 
 /* ---- The job ---- */
 
+/* None of those of a regional tree. */
 static enum status begin_tree(struct scrub_job *scrub)
 {
     const struct tree_tables *tree = scrub->set->trees[scrub->tree];
+    if (scrub->job.lsm->trees[scrub->tree].regional)
+        return STATUS_END;
     const struct level *level0 = &tree->levels[0];
     if (!merge_open(&scrub->merge, level0->count + (size_t)lsm_levels_count))
         return STATUS_NO_MEMORY;

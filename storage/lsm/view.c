@@ -17,6 +17,7 @@ enum status lsm_view_open(struct lsm *lsm, uint64_t version, struct lsm_view **v
     *made = (struct lsm_view){.lsm = lsm};
     /* The newest is fixed here: what is published later is not seen. */
     made->version = version > lsm->mark.version ? lsm->mark.version : version;
+    made->index = lsm->mark.index;
     made->set = version_set_hold(lsm->current);
     if (lsm->open != NULL)
         made->memories[made->memories_count++] = memory_hold(lsm->open);

@@ -94,11 +94,15 @@ bool lsm_has_room(struct lsm *lsm, size_t size)
 /* ---- Publishing ---- */
 
 static void put_writes(struct lsm *lsm, const struct lsm_write *writes, size_t count,
-                       uint64_t version)
+                       const struct lsm_mark *mark)
 {
     for (size_t begin = 0, end; begin < count; begin = end) {
-        struct memtable *table = lsm->open->tables[lsm_tree_position(lsm, writes[begin].tree)];
+        unsigned position = lsm_tree_position(lsm, writes[begin].tree);
+        struct memtable *table = lsm->open->tables[position];
+        bool regional = lsm->trees[position].regional;
+        uint64_t version = regional ? mark->index : mark->version;
         size_t size = 0;
+        ASSERT(regional ? mark->index > lsm->mark.index : mark->version > lsm->mark.version);
         for (end = begin; end < count && writes[end].tree == writes[begin].tree; end++) {
             ASSERT(writes[end].key.size <= lsm_key_size_max);
             ASSERT(writes[end].value.size <= lsm_value_size_max);
@@ -120,14 +124,13 @@ void lsm_publish(struct lsm *lsm, const struct lsm_write *writes, size_t count,
 {
     ASSERT(!lsm->replace.asked);
     ASSERT(mark->index >= lsm->mark.index && mark->version >= lsm->mark.version);
-    ASSERT(mark->version <= lsm_entry_version_max);
+    ASSERT(mark->version <= lsm_entry_version_max && mark->index <= lsm_entry_version_max);
     ASSERT(mark->state_size <= lsm_mark_state_size_max);
     if (count != 0) {
-        ASSERT(mark->version > lsm->mark.version);
         if (lsm->open == NULL)
             lsm->open = memory_create(lsm, true);
         ASSERT(lsm->open != NULL);
-        put_writes(lsm, writes, count, mark->version);
+        put_writes(lsm, writes, count, mark);
         if (lsm->open->version_first > mark->version)
             lsm->open->version_first = mark->version;
         lsm->open->version_last = mark->version;

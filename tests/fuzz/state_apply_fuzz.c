@@ -4,17 +4,19 @@
  *
  *     0..     a commit              100     a tick             101     a list of regions
  *     110     a change of the epoch: its first bytes choose one that may fit, or the body is taken
- *             as it is              111     a fence
+ *             as it is              111     a fence, or where its first byte is 255 a report's
+ *                                           closing
  *
  * After each entry the state must have taken one version, or have discarded it; in the end it must
  * be readable, and the same entries on a second state must give the same digest. */
 #include "tests/unit/server_state/lsm_fake.h"
 
 #include "server/state/state.h"
+#include "server/state/state_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { fuzzed_body_max = 32 * 1024 };
+enum { fuzzed_body_max = 32 * 1024, fuzzed_report = 9 };
 
 struct fuzzed {
     struct lsm *lsm;
@@ -125,6 +127,38 @@ static void fuzzed_fence(struct fuzzed *fuzzed, struct bytes input)
         fuzzed_change(fuzzed, bytes_of("\x02\x03", 3));
 }
 
+/* What the leader proposes about reports; there is one, of two entries. */
+static void fuzzed_lost(struct fuzzed *fuzzed, struct bytes input)
+{
+    uint8_t body[state_lost_body_size];
+    uint64_t id = input.size < 2 ? 0 : input.data[1];
+    if (!state_lost_due(fuzzed->state, body))
+        state_lost_close_encode(id, body);
+    const struct entry entry = {
+        .kind = ENTRY_LOST, .log_time_ns = fuzzed->time_ns, .body = bytes_of(body, sizeof body)};
+    struct state_result result = fuzzed_entry(fuzzed, &entry);
+    ASSERT(!result.versioned);
+    ASSERT(result.status == (load_u64(body + 8) == fuzzed_report ? STATUS_OK : STATUS_NOT_FOUND));
+}
+
+/* Files two entries that were given up, as a rewind does. */
+static void fuzzed_file(struct fuzzed *fuzzed)
+{
+    const struct entry noop = {.kind = ENTRY_NOOP, .log_time_ns = 1};
+    struct entry entry = fuzzed_next(fuzzed, ENTRY_COMMIT, bytes_of_text("lost"));
+    struct state_result result;
+    enum status status;
+
+    state_apply_start(fuzzed->state, ++fuzzed->index, 1, &noop);
+    lost_file(&fuzzed->state->apply, fuzzed_report, &entry);
+    entry.version++;
+    lost_file(&fuzzed->state->apply, fuzzed_report, &entry);
+    lost_finish(&fuzzed->state->apply, fuzzed_report, (struct epoch){.number = 2, .region = 2});
+    while ((status = state_apply_step(fuzzed->state, &result)) == STATUS_BUSY)
+        fake_turn(fuzzed->lsm);
+    ASSERT(status == STATUS_OK);
+}
+
 /* Table "t" with the indexes "i" and "u", as a commit's bytes. */
 static void fuzzed_table(struct fuzzed *fuzzed)
 {
@@ -171,6 +205,7 @@ static void fuzzed_open(struct fuzzed *fuzzed, uint64_t seed, unsigned again_per
     enum status status = state_open(&options, &fuzzed->state, &error);
     ASSERT(status == STATUS_OK);
     fuzzed_table(fuzzed);
+    fuzzed_file(fuzzed);
 }
 
 static void fuzzed_command(struct fuzzed *fuzzed, unsigned kind, struct bytes body)
@@ -188,7 +223,10 @@ static void fuzzed_command(struct fuzzed *fuzzed, unsigned kind, struct bytes bo
         fuzzed_change(fuzzed, body);
         break;
     case 7:
-        fuzzed_fence(fuzzed, body);
+        if (body.size != 0 && body.data[0] == 255)
+            fuzzed_lost(fuzzed, body);
+        else
+            fuzzed_fence(fuzzed, body);
         break;
     default: {
         const struct entry entry = {.kind = ENTRY_COMMIT, .body = body};

@@ -72,10 +72,27 @@ START_TEST(test_shared_kinds_alone_have_a_version)
 }
 END_TEST
 
+START_TEST(test_a_header_tells_the_size)
+{
+    uint8_t encoded[64];
+    struct entry decoded;
+    size_t size;
+    ck_assert_uint_le(entry_size(&sample), sizeof encoded);
+    entry_encode(&sample, encoded);
+    for (size_t given = 0; given <= entry_size(&sample); given++) {
+        enum status status = entry_header_decode(bytes_of(encoded, given), &decoded, &size);
+        ck_assert_int_eq(status, given < entry_header_size ? STATUS_MALFORMED : STATUS_OK);
+        ck_assert_uint_eq(size, status == STATUS_OK ? entry_size(&sample) : 0);
+        ck_assert_uint_eq(decoded.version, status == STATUS_OK ? sample.version : 0);
+        ck_assert_uint_eq(decoded.body.size, 0);
+    }
+}
+END_TEST
+
 START_TEST(test_each_kind_is_known)
 {
-    const enum entry_kind kinds[] = {ENTRY_NOOP, ENTRY_MEMBERSHIP, ENTRY_FENCE, ENTRY_COMMIT,
-                                     ENTRY_TICK, ENTRY_REGIONS,    ENTRY_EPOCH};
+    const enum entry_kind kinds[] = {ENTRY_NOOP,   ENTRY_MEMBERSHIP, ENTRY_FENCE,   ENTRY_LOST,
+                                     ENTRY_COMMIT, ENTRY_TICK,       ENTRY_REGIONS, ENTRY_EPOCH};
     uint8_t encoded[64];
     struct entry decoded;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
@@ -93,6 +110,7 @@ void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_round_trip);
     tcase_add_test(tests, test_each_kind_is_known);
+    tcase_add_test(tests, test_a_header_tells_the_size);
     tcase_add_test(tests, test_shared_kinds_alone_have_a_version);
     tcase_add_test(tests, test_each_cut_is_malformed);
     tcase_add_test(tests, test_what_is_newer_is_unsupported);

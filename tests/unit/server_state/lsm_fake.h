@@ -9,6 +9,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/generator.h"
+#include "server/state/state.h"
 #include "storage/lsm/lsm.h"
 
 struct fake_entry {
@@ -46,6 +47,7 @@ struct lsm {
 struct lsm_view {
     struct lsm *lsm;
     uint64_t version;
+    uint64_t index;
 };
 
 struct lsm_iterator {
@@ -67,6 +69,15 @@ static struct bytes fake_copy(struct bytes from)
     ASSERT(copy != NULL);
     bytes_copy(copy, from);
     return bytes_of(copy, from.size);
+}
+
+static bool fake_is_regional(uint16_t tree)
+{
+    for (size_t i = 0; i < state_trees_count; i++) {
+        if (state_trees[i].id == tree)
+            return state_trees[i].regional;
+    }
+    UNREACHABLE();
 }
 
 static int fake_compare(const struct fake_entry *entry, uint16_t tree, struct bytes key)
@@ -146,10 +157,11 @@ static inline void fake_compact(struct lsm *lsm)
         return;
     for (size_t i = 0; i < lsm->count; i++) {
         struct fake_entry *entry = &lsm->entries[i];
+        uint64_t horizon = fake_is_regional(entry->tree) ? UINT64_MAX : lsm->horizon;
         bool newer_below = i != 0 && kept != 0 &&
                            fake_compare(&lsm->entries[kept - 1], entry->tree, entry->key) == 0 &&
-                           lsm->entries[kept - 1].version <= lsm->horizon;
-        bool tombstone = entry->deletion && entry->version <= lsm->horizon;
+                           lsm->entries[kept - 1].version <= horizon;
+        bool tombstone = entry->deletion && entry->version <= horizon;
         bool below =
             entry->tree == lsm->outcomes_tree &&
             bytes_compare(entry->key, bytes_of(lsm->outcomes_floor, lsm->outcomes_floor_size)) < 0;
@@ -192,10 +204,13 @@ void lsm_publish(struct lsm *lsm, const struct lsm_write *writes, size_t count,
                  const struct lsm_mark *mark)
 {
     ASSERT(mark->index > lsm->mark.index && mark->term >= lsm->mark.term);
-    ASSERT(mark->version > lsm->mark.version || (count == 0 && mark->version == lsm->mark.version));
+    ASSERT(mark->version >= lsm->mark.version);
+    uint64_t version_before = lsm->mark.version;
     lsm->mark = *mark;
     for (size_t i = 0; i < count; i++) {
         const struct lsm_write *write = &writes[i];
+        bool regional = fake_is_regional(write->tree);
+        ASSERT(regional || mark->version > version_before);
         ASSERT(write->key.size != 0 && write->key.size <= lsm_key_size_max);
         ASSERT(write->value.size <= lsm_value_size_max);
         ASSERT(i == 0 || writes[i - 1].tree < write->tree ||
@@ -211,7 +226,7 @@ void lsm_publish(struct lsm *lsm, const struct lsm_write *writes, size_t count,
                 (lsm->count - place) * sizeof *lsm->entries);
         lsm->entries[place] = (struct fake_entry){.tree = write->tree,
                                                   .deletion = write->deletion,
-                                                  .version = mark->version,
+                                                  .version = regional ? mark->index : mark->version,
                                                   .key = fake_copy(write->key),
                                                   .value = fake_copy(write->value)};
         lsm->count++;
@@ -275,6 +290,7 @@ enum status lsm_view_open(struct lsm *lsm, uint64_t version, struct lsm_view **v
     ASSERT(*view != NULL);
     (*view)->lsm = lsm;
     (*view)->version = version == UINT64_MAX ? lsm->mark.version : version;
+    (*view)->index = lsm->mark.index;
     lsm->views_count++;
     return STATUS_OK;
 }
@@ -300,9 +316,10 @@ static const struct fake_entry *fake_find(const struct lsm_view *view, uint16_t 
                                           struct bytes key)
 {
     const struct lsm *lsm = view->lsm;
+    uint64_t version = fake_is_regional(tree) ? view->index : view->version;
     for (size_t i = fake_place(lsm, tree, key);
          i < lsm->count && fake_compare(&lsm->entries[i], tree, key) == 0; i++) {
-        if (lsm->entries[i].version <= view->version)
+        if (lsm->entries[i].version <= version)
             return &lsm->entries[i];
     }
     return NULL;

@@ -117,8 +117,8 @@ static void spoil(struct sample *sample, int way)
     case 3: /* a number never given out */
         sample->tables[0].number = 10;
         break;
-    case 4: /* a version past the mark */
-        sample->tables[0].version_max = 100;
+    case 4: /* past the mark, by its version and by its index */
+        sample->tables[0].version_max = 501;
         break;
     case 5: /* keys out of order */
         sample->tables[0].smallest = bytes_of_text("xx");

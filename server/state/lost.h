@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a rewind gave up: the lost report.
+ *
+ * A region that was the primary, and comes back as a standby, may have committed entries that its
+ * successor never had. The rewind takes their effects away; the entries themselves are filed here,
+ * as they stood in the log, until an administrator closes the report. All of it is the region's
+ * own: no part of the chain digest or of a scrub, not shipped to other regions, the same on all
+ * members of the region, as it follows from their log alone.
+ *
+ *     (none) --lost_file()...--> FILING --lost_finish()--> OPEN --CLOSE--> CLOSED --EMPTY...-->
+ * gone
+ *
+ * A report's id is the log's index of the entry that rewinds. The tree's keys, integers big-endian:
+ *
+ *     "R" id (8)                      the report
+ *     "T" id (8), epoch number (8) and region (4), version (8), part (1) of (1)
+ *                                     an entry, as in the log; a large one in several parts, all
+ *                                     but the last of lost_part_size bytes
+ *
+ * and the value of a report, integers little-endian:
+ *
+ *     offset size
+ *      0      1   format, 1
+ *      1      1   flags: 1, closed
+ *      2      2   0
+ *      4      4   region of the epoch that it gave way to
+ *      8      8   number of that epoch
+ *     16      8   number of the epoch of the last entry
+ *     24      4   region of that epoch
+ *     28      4   0
+ *     32      8   first version
+ *     40      8   last version
+ *     48      8   how many entries
+ *     56      8   their bytes
+ *     64      8   log time of the last entry, nanoseconds
+ *
+ * ENTRY_LOST is regional, and what the leader proposes to close a report and to empty it. Its body:
+ *
+ *      0      1   format, 1
+ *      1      1   action: 1 CLOSE, 2 EMPTY
+ *      2      6   0
+ *      8      8   the report's id
+ *
+ * Both remove at most lost_removals_max entries of a report that is closed; the leader proposes
+ * EMPTY until nothing is left (state_lost_due()). */
+#ifndef SERVER_STATE_LOST_H
+#define SERVER_STATE_LOST_H
+
+#include "proto/entry.h"
+#include "server/state/keys.h"
+#include "server/state/state.h"
+
+struct apply;
+
+enum {
+    lost_report_key_size = 9,
+    lost_entry_key_size = 31,
+    lost_report_size = 72,
+    lost_part_size = 256 * 1024,
+    lost_removals_max = 1024, /* of one entry of the log */
+    lost_reports_max = 1024,  /* past which the oldest that is closed is forgotten */
+};
+
+/* Filed, and not finished yet; `id` 0: nothing is. */
+struct lost_tail {
+    uint64_t id;
+    struct state_lost_report report;
+};
+
+/* A report, and where its emptying stands. */
+struct lost_item {
+    struct state_lost_report report;
+    bool is_left;              /* closed, and there may be entries */
+    struct keys_buffer cursor; /* all below is removed; empty: nothing is. A hint */
+};
+
+/* What the state keeps in memory of the tree. */
+struct lost {
+    struct lost_item *items; /* ids ascend */
+    size_t count;
+    size_t capacity;
+    struct lost_tail tail;
+};
+
+/* What an entry that files, or closes, knows while it is under way. */
+struct lost_change {
+    struct lost_tail tail; /* after it */
+    uint64_t finished_id;  /* the tail became this report; 0: it did not */
+    uint64_t forgotten_id; /* for which an old one made room; 0: none */
+    struct lost_item *item;
+    bool closes;
+    bool is_emptied;
+    unsigned removals_left;
+    struct bytes last; /* the last key that was removed */
+    struct lsm_iterator *iterator;
+    struct state_lost_report finished;
+};
+
+/* ---- Filing: for the command that rewinds, and for the entries that it passes over ---- */
+
+/* Adds `entry`, a shared one that is given up, to the writes of the command under way, under the
+ * report `id`: the index of the entry that rewinds. Each entry once; those of one report before any
+ * of the next. Where memory does not hold it the overlay's `failure` says so. */
+void lost_file(struct apply *apply, uint64_t id, const struct entry *entry);
+
+/* Makes what was filed under `id` a report, which gave way to `next`: with the command that
+ * rewinds, or any after the last was filed. Where nothing was filed there is none. */
+void lost_finish(struct apply *apply, uint64_t id, struct epoch next);
+
+/* ---- For apply.c and state.c ---- */
+
+/* Before a command; after its publish. */
+void lost_change_init(struct apply *apply);
+void lost_published(struct apply *apply);
+
+/* Reads what the tree has of reports, and of a tail that was not finished, in a state that is
+ * being opened: by blocking. CORRUPT, NEWER_FORMAT, NO_MEMORY, IO_ERROR. */
+MUST_CHECK enum status lost_load(struct lost *lost, struct io *io, struct lsm_view *view);
+void lost_free(struct lost *lost);
+
+#endif

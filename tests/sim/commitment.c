@@ -79,7 +79,8 @@ static void note_held(struct commitment *commitment, struct world *world, unsign
     }
 }
 
-/* After a restart. */
+/* After a restart: as soon as it has opened its log, or where that mends, as soon as it is whole. Raft
+ * takes part from then on, and what it hears comes with a later turn. */
 static void look_what_is_left(struct commitment *commitment, struct world *world, unsigned server,
                               const struct log_facts *facts)
 {
@@ -123,6 +124,23 @@ static void note_log(struct commitment *commitment, struct world *world, unsigne
     if (!replicated_log_term_at(log_of(world, server), facts->held_index, &log->held.term))
         log->held = facts->base;
     log->member = replicated_log_self(log_of(world, server));
+}
+
+static void look_at_log(struct commitment *commitment, struct world *world, unsigned server)
+{
+    struct log_facts facts = replicated_log_facts(log_of(world, server));
+    if (facts.is_whole)
+        note_log(commitment, world, server, &facts);
+}
+
+void commitment_opened(struct commitment *commitment, struct world *world, unsigned server)
+{
+    look_at_log(commitment, world, server);
+}
+
+void commitment_ended(struct commitment *commitment, struct world *world, unsigned server)
+{
+    look_at_log(commitment, world, server);
 }
 
 void commitment_heard(struct commitment *commitment, struct world *world, unsigned server,

@@ -58,6 +58,14 @@ void commitment_free(struct commitment *commitment);
 void commitment_started(struct commitment *commitment, unsigned server);
 void commitment_wiped(struct commitment *commitment, unsigned server);
 
+/* It has opened its log, and was not turned yet: what was on its disk is compared with what it
+ * found, before it hears of a newer leader that supersedes it. */
+void commitment_opened(struct commitment *commitment, struct world *world, unsigned server);
+
+/* Its process ends in the midst of a turn, after which nobody would look: what it superseded within
+ * that turn need not be there after its restart. */
+void commitment_ended(struct commitment *commitment, struct world *world, unsigned server);
+
 /* A message of Raft's leaves a server. */
 void commitment_heard(struct commitment *commitment, struct world *world, unsigned server,
                       const struct peer_message *message);

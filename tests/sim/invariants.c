@@ -35,6 +35,16 @@ void invariants_started(struct invariants *invariants, unsigned server)
     commitment_started(&invariants->commitment, server);
 }
 
+void invariants_opened(struct invariants *invariants, struct world *world, unsigned server)
+{
+    commitment_opened(&invariants->commitment, world, server);
+}
+
+void invariants_ended(struct invariants *invariants, struct world *world, unsigned server)
+{
+    commitment_ended(&invariants->commitment, world, server);
+}
+
 void invariants_wiped(struct invariants *invariants, unsigned server)
 {
     commitment_wiped(&invariants->commitment, server);

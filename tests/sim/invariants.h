@@ -48,6 +48,12 @@ void invariants_free(struct invariants *invariants);
 /* A server begins a new life: what it knew is what it finds. */
 void invariants_started(struct invariants *invariants, unsigned server);
 
+/* It is open, and will be turned. */
+void invariants_opened(struct invariants *invariants, struct world *world, unsigned server);
+
+/* Its process ends in the midst of a turn. */
+void invariants_ended(struct invariants *invariants, struct world *world, unsigned server);
+
 /* Its disk is another one, and empty. */
 void invariants_wiped(struct invariants *invariants, unsigned server);
 

@@ -270,6 +270,7 @@ void server_start(struct sim_server *server, bool bootstrap)
     server->state = SIM_SERVER_UP;
     server->more = true;
     server->restart_ns = UINT64_MAX;
+    invariants_opened(&world->invariants, world, server->index);
     world_note(world, server, "started");
 }
 
@@ -404,6 +405,7 @@ void server_turn(struct sim_server *server)
         world_note(world, server, "%s: %s", was_cut ? "power lost" : "ended", server->error.text);
         if (!was_cut)
             world_server_ended(world, server);
+        invariants_ended(&world->invariants, world, server->index);
         server_crash(server, SIM_RESTART_RANDOM,
                      world->now_ns + NS_PER_MS * generator_between(&world->generator, 50, 3000));
         return;

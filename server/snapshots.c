@@ -15,12 +15,8 @@ enum status snapshots_init(struct snapshots *snapshots, uint64_t age_max_ns, uin
     *snapshots = (struct snapshots){.age_max_ns = age_max_ns, .opened_count = first};
     list_init(&snapshots->open);
     list_init(&snapshots->free);
-    snapshots->slots = calloc(limit_snapshots_count, sizeof *snapshots->slots);
-    if (snapshots->slots == NULL)
-        return STATUS_NO_MEMORY;
-    for (size_t i = 0; i < limit_snapshots_count; i++)
-        list_push_last(&snapshots->free, &snapshots->slots[i].link);
-    return STATUS_OK;
+    snapshots->slots = malloc(limit_snapshots_count * sizeof *snapshots->slots);
+    return snapshots->slots == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
 void snapshots_free(struct snapshots *snapshots)
@@ -29,15 +25,26 @@ void snapshots_free(struct snapshots *snapshots)
     snapshots->slots = NULL;
 }
 
+/* One that was never used first, so that an id's slot is used again as late as possible. */
+static struct snapshot *take_slot(struct snapshots *snapshots)
+{
+    if (snapshots->touched_count < limit_snapshots_count) {
+        struct snapshot *slot = &snapshots->slots[snapshots->touched_count++];
+        *slot = (struct snapshot){0};
+        return slot;
+    }
+    struct list_link *link = list_pop_first(&snapshots->free);
+    return link == NULL ? NULL : LIST_ENTRY(link, struct snapshot, link);
+}
+
 enum status snapshots_open(struct snapshots *snapshots, const char *identity, const char *client,
                            uint64_t version, uint64_t now_ns, struct snapshot **snapshot)
 {
     *snapshot = NULL;
-    struct list_link *link = list_pop_first(&snapshots->free);
-    if (link == NULL)
+    struct snapshot *opened = take_slot(snapshots);
+    if (opened == NULL)
         return STATUS_BUSY;
 
-    struct snapshot *opened = LIST_ENTRY(link, struct snapshot, link);
     struct list_link *newest = list_last(&snapshots->open);
     ASSERT(newest == NULL || LIST_ENTRY(newest, struct snapshot, link)->version <= version);
     opened->id = (++snapshots->opened_count << slot_bits) | (uint64_t)(opened - snapshots->slots);
@@ -55,7 +62,7 @@ enum status snapshots_open(struct snapshots *snapshots, const char *identity, co
 struct snapshot *snapshots_find(struct snapshots *snapshots, uint64_t id, const char *identity)
 {
     uint64_t slot = id & ((1U << slot_bits) - 1);
-    if (id == 0 || slot >= limit_snapshots_count || snapshots->slots[slot].id != id)
+    if (id == 0 || slot >= snapshots->touched_count || snapshots->slots[slot].id != id)
         return NULL;
     struct snapshot *found = &snapshots->slots[slot];
     return identity == NULL || strcmp(found->identity, identity) == 0 ? found : NULL;
@@ -72,7 +79,7 @@ void snapshots_close(struct snapshots *snapshots, struct snapshot *snapshot)
     ASSERT(snapshot->id != 0 && snapshots->count > 0);
     snapshot->id = 0;
     list_remove(&snapshot->link);
-    /* At the end, so that an id's slot is used again as late as possible. */
+    /* At the end, as take_slot() says. */
     list_push_last(&snapshots->free, &snapshot->link);
     snapshots->count--;
 }

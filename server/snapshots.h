@@ -30,8 +30,9 @@ struct snapshot {
 
 struct snapshots {
     struct snapshot *slots;
-    struct list_link open; /* by version */
-    struct list_link free;
+    uint32_t touched_count; /* slots from there on were never used: their memory is not touched */
+    struct list_link open;  /* by version */
+    struct list_link free;  /* used before */
     uint64_t age_max_ns;
     uint64_t opened_count; /* ever */
     uint32_t count;

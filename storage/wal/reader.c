@@ -44,8 +44,7 @@ static enum status reader_view(struct wal_reader *reader, uint64_t offset, size_
     if (offset < reader->window_offset ||
         offset + size > reader->window_offset + reader->window_size) {
         uint64_t left = reader->header.size - offset;
-        size_t wanted = size > wal_reader_window_size ? (size_t)wal_align_up(size)
-                                                      : (size_t)wal_reader_window_size;
+        size_t wanted = size > reader->read_size ? (size_t)wal_align_up(size) : reader->read_size;
         if (wanted > left)
             wanted = (size_t)left;
         ASSERT(size <= wanted);
@@ -99,10 +98,15 @@ static enum status reader_check_header(struct wal_reader *reader, struct keyring
     return STATUS_OK;
 }
 
-enum status wal_reader_open(struct io *io, struct keyring *keyring, const char *directory,
-                            uint64_t id, struct wal_reader *reader, struct error *error)
+static enum status reader_begin(struct io *io, struct keyring *keyring, const char *directory,
+                                uint64_t id, size_t read_size, struct wal_reader *reader,
+                                struct error *error)
 {
-    *reader = (struct wal_reader){.io = io, .path = wal_path(directory, WAL_FILE_SEGMENT, id)};
+    *reader = (struct wal_reader){
+        .io = io,
+        .path = wal_path(directory, WAL_FILE_SEGMENT, id),
+        .read_size = read_size,
+    };
     uint64_t file_size = 0;
     const uint8_t *block = NULL;
     enum status status = io_open_wait(io, reader->path.text, IO_READ | IO_DIRECT, &reader->file);
@@ -126,6 +130,27 @@ enum status wal_reader_open(struct io *io, struct keyring *keyring, const char *
 err:;
     enum status closed = wal_reader_close(reader);
     return closed == STATUS_OK || status != STATUS_OK ? status : closed;
+}
+
+enum status wal_reader_open(struct io *io, struct keyring *keyring, const char *directory,
+                            uint64_t id, struct wal_reader *reader, struct error *error)
+{
+    return reader_begin(io, keyring, directory, id, wal_reader_window_size, reader, error);
+}
+
+enum status wal_reader_header(struct io *io, struct keyring *keyring, const char *directory,
+                              uint64_t id, struct wal_segment_header *header, struct error *error)
+{
+    struct wal_reader reader;
+    *header = (struct wal_segment_header){0};
+    enum status status = reader_begin(io, keyring, directory, id, wal_block_size, &reader, error);
+    if (status != STATUS_OK)
+        return status;
+    *header = reader.header;
+    status = wal_reader_close(&reader);
+    if (status != STATUS_OK)
+        return error_set(error, status, "%s: closing: %s", reader.path.text, status_text(status));
+    return STATUS_OK;
 }
 
 enum status wal_reader_close(struct wal_reader *reader)

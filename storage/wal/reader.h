@@ -20,7 +20,8 @@ struct wal_reader {
     struct io_file *file;
     struct sealer *sealer;
     struct wal_segment_header header;
-    uint8_t *window; /* what was read last, as it is on disk */
+    size_t read_size; /* bytes that one read takes at least, where there are as many */
+    uint8_t *window;  /* what was read last, as it is on disk */
     size_t window_capacity;
     uint64_t window_offset;
     size_t window_size;
@@ -34,6 +35,11 @@ MUST_CHECK enum status wal_reader_open(struct io *io, struct keyring *keyring,
                                        const char *directory, uint64_t id,
                                        struct wal_reader *reader, struct error *error);
 MUST_CHECK enum status wal_reader_close(struct wal_reader *reader);
+
+/* The verified header alone: one block is read. Errors as of wal_reader_open(). */
+MUST_CHECK enum status wal_reader_header(struct io *io, struct keyring *keyring,
+                                         const char *directory, uint64_t id,
+                                         struct wal_segment_header *header, struct error *error);
 
 /* Looks at `offset` for the batch `sequence` (0: whichever stands there), which ends at or before
  * `limit` and follows `previous` (NULL: not looked at). Where it is VALID, `header` and `records`

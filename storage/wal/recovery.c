@@ -435,15 +435,11 @@ static enum status headers_read(struct wal_recovery *recovery, const struct wal_
         if (i > 0 && ids->numbers[i] != ids->numbers[i - 1] + 1)
             return error_set(error, STATUS_CORRUPT, "%s: the segment before it is missing",
                              path.text);
-        struct wal_reader reader;
-        enum status status = wal_reader_open(recovery->io, recovery->keyring, recovery->directory,
-                                             ids->numbers[i], &reader, error);
+        enum status status = wal_reader_header(recovery->io, recovery->keyring, recovery->directory,
+                                               ids->numbers[i], &recovery->headers[i], error);
         if (status != STATUS_OK)
             return status;
-        recovery->headers[recovery->headers_count++] = reader.header;
-        status = wal_reader_close(&reader);
-        if (status != STATUS_OK)
-            return error_set(error, status, "%s: closing: %s", path.text, status_text(status));
+        recovery->headers_count++;
     }
     return STATUS_OK;
 }

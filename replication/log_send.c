@@ -47,6 +47,8 @@ static void peer_join(struct replicated_log *log, uint64_t id)
         peer = log_send_peer(log, 0);
         if (peer == NULL)
             return; /* places of those that left are still read for: log_send_reap() comes back */
+        if (peer == &log->peers[log->peers_used])
+            log->peers_used++; /* the first that is free is taken */
         *peer = (struct log_peer){.id = id};
         peer->reader.log = log;
         peer->mend_reader.log = log;
@@ -62,7 +64,7 @@ struct log_peer *log_send_guest(struct replicated_log *log, uint64_t id)
 
     for (unsigned i = 0; i < log->connected_count; i++)
         connected |= log->connected[i] == id;
-    for (unsigned i = 0; i < log_peers_max; i++)
+    for (unsigned i = 0; i < log->peers_used; i++)
         guests += log->peers[i].id != 0 && log->peers[i].is_guest;
     if (!connected || guests >= log_guests_max)
         return NULL;
@@ -107,7 +109,7 @@ void log_send_follow_membership(struct replicated_log *log)
 
     if (log->options.bus == NULL)
         return;
-    for (unsigned i = 0; i < log_peers_max; i++) {
+    for (unsigned i = 0; i < log->peers_used; i++) {
         struct log_peer *peer = &log->peers[i];
         if (peer->id != 0 && !peer->is_guest && membership_find(membership, peer->id) == NULL)
             peer_leave(peer);
@@ -122,7 +124,7 @@ void log_send_follow_membership(struct replicated_log *log)
 void log_send_reap(struct replicated_log *log)
 {
     bool freed = false;
-    for (unsigned i = 0; i < log_peers_max; i++) {
+    for (unsigned i = 0; i < log->peers_used; i++) {
         struct log_peer *peer = &log->peers[i];
         if (peer->leaving && !peer->reader.reading && !peer->mend_reader.reading) {
             peer_leave(peer);
@@ -257,7 +259,7 @@ void log_send_appends(struct replicated_log *log)
 {
     if (raft_role(log->raft) != RAFT_LEADER || log->failed)
         return;
-    for (unsigned i = 0; i < log_peers_max; i++) {
+    for (unsigned i = 0; i < log->peers_used; i++) {
         struct log_peer *peer = &log->peers[i];
         if (peer->id == 0 || peer->leaving || peer->is_guest)
             continue;

@@ -111,7 +111,7 @@ static bool answer_next(struct replicated_log *log, struct log_peer *peer)
 
 void mend_answer_turn(struct replicated_log *log)
 {
-    for (unsigned i = 0; i < log_peers_max; i++) {
+    for (unsigned i = 0; i < log->peers_used; i++) {
         struct log_peer *peer = &log->peers[i];
         if (peer->id == 0 || peer->leaving || peer->mend_count == 0)
             continue;

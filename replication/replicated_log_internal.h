@@ -162,6 +162,7 @@ struct replicated_log {
     struct io_timer timer;
     uint64_t timer_ns; /* UINT64_MAX: it is not started */
     struct log_peer peers[log_peers_max];
+    unsigned peers_used; /* those from there on were never taken */
     unsigned connected_count;
     uint64_t connected[log_peers_max]; /* ids; of strangers too, who may be members soon */
     uint64_t hostile_count;            /* messages that could not be */

@@ -63,8 +63,10 @@ enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state)
     state->horizon = load_u64(from + 56);
     state->retention_ns = load_u64(from + 64);
     state->bucket_first = load_u64(from + 72);
-    for (size_t i = 0; i < mark_buckets_count; i++)
+    for (size_t i = 0; i < mark_buckets_count; i++) {
         state->buckets[i] = load_u64(from + mark_buckets_offset + 8 * i);
+        state->outcomes_count += state->buckets[i];
+    }
     if (from[0] != mark_format_unfenced) {
         state->fence_number = load_u64(from + mark_fence_offset);
         state->fence_region = load_u32(from + mark_fence_offset + 8);
@@ -105,8 +107,11 @@ void mark_time_set(struct mark_state *state, uint64_t log_time_ns)
         return;
     if (evicted_count > mark_buckets_count)
         evicted_count = mark_buckets_count;
-    for (uint64_t i = 0; i < evicted_count; i++)
-        state->buckets[(state->bucket_first + i) % mark_buckets_count] = 0;
+    for (uint64_t i = 0; i < evicted_count; i++) {
+        uint64_t *bucket = &state->buckets[(state->bucket_first + i) % mark_buckets_count];
+        state->outcomes_count -= *bucket;
+        *bucket = 0;
+    }
     state->bucket_first = first;
 }
 
@@ -127,12 +132,5 @@ void mark_outcome_add(struct mark_state *state, uint64_t issued_ns)
     uint64_t bucket = issued_ns / bucket_span_ns(state);
     ASSERT(bucket >= state->bucket_first && bucket < state->bucket_first + mark_buckets_count);
     state->buckets[bucket % mark_buckets_count]++;
-}
-
-uint64_t mark_outcomes_count(const struct mark_state *state)
-{
-    uint64_t count = 0;
-    for (size_t i = 0; i < mark_buckets_count; i++)
-        count += state->buckets[i];
-    return count;
+    state->outcomes_count++;
 }

@@ -52,7 +52,8 @@ struct mark_state {
     uint64_t retention_ns;
     uint64_t bucket_first;
     uint64_t buckets[mark_buckets_count];
-    uint64_t fence_number; /* 0: none; else above the epoch */
+    uint64_t outcomes_count; /* the sum of them */
+    uint64_t fence_number;   /* 0: none; else above the epoch */
     uint32_t fence_region;
     uint32_t fenced_region;
 };
@@ -89,6 +90,5 @@ bool mark_issued_is_valid(const struct mark_state *state, uint64_t issued_ns);
 
 /* Counts an outcome whose `issued_ns` is valid. */
 void mark_outcome_add(struct mark_state *state, uint64_t issued_ns);
-uint64_t mark_outcomes_count(const struct mark_state *state);
 
 #endif

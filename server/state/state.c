@@ -205,7 +205,7 @@ struct state_facts state_facts(const struct state *state)
                                 .written_version = state->written_version,
                                 .cluster_version = state->mark.cluster_version,
                                 .outcome_retention_ms = state_ms_of_ns(state->mark.retention_ns),
-                                .outcomes_count = mark_outcomes_count(&state->mark),
+                                .outcomes_count = state->mark.outcomes_count,
                                 .tables_count = state->catalog->tables_count,
                                 .drops_count = state->catalog->drops_count};
 }
@@ -217,7 +217,7 @@ struct bytes state_membership(const struct state *state)
 
 uint64_t state_outcomes_size(const struct state *state)
 {
-    return mark_outcomes_count(&state->mark) * (outcome_key_size + outcome_value_size);
+    return state->mark.outcomes_count * (outcome_key_size + outcome_value_size);
 }
 
 uint64_t state_tick_due_ns(const struct state *state)

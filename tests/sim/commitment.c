@@ -79,7 +79,7 @@ static void note_held(struct commitment *commitment, struct world *world, unsign
     }
 }
 
-/* After a restart: as soon as it has opened its log, or where that mends, as soon as it is whole. Raft
+/* After a restart: as soon as it has opened its log or, where that mends, as it is whole. Raft
  * takes part from then on, and what it hears comes with a later turn. */
 static void look_what_is_left(struct commitment *commitment, struct world *world, unsigned server,
                               const struct log_facts *facts)

@@ -142,7 +142,16 @@ struct sim_inode *sim_inode_create(struct sim_disk *disk, bool is_directory);
 void sim_inode_hold(struct sim_inode *inode);
 void sim_inode_release(struct sim_inode *inode);
 
-/* A file's contents. `data` NULL: zeros. */
+/* A copy of these bytes; NULL where they are zeros. */
+struct sim_blob *sim_blob_create(const void *data, uint64_t size);
+void sim_blob_release(struct sim_blob *blob); /* NULL: nothing */
+
+/* Whether the bytes are still those that it was made of. */
+bool sim_blob_is(const struct sim_blob *blob, const void *data, uint64_t size);
+
+/* A file's contents. `blob` NULL: zeros; a reference of its own is kept. */
+void sim_inode_write_blob(struct sim_inode *inode, uint64_t offset, struct sim_blob *blob,
+                          uint64_t size);
 void sim_inode_write(struct sim_inode *inode, uint64_t offset, const void *data, uint64_t size);
 void sim_inode_resize(struct sim_inode *inode, uint64_t size);
 

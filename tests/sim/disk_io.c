@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
-#include "proto/base/hash.h"
 #include "tests/sim/disk_internal.h"
 
 enum {
@@ -19,7 +18,7 @@ static const uint64_t wall_minus_boot_ns = UINT64_C(1780000000) * 1000000000;
 enum {
     WORD_DUE,      /* virtual time of its completion */
     WORD_SEQUENCE, /* of its submission */
-    WORD_HASH,     /* of a write's buffer: nobody may touch it meanwhile */
+    WORD_BLOB,     /* a write's bytes (struct sim_blob): nobody may touch the buffer meanwhile */
 };
 
 struct sim_bell {
@@ -37,6 +36,11 @@ static struct sim_io *sim_of(struct io *io)
 static bool is_off(const struct sim_io *sim)
 {
     return sim->is_dead || sim->disk->crashed;
+}
+
+static struct sim_blob *blob_of(const struct io_op *op)
+{
+    return (struct sim_blob *)(uintptr_t)op->private_words[WORD_BLOB];
 }
 
 static const char *path_of(const struct io_op *op)
@@ -222,11 +226,10 @@ static enum status change(struct sim_disk *disk, struct sim_inode *inode, const 
         return create(disk, op->path, false);
     case IO_KIND_WRITE:
     case IO_KIND_WRITE_FLUSH:
-        ASSERT(op->wanted == 0 ||
-               hash64(bytes_of(op->buffer, op->wanted)) == op->private_words[WORD_HASH]);
+        ASSERT(op->wanted == 0 || sim_blob_is(blob_of(op), op->buffer, op->wanted));
         if (!sim_disk_has_room(disk, inode, op->offset + op->wanted))
             return STATUS_DISK_FULL;
-        sim_inode_write(inode, op->offset, op->buffer, op->wanted);
+        sim_inode_write_blob(inode, op->offset, blob_of(op), op->wanted);
         return STATUS_OK;
     case IO_KIND_ALLOCATE:
         return inode->now.size < op->wanted ? resize(disk, inode, op->wanted) : STATUS_OK;
@@ -423,6 +426,7 @@ static void complete(struct sim_io *sim, struct io_op *op)
         sim_file_free(sim->disk, file);
         op->file = NULL;
     }
+    sim_blob_release(blob_of(op));
     op->pending = false;
     sim->io.pending_count--;
     if (op->done != NULL)
@@ -457,7 +461,7 @@ static void submit(struct io *io, struct io_op *op)
     if (op->kind == IO_KIND_READ || op->kind == IO_KIND_WRITE || op->kind == IO_KIND_WRITE_FLUSH)
         check_transfer(op);
     if ((op->kind == IO_KIND_WRITE || op->kind == IO_KIND_WRITE_FLUSH) && op->wanted != 0)
-        op->private_words[WORD_HASH] = hash64(bytes_of(op->buffer, op->wanted));
+        op->private_words[WORD_BLOB] = (uintptr_t)sim_blob_create(op->buffer, op->wanted);
     uint64_t due_ns = disk->now_ns;
     if (!is_off(sim)) {
         bool is_slow = disk->now_ns < disk->slow_until_ns;

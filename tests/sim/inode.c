@@ -4,11 +4,38 @@
 #include "proto/base/assert.h"
 #include "tests/sim/disk_internal.h"
 
-static void blob_release(struct sim_blob *blob)
+/* ---- Bytes written ---- */
+
+static bool is_zero(const uint8_t *data, uint64_t size)
+{
+    static const uint8_t zeros[sim_page_size];
+    uint64_t first = size < sizeof zeros ? size : sizeof zeros;
+    return memcmp(data, zeros, first) == 0 && memcmp(data, data + first, size - first) == 0;
+}
+
+struct sim_blob *sim_blob_create(const void *data, uint64_t size)
+{
+    if (is_zero(data, size))
+        return NULL;
+    struct sim_blob *blob = malloc(sizeof *blob + size);
+    ASSERT(blob != NULL);
+    blob->references = 1;
+    memcpy(blob->bytes, data, size);
+    return blob;
+}
+
+void sim_blob_release(struct sim_blob *blob)
 {
     if (blob != NULL && --blob->references == 0)
         free(blob);
 }
+
+bool sim_blob_is(const struct sim_blob *blob, const void *data, uint64_t size)
+{
+    return blob == NULL ? is_zero(data, size) : memcmp(blob->bytes, data, size) == 0;
+}
+
+/* ---- Inodes ---- */
 
 struct sim_inode *sim_inode_create(struct sim_disk *disk, bool is_directory)
 {
@@ -51,24 +78,22 @@ static void note(struct sim_inode *inode, struct sim_change change)
     inode->changes[inode->changes_count++] = change;
 }
 
-void sim_inode_write(struct sim_inode *inode, uint64_t offset, const void *data, uint64_t size)
+void sim_inode_write_blob(struct sim_inode *inode, uint64_t offset, struct sim_blob *blob,
+                          uint64_t size)
 {
-    static const uint8_t zeros[sim_page_size];
-    struct sim_blob *blob = NULL;
-    bool is_zero = data == NULL;
     if (size == 0)
         return;
-    if (!is_zero && memcmp(data, zeros, size < sizeof zeros ? size : sizeof zeros) == 0)
-        is_zero = size <= sizeof zeros ||
-                  memcmp(data, (const uint8_t *)data + sizeof zeros, size - sizeof zeros) == 0;
-    if (!is_zero) {
-        blob = malloc(sizeof *blob + size);
-        ASSERT(blob != NULL);
-        blob->references = 1;
-        memcpy(blob->bytes, data, size);
-    }
-    sim_content_write(&inode->now, offset, data, size);
+    if (blob != NULL)
+        blob->references++;
+    sim_content_write(&inode->now, offset, blob != NULL ? blob->bytes : NULL, size);
     note(inode, (struct sim_change){offset, size, inode->now.size, blob});
+}
+
+void sim_inode_write(struct sim_inode *inode, uint64_t offset, const void *data, uint64_t size)
+{
+    struct sim_blob *blob = data != NULL ? sim_blob_create(data, size) : NULL;
+    sim_inode_write_blob(inode, offset, blob, size);
+    sim_blob_release(blob);
 }
 
 void sim_inode_resize(struct sim_inode *inode, uint64_t size)
@@ -86,7 +111,7 @@ void sim_inode_resize(struct sim_inode *inode, uint64_t size)
 void sim_inode_drop_changes(struct sim_inode *inode)
 {
     for (size_t i = 0; i < inode->changes_count; i++)
-        blob_release(inode->changes[i].blob);
+        sim_blob_release(inode->changes[i].blob);
     inode->changes_count = 0;
 }
 

@@ -13,12 +13,12 @@
 
 enum {
     segment_bytes = 256 * 1024,
-    memtable_bytes = 128 * 1024,
+    memtable_bytes = 96 * 1024,
     kept_memtable_bytes = 64 * 1024 * 1024,
     table_bytes = 64 * 1024,
     cache_bytes = 256 * 1024,
     reserve_bytes = 1024 * 1024,
-    scrub_ms = 7000,
+    scrub_ms = 9000,
     turn_ns = 10000, /* what a turn takes */
 };
 

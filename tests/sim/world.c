@@ -14,7 +14,8 @@
 
 enum {
     clients_count = 6,
-    think_ms = 120,      /* of a client, between two transactions */
+    think_ms = 155, /* of a client, between two transactions: 20 a second and more, of all */
+    think_alone_ms = 120,
     prepare_max_s = 60,  /* to make the store */
     settle_max_s = 60,   /* for clients to come to an end, and to read all */
     live_timeouts = 10,  /* election timeouts until it commits again */
@@ -322,7 +323,8 @@ static void begin(struct world *world, const struct world_options *options)
                  clients_count + 1);
     invariants_init(&world->invariants);
     workload_init(&world->workload);
-    world->workload.think_ns = 2 * think_ms * NS_PER_MS;
+    unsigned think = options->servers_count == 1 ? think_alone_ms : think_ms;
+    world->workload.think_ns = 2 * think * NS_PER_MS;
     world->buses = (struct sim_buses){
         .network = &world->network,
         .schedule = &world->schedule,

@@ -171,6 +171,18 @@ void call_leader(struct bytes body, char leader[call_leader_size], struct epoch 
     arena_free(&arena);
 }
 
+void call_note_promotion(struct bytes body, struct promotion_known *known)
+{
+    struct arena arena;
+    const Strait__Refusal *refusal = decode_refusal(body, &arena);
+    if (refusal != NULL && refusal->position != NULL) {
+        const struct epoch epoch = {.number = refusal->position->epoch_number,
+                                    .region = refusal->position->epoch_region};
+        promotion_note(known, epoch, bytes_of(refusal->promotion.data, refusal->promotion.len));
+    }
+    arena_free(&arena);
+}
+
 enum strait_status call_error(const struct call *call, struct strait_error *error)
 {
     struct arena arena;

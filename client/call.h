@@ -15,6 +15,7 @@
 #include <protobuf-c/protobuf-c.h>
 #include <pthread.h>
 
+#include "client/promotion.h"
 #include "client/strait.h"
 #include "proto/base/list.h"
 #include "proto/epoch.h"
@@ -98,6 +99,9 @@ uint64_t call_log_time_ns(struct bytes body);
  * it does not. `epoch` may be NULL; else it becomes that by which the refusal goes; its number is 0
  * where it is not said. */
 void call_leader(struct bytes body, char leader[call_leader_size], struct epoch *epoch);
+
+/* The promotion that a refusal with NOT_PRIMARY tells of, where it does. */
+void call_note_promotion(struct bytes body, struct promotion_known *known);
 
 /* Whether a request is for the region that is asked, even where that is not the primary. */
 static inline bool call_is_regional(const struct call *call)

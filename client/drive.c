@@ -226,6 +226,8 @@ static bool try_again(strait *handle, struct call *call, enum status status, str
     if (status == STATUS_NOT_LEADER || status == STATUS_OUTCOME_UNKNOWN ||
         status == STATUS_NOT_PRIMARY) {
         verdict->is_standby = status == STATUS_NOT_PRIMARY;
+        if (verdict->is_standby)
+            call_note_promotion(body, &handle->link.promotion);
         if (leads_on(handle, call, status, body, now_ns, named)) {
             memcpy(verdict->named, named, sizeof named);
             call->follows_count++;

@@ -54,13 +54,21 @@ static void name_endpoint(struct link *link)
 static enum status send_hello(struct link *link)
 {
     Strait__Hello hello = STRAIT__HELLO__INIT;
+    Strait__Promotion promotion = STRAIT__PROMOTION__INIT;
     struct arena arena;
     struct bytes frame;
 
     hello.protocol_version = frame_protocol_version;
     if (link->options->client_name[0] != 0)
         hello.client = (char *)(uintptr_t)link->options->client_name;
-    arena_init(&arena, 1024, 4096);
+    if (link->promotion.epoch.number != 0) {
+        promotion.epoch_number = link->promotion.epoch.number;
+        promotion.epoch_region = link->promotion.epoch.region;
+        promotion.record =
+            field_of_bytes(bytes_of(link->promotion.record, link->promotion.record_size));
+        hello.promotion = &promotion;
+    }
+    arena_init(&arena, 1024, 2 * limit_frame_first_size);
     enum status status =
         message_encode_frame(&hello.base, FRAME_HELLO, STATUS_OK, 0, &arena, &frame);
     if (status == STATUS_OK)
@@ -85,6 +93,16 @@ static enum status refuse_hello(struct link *link, enum status status, struct by
     return status;
 }
 
+static void note_promotion(struct link *link, const Strait__Promotion *promotion)
+{
+    if (promotion == NULL)
+        return;
+    const struct epoch epoch = {.number = promotion->epoch_number,
+                                .region = promotion->epoch_region};
+    promotion_note(&link->promotion, epoch,
+                   bytes_of(promotion->record.data, promotion->record.len));
+}
+
 static enum status take_hello(struct link *link, struct bytes body)
 {
     struct arena arena;
@@ -107,6 +125,7 @@ static enum status take_hello(struct link *link, struct bytes body)
             memcpy(session->cluster_id, reply->cluster_id.data, sizeof session->cluster_id);
         if (reply->position != NULL)
             link->log_time_ns = reply->position->log_time_ns;
+        note_promotion(link, reply->promotion);
     } else {
         client_error_set(&link->error, status,
                          "the server answered with a protocol that this library does not speak");

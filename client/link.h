@@ -22,6 +22,7 @@
 
 #include "client/connection.h"
 #include "client/dial.h"
+#include "client/promotion.h"
 #include "proto/base/generator.h"
 
 enum link_state { LINK_IDLE, LINK_DIALING, LINK_HANDSHAKE, LINK_HELLO, LINK_READY, LINK_WAITING };
@@ -69,6 +70,7 @@ struct link {
     struct strait_error error;   /* why the last endpoint failed */
     struct session_info session; /* of the last READY */
     uint64_t log_time_ns;
+    struct promotion_known promotion; /* shown with each Hello */
 };
 
 /* `options` and `context` outlive the link. */

@@ -43,7 +43,7 @@ enum {
     limit_decode_depth_count = 8,                 /* of messages within messages */
 
     /* Connections. */
-    limit_frame_first_size = 4 * 1024,  /* the first frame's body, before anyone is known */
+    limit_frame_first_size = 12 * 1024, /* the first frame's body: Hello, with a promotion record */
     limit_frame_size = 6 * 1024 * 1024, /* any frame's body: a reply, its last record and names */
     limit_tls_handshake_size = 64 * 1024,
     limit_handshake_ms = 5000, /* from accept to the first frame read, absolute */

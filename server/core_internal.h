@@ -248,6 +248,20 @@ struct core_guard {
     char text[320]; /* for people */
 };
 
+enum { core_claims_max = 8 };
+
+/* Records of promotions that were looked at, and lead to nothing; core_claim.c. */
+struct core_claims {
+    struct {
+        uint64_t until_ns; /* boot clock: then it is looked at again; 0: this slot is free */
+        size_t size;
+        uint8_t record[limit_promotion_record_size]; /* whole: hashes can be made to meet */
+    } judged[core_claims_max];
+    unsigned next;
+    uint64_t told_ns; /* when the log was told of a bad one last; 0: never */
+    uint64_t untold_count;
+};
+
 /* Who is told of this region's promotion; core_herald.c. */
 struct core_herald {
     bool open;
@@ -291,6 +305,7 @@ struct core_ship {
     struct core_promotion promotion;
     struct core_herald herald;
     struct core_guard guard;
+    struct core_claims claims;
 };
 
 struct core {
@@ -499,6 +514,23 @@ void core_remote_heard(struct core *core); /* a region acknowledged more */
 void core_remote_turn(struct core *core);
 void core_remote_stop(struct core *core); /* nobody is waited for any more */
 void core_remote_refuse(struct core *core);
+
+/* ---- core_claim.c: promotions that clients tell of ---- */
+
+/* The first request of a connection, which may bring one. */
+void core_claim_take(struct core *core, const Strait__Promotion *claim);
+
+/* What this server knows; NULL: of none, or there is no memory. The record is valid for the turn.
+ */
+Strait__Promotion *core_claim_message(const struct core *core, struct arena *arena);
+
+/* The newest promotion that is known here, by its epoch; its number is 0 where there is none. */
+struct epoch core_claim_known(const struct core *core, struct bytes *record);
+
+/* Whether the record was judged before, and what came of it: it is not verified again. */
+bool core_claim_is_judged(struct core *core, struct bytes record);
+void core_claim_is_bad(struct core *core, struct bytes record, const char *why);
+void core_claim_is_old(struct core *core, struct bytes record); /* valid, and nothing new */
 
 /* ---- core_guard.c: standbys that lag behind ---- */
 

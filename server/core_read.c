@@ -427,6 +427,9 @@ static Strait__Position *newest(struct core *core, struct request *request)
 static void hello(struct core *core, struct request *request)
 {
     Strait__HelloReply reply = STRAIT__HELLO_REPLY__INIT;
+
+    core_claim_take(core, REQUEST_MESSAGE(request, Hello)->promotion);
+    reply.promotion = core_claim_message(core, &request->arena);
     reply.protocol_version = frame_protocol_version;
     reply.server_version = (char *)(uintptr_t)STRAIT_VERSION_TEXT;
     reply.cluster_id =

@@ -13,6 +13,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "proto/message.h"
 #include "server/core_internal.h"
 #include "server/net/request.h"
 
@@ -86,13 +87,9 @@ uint64_t core_ship_shared_version(const struct core *core, const struct region_p
 
 static struct bytes promotion_of(void *context)
 {
-    const struct core *core = context;
-    const struct core_ship *ship = &core->ship;
-    const struct epoch_change *change = state_epoch_change(core->state);
-
-    if (ship->higher.number != 0)
-        return bytes_of(ship->record, ship->record_size);
-    return change == NULL ? (struct bytes){0} : change->record;
+    struct bytes record;
+    (void)core_claim_known(context, &record);
+    return record;
 }
 
 static bool is_current(void *context)
@@ -102,6 +99,18 @@ static bool is_current(void *context)
 }
 
 /* ---- A higher epoch ---- */
+
+/* Its region's history this one follows. */
+static struct epoch newest_epoch(const struct core *core)
+{
+    struct epoch epoch = state_epoch(core->state);
+    struct epoch fence = state_fence(core->state);
+    if (epoch_compare(fence, epoch) > 0)
+        epoch = fence;
+    if (epoch_compare(core->ship.higher, epoch) > 0)
+        epoch = core->ship.higher;
+    return epoch;
+}
 
 void core_promotion_seen(struct core *core, struct bytes record)
 {
@@ -116,14 +125,17 @@ void core_promotion_seen(struct core *core, struct bytes record)
     const struct epoch_change *change = state_epoch_change(core->state);
     if (change != NULL && bytes_equal(record, change->record))
         return;
+    if (core_claim_is_judged(core, record))
+        return;
     enum status status = core->options.promotion_verify(core->options.context, record, &to, &error);
     if (status != STATUS_OK) {
-        log_warn("promotion_not_valid", LOG_TEXT("text", error.text));
+        core_claim_is_bad(core, record, error.text);
         return;
     }
-    if (epoch_compare(to, state_epoch(core->state)) <= 0 ||
-        epoch_compare(to, state_fence(core->state)) <= 0 || epoch_compare(to, ship->higher) <= 0)
+    if (epoch_compare(to, newest_epoch(core)) <= 0) {
+        core_claim_is_old(core, record);
         return;
+    }
     ship->higher = to;
     bytes_copy(ship->record, record);
     ship->record_size = record.size;
@@ -173,18 +185,6 @@ bool core_is_primary(const struct core *core)
            !state_is_fenced(core->state, core->options.region_id) && core->ship.higher.number == 0;
 }
 
-/* Its region's history this one follows. */
-static struct epoch newest_epoch(const struct core *core)
-{
-    struct epoch epoch = state_epoch(core->state);
-    struct epoch fence = state_fence(core->state);
-    if (epoch_compare(fence, epoch) > 0)
-        epoch = fence;
-    if (epoch_compare(core->ship.higher, epoch) > 0)
-        epoch = core->ship.higher;
-    return epoch;
-}
-
 const struct region *core_primary(const struct core *core)
 {
     return regions_find(state_regions(core->state), newest_epoch(core).region);
@@ -196,8 +196,8 @@ void core_refuse_not_primary(struct core *core, struct request *request)
     enum { endpoints_size = limit_region_endpoints_count * (limit_member_address_size + 2) };
     const struct region *primary = core_primary(core);
     Strait__Refusal refusal = STRAIT__REFUSAL__INIT;
-    struct bytes record = promotion_of(core);
     struct epoch epoch = newest_epoch(core);
+    struct bytes record;
     Strait__Position position = STRAIT__POSITION__INIT;
     char endpoints[endpoints_size] = "";
     char text[error_text_size];
@@ -215,8 +215,8 @@ void core_refuse_not_primary(struct core *core, struct request *request)
     position.epoch_number = epoch.number;
     position.epoch_region = epoch.region;
     refusal.position = &position; /* whose word is newer, where two regions name each other */
-    refusal.promotion =
-        (ProtobufCBinaryData){.len = record.size, .data = (uint8_t *)(uintptr_t)record.data};
+    if (epoch_equal(core_claim_known(core, &record), epoch))
+        refusal.promotion = field_of_bytes(record);
     core_refuse_with(core, request, STATUS_NOT_PRIMARY, &refusal);
 }
 

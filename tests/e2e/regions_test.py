@@ -3,9 +3,10 @@
 over where the primary is lost; it comes back as a standby."""
 import os
 import signal
+import subprocess
 import time
 
-from harness import DONE, REFUSED, ROOT, expect, expect_equal, main
+from harness import DONE, REFUSED, ROOT, STRAIT, expect, expect_equal, main
 from regions import Regions, status, wait_level
 
 SAMPLE = os.path.join(ROOT, "server", "sample", "orders.csv")
@@ -154,6 +155,52 @@ def test_two_regions(context):
         begun = time.monotonic()
         step(regions)
         print("  %s: %.1f s" % (step.__name__, time.monotonic() - begun), flush=True)
+
+
+def endpoints(*regions):
+    return ",".join(member.clients for region in regions for member in region.members.values())
+
+
+def wait_value(region, key, value, seconds=30):
+    until = time.monotonic() + seconds
+    while region.run("get", "stock", key).stdout != value.encode() + b"\n":
+        expect(time.monotonic() < until, "never written:", key)
+        time.sleep(0.05)
+
+
+def test_a_client_tells_of_a_promotion(context):
+    """Singapore comes back while Sydney is away, and takes writes, as it knows nothing of the promotion:
+    until a client comes that has been at Sydney since."""
+    regions = context.server(Regions, count=1)
+    singapore, sydney = regions.singapore, regions.sydney
+    singapore.strait("table", "create", "stock")
+    wait_level(regions)
+    for member in singapore.members.values():
+        member.kill()
+    sydney.strait("region", "promote", "sydney", "--force")
+    shell = subprocess.Popen(
+        [STRAIT, "shell", "--endpoint", endpoints(sydney, singapore), "--timeout", "3s"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=singapore.environment())
+    try:
+        shell.stdin.write(b"put stock seen 1\n")
+        shell.stdin.flush()
+        wait_value(sydney, "seen", "1")
+        for member in sydney.members.values():
+            member.kill()
+        for member in singapore.members.values():
+            member.start()
+        singapore.strait("put", "stock", "tail", "1")
+        expect_equal(status(singapore)["fence"], None)
+        output, errors = shell.communicate(b"put stock refused 1\n", timeout=60)
+    finally:
+        shell.kill()
+        shell.wait()
+    expect("higher_epoch" in singapore.log(), singapore.log())
+    expect(b"NOT_PRIMARY" in errors or b"standby" in errors, output, errors)
+    fence = status(singapore)["fence"]
+    expect(fence is not None and fence["region"] == 2, fence)
+    refused = singapore.run("put", "stock", "tail", "2", "--timeout", "1s")
+    expect(refused.returncode != DONE, refused.stdout, refused.stderr)
 
 
 if __name__ == "__main__":

@@ -162,9 +162,26 @@ void fake_drop(struct fake_connection *connection)
     connection->ended = true;
 }
 
+static void note_hello(struct fake_server *server, const struct fake_request *request)
+{
+    struct arena arena;
+    ProtobufCMessage *message;
+
+    message_arena_init(&arena, request->body.size);
+    ck_assert_int_eq(
+        message_decode(&strait__hello__descriptor, request->body, true, &arena, &message),
+        STATUS_OK);
+    const Strait__Promotion *promotion = ((const Strait__Hello *)message)->promotion;
+    atomic_store(&server->told, promotion == NULL ? 0 : promotion->epoch_number);
+    atomic_store(&server->told_size, promotion == NULL ? 0 : (unsigned)promotion->record.len);
+    arena_free(&arena);
+}
+
 static void answer_hello(struct fake_connection *connection, uint64_t number)
 {
+    const struct fake_server *server = connection->server;
     Strait__HelloReply reply = STRAIT__HELLO_REPLY__INIT;
+    Strait__Promotion promotion = STRAIT__PROMOTION__INIT;
     Strait__Position position = STRAIT__POSITION__INIT;
     Strait__Refusal refusal = STRAIT__REFUSAL__INIT;
     static const uint8_t cluster_id[16] = "the test cluster";
@@ -178,6 +195,13 @@ static void answer_hello(struct fake_connection *connection, uint64_t number)
     reply.role = (char *)(uintptr_t) "admin";
     reply.cluster_id = field_of_bytes(bytes_of(cluster_id, sizeof cluster_id));
     reply.position = &position;
+    if (server->promotion.number != 0) {
+        promotion.epoch_number = server->promotion.number;
+        promotion.epoch_region = server->promotion.region;
+        promotion.record =
+            field_of_bytes(bytes_of(&server->promotion.number, sizeof server->promotion.number));
+        reply.promotion = &promotion;
+    }
     refusal.text = (char *)(uintptr_t) "not today";
     write_frame(connection, status == STATUS_OK ? &reply.base : &refusal.base, FRAME_HELLO_REPLY,
                 status, number);
@@ -205,6 +229,7 @@ static void *serve(void *argument)
             break;
         }
         if (first) {
+            note_hello(server, &request);
             answer_hello(connection, request.header.request);
         } else {
             atomic_fetch_add(&server->requests_count, 1);

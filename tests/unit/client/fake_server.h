@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "client/strait.h"
+#include "proto/epoch.h"
 #include "proto/frame.h"
 #include "proto/message.h"
 #include "proto/strait.pb-c.h"
@@ -53,6 +54,11 @@ struct fake_server {
     atomic_uint resumed_count;     /* TLS sessions */
     atomic_bool stopping;
     enum status hello_status; /* what Hello is answered with */
+
+    /* Of promotions; number 0: none. Set before anybody connects. */
+    struct epoch promotion; /* told with each Hello's answer; its record is its number's bytes */
+    atomic_uint_least64_t told; /* the number of that which the last Hello told of */
+    atomic_uint told_size;      /* of its record */
 };
 
 struct fake_server *fake_start(fake_handler handler, void *context);

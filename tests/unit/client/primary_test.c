@@ -27,6 +27,8 @@ struct cluster {
     unsigned named[regions_count];        /* whom each names where it is not; or neither */
     char named_text[4096];                /* in place of that, where it is not empty */
     uint64_t epochs[regions_count];       /* by which each refuses; 0: it does not say */
+    uint8_t record[limit_promotion_record_size + 1]; /* that goes with it */
+    size_t record_size;
     uint8_t ids[ids_max][16];
     unsigned ids_count;
     unsigned refusals;
@@ -48,6 +50,8 @@ static void refuse(struct cluster *cluster, unsigned region, struct fake_connect
     refusal.text = (char *)(uintptr_t) "This region is a standby.";
     refusal.retry_after_ms = 20;
     refusal.leader = named;
+    if (cluster->record_size != 0)
+        refusal.promotion = field_of_bytes(bytes_of(cluster->record, cluster->record_size));
     if (cluster->epochs[region] != 0) {
         position.epoch_number = cluster->epochs[region];
         position.epoch_region = 1;
@@ -261,6 +265,58 @@ START_TEST(test_the_primary_is_followed)
     ck_assert_uint_eq(connections(cluster, 0) + connections(cluster, 1), 2);
     ck_assert_uint_eq(cluster->ids_count, 2);
     strait_close(handle);
+    cluster_stop(cluster);
+}
+END_TEST
+
+static void set_record(struct cluster *cluster, uint64_t epoch, size_t size)
+{
+    pthread_mutex_lock(&cluster->lock);
+    cluster->epochs[0] = epoch;
+    cluster->record_size = size;
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+/* Commits, with region 0 refusing and 1 serving; what 1 was told of by then. */
+static uint64_t told_after_commit(struct cluster *cluster, unsigned *size)
+{
+    strait *handle = open_handle(cluster, 1, 10000);
+    assert_commits(handle);
+    strait_close(handle);
+    *size = 0;
+    uint64_t told = 0;
+    for (unsigned i = 0; i < region_servers_count; i++) {
+        const struct fake_server *server = cluster->servers[1][i];
+        if (atomic_load(&server->told) >= told) {
+            told = atomic_load(&server->told);
+            *size = atomic_load(&server->told_size);
+        }
+    }
+    return told;
+}
+
+/* What one server tells of a promotion is shown to the next one. */
+START_TEST(test_promotions_are_carried_on)
+{
+    struct cluster *cluster = cluster_start(1);
+    unsigned size;
+
+    ck_assert_uint_eq(told_after_commit(cluster, &size), 0);
+    /* By a refusal; the largest record there is, and one that is larger. */
+    set_record(cluster, 4, limit_promotion_record_size);
+    ck_assert_uint_eq(told_after_commit(cluster, &size), 4);
+    ck_assert_uint_eq(size, limit_promotion_record_size);
+    set_record(cluster, 6, limit_promotion_record_size + 1);
+    ck_assert_uint_eq(told_after_commit(cluster, &size), 0);
+    /* By the answer to Hello, where it is the higher one. */
+    for (unsigned i = 0; i < region_servers_count; i++)
+        cluster->servers[0][i]->promotion = (struct epoch){.number = 9, .region = 2};
+    set_record(cluster, 6, 100);
+    ck_assert_uint_eq(told_after_commit(cluster, &size), 9);
+    ck_assert_uint_eq(size, sizeof(uint64_t));
+    set_record(cluster, 12, 100);
+    ck_assert_uint_eq(told_after_commit(cluster, &size), 12);
+    ck_assert_uint_eq(size, 100);
     cluster_stop(cluster);
 }
 END_TEST
@@ -563,6 +619,7 @@ void unit_tests(TCase *tests)
 {
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, test_the_primary_is_followed);
+    tcase_add_test(tests, test_promotions_are_carried_on);
     tcase_add_test(tests, test_a_read_at_the_newest_state_follows);
     tcase_add_test(tests, test_what_is_for_the_region_that_is_asked);
     tcase_add_test(tests, test_what_is_named_may_be_anything);

@@ -12,6 +12,7 @@ enum { turns_max = 400 * 1000 };
 
 struct pair_server pair_servers[pair_count];
 bool pair_is_cut;
+unsigned pair_verifications_count;
 
 static struct sim_disk *disk;
 static const char *const names[pair_count] = {"one", "two"};
@@ -265,6 +266,7 @@ static enum status promotion_verify(void *context, struct bytes record, struct e
                                     struct error *error)
 {
     (void)context;
+    pair_verifications_count++;
     *to = (struct epoch){0};
     if (record.size != pair_record_size || record.data[0] != 'P')
         return error_set(error, STATUS_MALFORMED, "That is no record.");

@@ -41,7 +41,8 @@ struct pair_server {
 };
 
 extern struct pair_server pair_servers[pair_count];
-extern bool pair_is_cut; /* nothing passes between them */
+extern bool pair_is_cut;                  /* nothing passes between them */
+extern unsigned pair_verifications_count; /* of records, by both */
 
 /* Opens both, with a table "t" and the list of both regions, and waits until they are level. */
 void pair_set_up(void);

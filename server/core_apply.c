@@ -15,10 +15,10 @@
 static void answer(struct core *core, struct request *request, const struct state_result *result)
 {
     Strait__Position position = STRAIT__POSITION__INIT;
-    struct state_facts facts = state_facts(core->state);
+    struct epoch epoch = state_epoch(core->state);
 
-    position.epoch_number = facts.position.epoch_number;
-    position.epoch_region = facts.position.epoch_region;
+    position.epoch_number = epoch.number;
+    position.epoch_region = epoch.region;
     position.version = result->version;
     position.log_time_ns = result->log_time_ns;
     core_note_latency(core, &core->commits_ns, request);
@@ -171,6 +171,7 @@ void core_tick(struct core *core)
     uint64_t horizon = PLANTED(core_snapshots_unheld)
                            ? facts.position.version
                            : snapshots_oldest(&core->snapshots, facts.position.version);
+    horizon = core_ship_oldest_snapshot(core, horizon);
     bool hides_more = horizon > facts.horizon && facts.horizon < facts.written_version;
     uint64_t flags = core_scrub_is_due(core) ? STATE_TICK_SCRUB : 0;
     if (!hides_more && flags == 0 && !core->tick_forced &&

@@ -236,7 +236,6 @@ struct core_switchover {
 /* This region made the primary; core_regions.c. */
 struct core_promotion {
     enum { PROMOTION_NONE, PROMOTION_STOPPING, PROMOTION_PROMOTING } step;
-    bool stopped; /* nothing is pulled any more */
     struct request *request;
 };
 
@@ -488,6 +487,10 @@ void core_ship_pin(struct core *core);
 bool core_ship_fresh_ns(const struct core *core, uint64_t *fresh_ns);
 const char *core_ship_trouble_text(const struct core *core); /* empty: none */
 struct region_position core_region_position(const struct core *core);
+
+/* The oldest version that is read at in another region, as far as is known; `newest` where there is
+ * none. */
+uint64_t core_ship_oldest_snapshot(const struct core *core, uint64_t newest);
 
 /* Up to which version whoever is at `position` has what this history has; 0: it is no part of it.
  */

@@ -530,8 +530,7 @@ static void promote(struct core *core, struct request *request)
                     "region lacks.",
                     ago_ms(core, facts.answered_ns));
     } else {
-        *promotion = (struct core_promotion){
-            .step = PROMOTION_STOPPING, .stopped = true, .request = request};
+        *promotion = (struct core_promotion){.step = PROMOTION_STOPPING, .request = request};
         core_ship_roles_changed(core);
         log_warn("promotion", LOG_TEXT("by", request->session->identity));
     }

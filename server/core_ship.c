@@ -28,13 +28,13 @@ enum {
 
 struct region_position core_region_position(const struct core *core)
 {
-    struct state_facts facts = state_facts(core->state);
+    struct state_position position = state_position(core->state);
     return (struct region_position){
-        .epoch = {.number = facts.position.epoch_number, .region = facts.position.epoch_region},
-        .version = facts.position.version,
-        .log_time_ns = facts.position.log_time_ns,
+        .epoch = {.number = position.epoch_number, .region = position.epoch_region},
+        .version = position.version,
+        .log_time_ns = position.log_time_ns,
         .chain_known = true,
-        .chain = facts.chain_digest,
+        .chain = state_chain(core->state),
     };
 }
 
@@ -280,7 +280,7 @@ static void roles_turn(struct core *core)
     if (ship->receiver == NULL)
         return;
     tell_link(core);
-    if (leads && !core_is_primary(core) && !ship->promotion.stopped)
+    if (leads && !core_is_primary(core) && ship->promotion.step == PROMOTION_NONE)
         receiver_start(ship->receiver);
     else
         receiver_stop(ship->receiver);
@@ -305,14 +305,31 @@ static void on_answer(void *context, void *request, enum status status,
 static void standing(void *context, struct receiver_standing *standing)
 {
     struct core *core = context;
+    uint64_t version = state_position(core->state).version;
+    uint64_t oldest = snapshots_oldest(&core->snapshots, version);
     *standing = (struct receiver_standing){
         .applied = core_region_position(core),
         .ready = core_leads(core) && !core->disk_low && !core->failed,
         .cluster_version_max = state_cluster_version,
         .promotion = promotion_of(core),
+        .oldest_snapshot = oldest < version ? oldest : 0,
     };
-    if (snapshots_oldest(&core->snapshots, standing->applied.version) < standing->applied.version)
-        standing->oldest_snapshot = snapshots_oldest(&core->snapshots, standing->applied.version);
+}
+
+/* Those that a region opened as the primary are read at there yet when another one has taken over.
+ * One that has not been heard for as long as a snapshot lives holds nothing back. */
+uint64_t core_ship_oldest_snapshot(const struct core *core, uint64_t newest)
+{
+    struct source_region facts;
+    uint64_t now = io_boot_ns(core->options.io);
+    uint64_t oldest = newest;
+
+    for (size_t i = 0; source_region_at(core->ship.source, i, &facts); i++) {
+        if (facts.heard && facts.oldest_snapshot != 0 && facts.oldest_snapshot < oldest &&
+            now - facts.heard_ns < core->options.snapshot_age_ms * NS_PER_MS)
+            oldest = facts.oldest_snapshot;
+    }
+    return oldest;
 }
 
 static enum status propose_shipped(void *context, struct bytes entry)

@@ -9,7 +9,7 @@
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
 #include "server/net/promotion.h"
-#include "server/net/tls.h"
+#include "server/peering.h"
 
 #define NS_PER_MS 1000000ULL
 
@@ -22,13 +22,6 @@ struct linking {
     struct region_link *link;
     struct region_link *herald;
 };
-
-static enum status open_tls(const struct config *config, SSL_CTX **tls, struct error *error)
-{
-    const struct tls_options options = {
-        .certificate = config->tls_certificate, .key = config->tls_key, .ca = config->tls_ca};
-    return tls_peers_context_open(&options, tls, error);
-}
 
 enum status linking_open(const struct config *config, struct io *io, const struct access *access,
                          const uint8_t cluster_id[region_link_cluster_id_size],
@@ -46,7 +39,7 @@ enum status linking_open(const struct config *config, struct io *io, const struc
              config->region.region_name);
     struct region_link_options options = {.io = io, .access = access, .program = program};
     memcpy(options.cluster_id, cluster_id, sizeof options.cluster_id);
-    enum status status = open_tls(config, &made->tls, error);
+    enum status status = peering_tls_open(config, &made->tls, error);
     if (status == STATUS_OK && RAND_bytes((unsigned char *)&options.seed, sizeof options.seed) != 1)
         status = error_set(error, STATUS_INTERNAL, "The system gave no random bytes.");
     options.tls = made->tls;
@@ -97,7 +90,7 @@ void linking_reload_access(struct linking *linking, const struct access *access)
 enum status linking_reload(struct linking *linking, struct error *error)
 {
     SSL_CTX *tls;
-    enum status status = open_tls(linking->config, &tls, error);
+    enum status status = peering_tls_open(linking->config, &tls, error);
     if (status != STATUS_OK)
         return status;
     region_link_reload_tls(linking->link, tls);

@@ -44,7 +44,7 @@ struct member peering_self(const struct config *config)
 
 /* ---- Opening ---- */
 
-static enum status open_tls(const struct config *config, SSL_CTX **tls, struct error *error)
+enum status peering_tls_open(const struct config *config, SSL_CTX **tls, struct error *error)
 {
     const struct tls_options options = {
         .certificate = config->tls_certificate, .key = config->tls_key, .ca = config->tls_ca};
@@ -74,7 +74,7 @@ enum status peering_open(const struct config *config, struct io *io, const struc
         .cluster_version_max = versions_max,
     };
     memcpy(options.cluster_id, cluster_id, sizeof options.cluster_id);
-    enum status status = open_tls(config, &options.tls, error);
+    enum status status = peering_tls_open(config, &options.tls, error);
     if (status == STATUS_OK && RAND_bytes((unsigned char *)&options.seed, sizeof options.seed) != 1)
         status = error_set(error, STATUS_INTERNAL, "The system gave no random bytes.");
     if (status == STATUS_OK)
@@ -109,7 +109,7 @@ void peering_reload_access(struct peering *peering, const struct access *access)
 enum status peering_reload(struct peering *peering, struct error *error)
 {
     SSL_CTX *tls;
-    enum status status = open_tls(peering->config, &tls, error);
+    enum status status = peering_tls_open(peering->config, &tls, error);
     if (status != STATUS_OK)
         return status;
     peers_reload_tls(peering->peers, tls);

@@ -24,6 +24,11 @@ void peering_close(struct peering *peering);
 
 struct bus *peering_bus(struct peering *peering);
 
+/* The certificates of the configuration, read anew: for connections to servers of this region, and
+ * of others (linking.h). The caller frees with SSL_CTX_free(). Blocking. */
+MUST_CHECK enum status peering_tls_open(const struct config *config, SSL_CTX **tls,
+                                        struct error *error);
+
 /* What is said of this server as a member; the id is 0. */
 struct member peering_self(const struct config *config);
 

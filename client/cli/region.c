@@ -304,35 +304,39 @@ static enum cli_exit print_list(struct cli *cli, struct strait_regions *regions,
     return exit;
 }
 
-/* What the region's leader says, or one of its servers where there is none. */
-static enum strait_status ask_list(struct cli *cli, strait *handle, bool *any,
-                                   struct strait_regions **regions, struct strait_error *error)
+/* What the region's leader says, or with --any, and where there is no leader, one of its servers.
+ * NULL: it was said why not, and `*exit` is set. */
+static struct strait_regions *ask_list(struct cli *cli, int count, char **arguments,
+                                       const char *wanted, bool *by_leader, enum cli_exit *exit)
 {
-    enum strait_status status = strait_region_list(handle, *any, cli->timeout_ms, regions, error);
-    if (!*any && status == STRAIT_UNREACHABLE) {
-        *any = true;
-        status = strait_region_list(handle, true, cli->timeout_ms, regions, NULL);
+    struct strait_regions *regions = NULL;
+    struct strait_error error;
+    bool any = false;
+    const struct cli_option options[] = {{"any", NULL, &any}, {0}};
+
+    *exit = CLI_USAGE;
+    if (!cli_arguments(cli, options, &count, arguments, 0, 0, wanted))
+        return NULL;
+    strait *handle = cli_handle(cli, exit);
+    if (handle == NULL)
+        return NULL;
+    enum strait_status status = strait_region_list(handle, any, cli->timeout_ms, &regions, &error);
+    if (!any && status == STRAIT_UNREACHABLE) {
+        any = true;
+        status = strait_region_list(handle, true, cli->timeout_ms, &regions, NULL);
     }
-    return status;
+    *by_leader = !any;
+    *exit = status == STRAIT_OK ? CLI_DONE : cli_error(cli, &error);
+    return regions;
 }
 
 enum cli_exit cli_region_list(struct cli *cli, int count, char **arguments)
 {
-    struct strait_regions *regions = NULL;
-    struct strait_error error;
-    enum cli_exit exit = CLI_DONE;
-    bool any = false;
-    const struct cli_option options[] = {{"any", NULL, &any}, {0}};
-
-    if (!cli_arguments(cli, options, &count, arguments, 0, 0,
-                       "nothing is expected after `region list`"))
-        return CLI_USAGE;
-    strait *handle = cli_handle(cli, &exit);
-    if (handle == NULL)
-        return exit;
-    if (ask_list(cli, handle, &any, &regions, &error) != STRAIT_OK)
-        return cli_error(cli, &error);
-    return print_list(cli, regions, !any, NULL);
+    enum cli_exit exit;
+    bool by_leader;
+    struct strait_regions *regions = ask_list(
+        cli, count, arguments, "nothing is expected after `region list`", &by_leader, &exit);
+    return regions == NULL ? exit : print_list(cli, regions, by_leader, NULL);
 }
 
 /* ---- One region, by itself ---- */
@@ -418,24 +422,16 @@ static void print_status(const struct strait_regions *regions, bool by_leader)
 
 enum cli_exit cli_region_status(struct cli *cli, int count, char **arguments)
 {
-    struct strait_regions *regions = NULL;
-    struct strait_error error;
-    enum cli_exit exit = CLI_DONE;
-    bool any = false;
-    const struct cli_option options[] = {{"any", NULL, &any}, {0}};
-
-    if (!cli_arguments(cli, options, &count, arguments, 0, 0,
-                       "nothing is expected after `region status`"))
-        return CLI_USAGE;
-    strait *handle = cli_handle(cli, &exit);
-    if (handle == NULL)
+    enum cli_exit exit;
+    bool by_leader;
+    struct strait_regions *regions = ask_list(
+        cli, count, arguments, "nothing is expected after `region status`", &by_leader, &exit);
+    if (regions == NULL)
         return exit;
-    if (ask_list(cli, handle, &any, &regions, &error) != STRAIT_OK)
-        return cli_error(cli, &error);
     if (cli->json)
-        exit = cli_print_json(json_regions(regions, !any));
+        exit = cli_print_json(json_regions(regions, by_leader));
     else
-        print_status(regions, !any);
+        print_status(regions, by_leader);
     strait_free(regions);
     return exit;
 }

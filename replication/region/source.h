@@ -115,10 +115,6 @@ void source_lead(struct source *source, bool leads, const char *leader);
 /* The other regions: for each a part of the log is kept. */
 void source_regions(struct source *source, const uint32_t *regions, size_t count);
 
-/* What a region has, where another member than this one heard it. */
-void source_acknowledged(struct source *source, uint32_t region,
-                         const struct region_position *position);
-
 /* ---- Pulls ---- */
 
 /* Takes a pull: the answer comes with a later turn, or, for a refusal and a pull that only tells,

@@ -126,16 +126,6 @@ static bool acknowledge(struct source_region *region, const struct region_positi
     return true;
 }
 
-void source_acknowledged(struct source *source, uint32_t id, const struct region_position *position)
-{
-    struct source_region *region = region_of(source, id);
-    if (region == NULL ||
-        (region->heard && region_position_compare(position, &region->acknowledged) < 0))
-        return;
-    if (acknowledge(region, position) && source->options.heard != NULL)
-        source->options.heard(source->options.context, id);
-}
-
 enum status source_note_pull(struct source *source, const Strait__RegionPull *pull)
 {
     struct region_position acknowledged;

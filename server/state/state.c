@@ -210,6 +210,16 @@ struct state_facts state_facts(const struct state *state)
                                 .drops_count = state->catalog->drops_count};
 }
 
+struct state_position state_position(const struct state *state)
+{
+    return position_of(&state->mark);
+}
+
+struct hash128 state_chain(const struct state *state)
+{
+    return state->mark.chain;
+}
+
 struct bytes state_membership(const struct state *state)
 {
     return lsm_attachment(state->lsm);

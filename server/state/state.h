@@ -110,8 +110,12 @@ struct state_facts {
     uint64_t drops_count; /* dropped tables and indexes that ticks have not emptied yet */
 };
 
-/* By value; cheap. */
+/* By value; it counts and adds: for each second, or for people. */
 struct state_facts state_facts(const struct state *state);
+
+/* Two of these, for each entry. */
+struct state_position state_position(const struct state *state);
+struct hash128 state_chain(const struct state *state);
 
 /* The bytes of the region's membership (proto/membership.h) as it was applied last; empty where
  * none was. Valid until the next one is applied. Regional: no part of the digest. */

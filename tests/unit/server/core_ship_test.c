@@ -39,6 +39,16 @@ static enum status get(unsigned number, Strait__Consistency__Kind kind, const ch
     return status;
 }
 
+static uint64_t horizon_of(unsigned number)
+{
+    Strait__TxnList list = STRAIT__TXN_LIST__INIT;
+    struct core_ask ask;
+    ck_assert_int_eq(pair_ask(number, &ask, FRAME_TXN_LIST, &list.base), STATUS_OK);
+    uint64_t horizon = ((const Strait__TxnListReply *)(const void *)ask.message)->horizon;
+    core_ask_free(&ask);
+    return horizon;
+}
+
 static void check_stale(unsigned number, const char *key, const char *expected)
 {
     char value[64];
@@ -173,6 +183,56 @@ START_TEST(test_a_standby_that_has_nothing)
 }
 END_TEST
 
+/* A snapshot that was opened before a switchover is read yet where it was opened, and holds back
+ * what the new primary hides, until it is closed. */
+START_TEST(test_a_snapshot_outlives_a_switchover)
+{
+    Strait__SnapshotOpen open = STRAIT__SNAPSHOT_OPEN__INIT;
+    Strait__SnapshotClose close = STRAIT__SNAPSHOT_CLOSE__INIT;
+    Strait__Get get = STRAIT__GET__INIT;
+    Strait__Key wanted = STRAIT__KEY__INIT;
+    Strait__Key *keys[] = {&wanted};
+    struct core_ask ask;
+
+    pair_set_up();
+    ck_assert_int_eq(pair_put(0, "k", "old"), STATUS_OK);
+    ck_assert_int_eq(pair_ask(0, &ask, FRAME_SNAPSHOT_OPEN, &open.base), STATUS_OK);
+    const Strait__SnapshotOpenReply *opened = (const void *)ask.message;
+    get.snapshot_id = opened->snapshot_id;
+    const uint64_t version = opened->position->version;
+    core_ask_free(&ask);
+    pair_run_ms(500);
+    pair_switchover_begin(0, "two", 0, &ask);
+    ck_assert_int_eq(core_fixture_wait(pair_fixture(0), &ask), STATUS_OK);
+    core_ask_free(&ask);
+    pair_wait_level();
+    for (unsigned i = 0; i < 5; i++) {
+        ck_assert_int_eq(pair_put(1, "k", "new"), STATUS_OK);
+        pair_run_ms(1500);
+    }
+    pair_wait_level();
+    wanted.table = (char *)(uintptr_t) "t";
+    wanted.key = field_of_bytes(bytes_of_text("k"));
+    get.keys = keys;
+    get.n_keys = 1;
+    ck_assert_int_eq(pair_ask(0, &ask, FRAME_GET, &get.base), STATUS_OK);
+    const Strait__GetReply *reply = (const void *)ask.message;
+    ck_assert_uint_eq(reply->records[0]->value.len, 3);
+    ck_assert_mem_eq(reply->records[0]->value.data, "old", 3);
+    core_ask_free(&ask);
+    ck_assert_uint_le(horizon_of(1), version);
+
+    close.snapshot_id = get.snapshot_id;
+    ck_assert_int_eq(pair_ask(0, &ask, FRAME_SNAPSHOT_CLOSE, &close.base), STATUS_OK);
+    core_ask_free(&ask);
+    pair_run_ms(1000);
+    ck_assert_int_eq(pair_put(1, "k", "newer"), STATUS_OK);
+    pair_run_ms(3000);
+    ck_assert_uint_gt(horizon_of(1), version);
+    pair_tear_down();
+}
+END_TEST
+
 /* Pulls wait in the primary, commits and reads in the standby: a close answers each. */
 START_TEST(test_a_close_answers_pulls)
 {
@@ -199,5 +259,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_both_go_on_after_restarts);
     tcase_add_test(tests, test_a_standby_leaves_to_the_primary_what_is_its);
     tcase_add_test(tests, test_a_standby_that_has_nothing);
+    tcase_add_test(tests, test_a_snapshot_outlives_a_switchover);
     tcase_add_test(tests, test_a_close_answers_pulls);
 }

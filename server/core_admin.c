@@ -202,6 +202,18 @@ static void add_storage_metrics(struct core *core, struct report *report)
     metric(report, "remote_unconfirmed_count", core->remote.unconfirmed_count);
 }
 
+/* The other regions, as this server knows them; and how old a standby's data is. */
+static void add_regions(struct core *core, struct request *request, struct report *report)
+{
+    const Strait__RegionListReply *list = core_regions_list(core, &request->arena);
+    if (list == NULL)
+        return;
+    report->reply.regions = list->regions;
+    report->reply.n_regions = list->n_regions;
+    if (list->age_known)
+        metric(report, "region_age_ms", list->age_ms);
+}
+
 /* Whose lease it is, the leader's view of the others, and the place in the log. */
 static void add_region(struct core *core, struct request *request, struct report *report)
 {
@@ -267,6 +279,7 @@ static void status(struct core *core, struct request *request)
     add_core_metrics(core, report);
     add_region_metrics(core, report);
     add_storage_metrics(core, report);
+    add_regions(core, request, report);
     latency(report, "commit", &core->commits_ns);
     latency(report, "read", &core->reads_ns);
     latency(report, "wal_flush", replicated_log_flushes_ns(core->log));

@@ -551,6 +551,9 @@ void core_herald_turn(struct core *core); /* each second */
 /* ---- core_regions.c: the list of regions, switchover, promotion ---- */
 
 void core_regions_request(struct core *core, struct request *request);
+
+/* What a RegionList is answered with, in the arena; NULL where there is no memory. */
+Strait__RegionListReply *core_regions_list(struct core *core, struct arena *arena);
 void core_regions_turn(struct core *core);
 bool core_regions_ended(struct core *core, const void *context, const struct state_result *result);
 void core_regions_refuse(struct core *core);    /* what is under way: the core ends */

@@ -113,10 +113,9 @@ static void fill_standby(struct core *core, struct listing *listing)
     reply->trouble = (char *)(uintptr_t)core_ship_trouble_text(core);
 }
 
-/* NULL: no memory. */
-static Strait__RegionListReply *make_list(struct core *core, struct request *request)
+Strait__RegionListReply *core_regions_list(struct core *core, struct arena *arena)
 {
-    struct listing *listing = arena_alloc_zeroed(&request->arena, 1, sizeof *listing);
+    struct listing *listing = arena_alloc_zeroed(arena, 1, sizeof *listing);
     const struct regions *regions = state_regions(core->state);
     struct state_position position = state_facts(core->state).position;
     struct epoch fence = state_fence(core->state);
@@ -153,7 +152,7 @@ static void list(struct core *core, struct request *request)
         core_refuse_not_leader(core, request, NULL);
         return;
     }
-    Strait__RegionListReply *reply = make_list(core, request);
+    Strait__RegionListReply *reply = core_regions_list(core, &request->arena);
     if (reply == NULL)
         core_refuse(core, request, STATUS_NO_MEMORY, 0, "No memory for the regions.");
     else
@@ -304,7 +303,7 @@ static void change_ended(struct core *core, const struct state_result *result)
         return;
     }
     Strait__RegionChangeReply reply = STRAIT__REGION_CHANGE_REPLY__INIT;
-    reply.list = make_list(core, request);
+    reply.list = core_regions_list(core, &request->arena);
     if (reply.list == NULL)
         core_refuse(core, request, STATUS_NO_MEMORY, 0, "It is done; no memory to list it.");
     else

@@ -99,10 +99,11 @@ static bool is_gauge_count(const char *name)
 {
     /* What there is now, as against what has happened so far. */
     static const char *const gauges[] = {
-        "requests_open_count", "snapshots_count",     "tables_count",
-        "outcomes_count",      "wal_segments_count",  "memtables_sealed_count",
-        "sorted_tables_count", "level0_tables_count", "workers_busy_count",
-        "connections_count",   "inflight_count",      "members_count",
+        "requests_open_count",  "snapshots_count",     "tables_count",
+        "outcomes_count",       "wal_segments_count",  "memtables_sealed_count",
+        "sorted_tables_count",  "level0_tables_count", "workers_busy_count",
+        "connections_count",    "inflight_count",      "members_count",
+        "remote_waiting_count",
     };
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++) {
         if (strcmp(name, gauges[i]) == 0)
@@ -183,6 +184,59 @@ static void latency(struct text *text, const Strait__StatusReply__Latency *laten
             name, text->member, latency->count);
 }
 
+/* How far a standby is, as the primary's leader knows it. */
+enum standby_measure {
+    STANDBY_LAG_VERSIONS,
+    STANDBY_LAG_BYTES,
+    STANDBY_LAG_SECONDS,
+    STANDBY_HEARD_SECONDS,
+    STANDBY_READY,
+    STANDBY_MEASURES_COUNT,
+};
+
+static double standby_value(const Strait__Region *region, enum standby_measure measure)
+{
+    switch (measure) {
+    case STANDBY_LAG_VERSIONS:
+        return (double)region->lag_versions;
+    case STANDBY_LAG_BYTES:
+        return (double)region->lag_bytes;
+    case STANDBY_LAG_SECONDS:
+        return (double)region->lag_ms / 1e3;
+    case STANDBY_HEARD_SECONDS:
+        return (double)region->heard_ago_ms / 1e3;
+    case STANDBY_READY:
+        return region->ready;
+    case STANDBY_MEASURES_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
+
+static void standbys(struct text *text, const Strait__StatusReply *status)
+{
+    static const char *const names[STANDBY_MEASURES_COUNT] = {
+        [STANDBY_LAG_VERSIONS] = "standby_lag_versions",
+        [STANDBY_LAG_BYTES] = "standby_lag_bytes",
+        [STANDBY_LAG_SECONDS] = "standby_lag_seconds",
+        [STANDBY_HEARD_SECONDS] = "standby_heard_ago_seconds",
+        [STANDBY_READY] = "standby_ready",
+    };
+    for (unsigned m = 0; m < STANDBY_MEASURES_COUNT; m++) {
+        bool is_first = true;
+        for (size_t i = 0; i < status->n_regions; i++) {
+            const Strait__Region *region = status->regions[i];
+            if (!region->heard)
+                continue;
+            if (is_first)
+                fprintf(text->stream, "# TYPE strait_%s gauge\n", names[m]);
+            is_first = false;
+            fprintf(text->stream, "strait_%s{member=\"%s\",of=\"%s\"} %.17g\n", names[m],
+                    status->member, region->name, standby_value(region, (enum standby_measure)m));
+        }
+    }
+}
+
 char *metrics_text(const Strait__StatusReply *status, size_t *size)
 {
     char *bytes = NULL;
@@ -218,6 +272,7 @@ char *metrics_text(const Strait__StatusReply *status, size_t *size)
     for (size_t i = 0; i < status->n_members; i++)
         fprintf(text.stream, "strait_member_connected{member=\"%s\",of=\"%s\"} %d\n",
                 status->member, status->members[i]->name, status->members[i]->connected);
+    standbys(&text, status);
     if (fclose(text.stream) != 0) {
         free(bytes);
         *size = 0;

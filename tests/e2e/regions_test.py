@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two regions: what is written in one comes to the other, the reign is handed over and back, and taken
 over where the primary is lost; it comes back as a standby."""
+import json
 import os
 import signal
+import ssl
 import subprocess
+import threading
 import time
+import urllib.request
 
 from harness import DONE, REFUSED, ROOT, STRAIT, expect, expect_equal, main
 from regions import Regions, status, wait_level
@@ -39,6 +43,32 @@ def what_is_written_comes(regions):
     expect_equal(found["role"], "standby")
     expect_equal(found["trouble"], "")
     expect(found["age_ms"] is not None and found["age_ms"] < 5000, found)
+
+
+def metrics(region):
+    """What the region's leader exports, by name and labels."""
+    trusted = ssl.create_default_context(cafile=region.authority.certificate)
+    with urllib.request.urlopen("https://%s/metrics" % region.leader().http, context=trusted, timeout=10) as reply:
+        lines = [line for line in reply.read().decode("utf-8").splitlines() if not line.startswith("#")]
+    return dict(line.rsplit(" ", 1) for line in lines)
+
+
+def wait_metric(region, name, label=""):
+    """Until it is there: they are published each second."""
+    until = time.monotonic() + 30
+    while True:
+        found = [float(value) for line, value in metrics(region).items() if line.startswith(name + "{") and label in line]
+        if found:
+            return found[0]
+        expect(time.monotonic() < until, "no", name, metrics(region))
+        time.sleep(0.1)
+
+
+def lags_are_exported(regions):
+    for name in ("versions", "bytes", "seconds"):
+        expect(wait_metric(regions.singapore, "strait_standby_lag_" + name, 'of="sydney"') >= 0)
+    expect_equal(wait_metric(regions.singapore, "strait_standby_ready", 'of="sydney"'), 1)
+    expect(wait_metric(regions.sydney, "strait_region_age_seconds") < 60)
 
 
 def a_standby_sends_writers_to_the_primary(regions):
@@ -150,7 +180,7 @@ def it_comes_back_as_a_standby(regions):
 
 def test_two_regions(context):
     regions = context.server(Regions)
-    for step in (what_is_written_comes, a_standby_sends_writers_to_the_primary, switched_over_and_back,
+    for step in (what_is_written_comes, lags_are_exported, a_standby_sends_writers_to_the_primary, switched_over_and_back,
                  a_standby_confirms_what_asks_for_it, a_guard_refuses_writes_that_a_standby_lacks, a_primary_that_answers_is_not_given_up, a_lost_primary_is_replaced, it_comes_back_as_a_standby):
         begun = time.monotonic()
         step(regions)
@@ -201,6 +231,45 @@ def test_a_client_tells_of_a_promotion(context):
     expect(fence is not None and fence["region"] == 2, fence)
     refused = singapore.run("put", "stock", "tail", "2", "--timeout", "1s")
     expect(refused.returncode != DONE, refused.stdout, refused.stderr)
+
+
+def test_what_was_confirmed_is_kept(context):
+    """The primary is lost under load: whatever Sydney had confirmed is there once it has taken over."""
+    regions = context.server(Regions, count=1)
+    regions.singapore.strait("table", "create", "paid")
+    wait_level(regions)
+    confirmed, ended = [], threading.Event()
+
+    def pay(number):
+        key = "p%d" % number
+        result = regions.singapore.run("put", "paid", key, key, "--durability", "remote:sydney", "--json",
+                                       "--timeout", "6s")
+        if result.returncode == DONE and json.loads(result.stdout)["confirmed"]:
+            confirmed.append(key)
+
+    def pay_all(first):
+        for number in range(first, 1000000, 3):
+            if ended.is_set():
+                return
+            pay(number)
+
+    payers = [threading.Thread(target=pay_all, args=(first,)) for first in range(3)]
+    for payer in payers:
+        payer.start()
+    try:
+        until = time.monotonic() + 60
+        while len(confirmed) < 30:
+            expect(time.monotonic() < until, "too few:", confirmed)
+            time.sleep(0.01)
+        for member in regions.singapore.members.values():
+            member.kill()
+    finally:
+        ended.set()
+        for payer in payers:
+            payer.join()
+    regions.sydney.strait("region", "promote", "sydney", "--force")
+    kept = {record["key"] for record in regions.sydney.json("scan", "paid", "--limit", "0")["records"]}
+    expect(kept >= set(confirmed), "confirmed, and lost:", set(confirmed) - kept)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,38 @@ START_TEST(test_histograms_are_prometheus_own)
 }
 END_TEST
 
+/* Those that were heard: nothing is said of another, which 0 would be. */
+START_TEST(test_each_standby_has_its_lag)
+{
+    Strait__Region regions[] = {STRAIT__REGION__INIT, STRAIT__REGION__INIT, STRAIT__REGION__INIT};
+    Strait__Region *pointers[] = {&regions[0], &regions[1], &regions[2]};
+    size_t size;
+
+    regions[0].name = (char *)"singapore";
+    regions[1].name = (char *)"sydney";
+    regions[1].heard = true;
+    regions[1].lag_versions = 12;
+    regions[1].lag_bytes = 4096;
+    regions[1].lag_ms = 1500;
+    regions[1].heard_ago_ms = 250;
+    regions[1].ready = true;
+    regions[2].name = (char *)"perth";
+    status.regions = pointers;
+    status.n_regions = 3;
+    char *text = metrics_text(&status, &size);
+    ck_assert_ptr_nonnull(text);
+    expect_line(text, "# TYPE strait_standby_lag_versions gauge\n"
+                      "strait_standby_lag_versions{member=\"n1\",of=\"sydney\"} 12\n");
+    expect_line(text, "strait_standby_lag_bytes{member=\"n1\",of=\"sydney\"} 4096\n");
+    expect_line(text, "strait_standby_lag_seconds{member=\"n1\",of=\"sydney\"} 1.5\n");
+    expect_line(text, "strait_standby_heard_ago_seconds{member=\"n1\",of=\"sydney\"} 0.25\n");
+    expect_line(text, "strait_standby_ready{member=\"n1\",of=\"sydney\"} 1\n");
+    ck_assert_ptr_null(strstr(text, "perth"));
+    ck_assert_ptr_null(strstr(text, "singapore"));
+    free(text);
+}
+END_TEST
+
 START_TEST(test_a_leader_is_ready_while_it_takes_writes)
 {
     ck_assert_ptr_null(metrics_unready(&status, NULL, NULL));
@@ -181,6 +213,7 @@ void unit_tests(TCase *tests)
     tcase_add_checked_fixture(tests, setup, NULL);
     tcase_add_test(tests, test_units_and_types_are_prometheus_own);
     tcase_add_test(tests, test_histograms_are_prometheus_own);
+    tcase_add_test(tests, test_each_standby_has_its_lag);
     tcase_add_test(tests, test_a_leader_is_ready_while_it_takes_writes);
     tcase_add_test(tests, test_a_follower_is_ready_within_its_lag);
     tcase_add_test(tests, test_a_core_that_does_not_turn_is_not_live);

@@ -147,6 +147,18 @@ struct core_facts {
 };
 struct core_facts core_facts(const struct core *core);
 
+/* The same of its region's place among others. */
+struct core_region_facts {
+    struct epoch epoch;   /* the state's */
+    struct epoch highest; /* that it knows of: the state's, a fence's, a promotion's */
+    bool is_primary;
+    bool is_draining;             /* for a switchover */
+    const struct epoch_end *ends; /* of epochs before, oldest first; until something is applied */
+    size_t ends_count;
+    const char *trouble; /* why it cannot follow; empty: none; static */
+};
+struct core_region_facts core_region_facts(const struct core *core);
+
 /* Its log, to be looked at; valid as long as the core. */
 const struct replicated_log *core_log(const struct core *core);
 

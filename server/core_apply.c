@@ -12,8 +12,21 @@
 
 /* ---- Answers ---- */
 
+/* It is in this region's log, and another one was promoted meanwhile: what becomes of it is decided
+ * there, so nothing is promised here any more. */
+static void refuse_unsure(struct core *core, struct request *request)
+{
+    core_refuse(core, request, STATUS_OUTCOME_UNKNOWN, 0,
+                "Another region was promoted before this was answered: it may be given up. The "
+                "same transaction, sent to that region, finds its outcome.");
+}
+
 static void answer(struct core *core, struct request *request, const struct state_result *result)
 {
+    if (result->versioned && !core_is_primary(core)) {
+        refuse_unsure(core, request);
+        return;
+    }
     Strait__Position position = STRAIT__POSITION__INIT;
     struct epoch epoch = state_epoch(core->state);
 

@@ -154,8 +154,10 @@ static void set_timer(struct core *core, uint64_t now)
         return;
     }
     uint64_t due_ns = LIST_ENTRY(list_first(&fresh->waiting), struct core_read, link)->deadline_ns;
-    if (fresh->asked_ns != 0 && fresh->asked_ns + fresh_ask_ms * NS_PER_MS < due_ns)
-        due_ns = fresh->asked_ns + fresh_ask_ms * NS_PER_MS;
+    /* One that is overdue could not be asked again, as nobody leads, or this member does. */
+    uint64_t again_ns = fresh->asked_ns + fresh_ask_ms * NS_PER_MS;
+    if (fresh->asked_ns != 0 && again_ns > now && again_ns < due_ns)
+        due_ns = again_ns;
     io_timer_start(core->options.io, &fresh->timer, due_ns > now ? due_ns : now);
 }
 

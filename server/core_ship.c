@@ -190,6 +190,19 @@ const struct region *core_primary(const struct core *core)
     return regions_find(state_regions(core->state), newest_epoch(core).region);
 }
 
+struct core_region_facts core_region_facts(const struct core *core)
+{
+    struct core_region_facts facts = {
+        .epoch = state_epoch(core->state),
+        .highest = newest_epoch(core),
+        .is_primary = core_is_primary(core),
+        .is_draining = core_is_draining(core),
+        .trouble = core_ship_trouble_text(core),
+    };
+    facts.ends_count = state_epoch_ends(core->state, &facts.ends);
+    return facts;
+}
+
 /* "Singapore at HOST:PORT,HOST:PORT", as far as it is known. */
 void core_refuse_not_primary(struct core *core, struct request *request)
 {
@@ -251,14 +264,15 @@ static void tell_link(struct core *core)
     const char *endpoints[limit_region_endpoints_count];
     size_t count = 0;
 
-    if (core_is_primary(core)) {
+    /* A member may hear of its own region's promotion before it has applied it. */
+    if (core_is_primary(core) || newest_epoch(core).region == core->options.region_id) {
         link_endpoints(core->options.link, NULL, 0);
         return;
     }
     for (unsigned i = 0; primary != NULL && i < primary->endpoints_count; i++)
         endpoints[count++] = primary->endpoints[i];
     /* Before the first list of regions has come. */
-    if (count == 0 && newest_epoch(core).region != core->options.region_id)
+    if (count == 0)
         link_endpoints(core->options.link, core->options.standby_of,
                        core->options.standby_of_count);
     else

@@ -6,7 +6,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/message.h"
-#include "tests/sim/world.h"
+#include "tests/sim/pair.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -18,7 +18,7 @@ enum {
     back_off_max_ms = 60,
 };
 
-static const ProtobufCMessageDescriptor *request_descriptor(enum frame_type type)
+const ProtobufCMessageDescriptor *client_request_descriptor(enum frame_type type)
 {
     switch (type) {
 #define REQUEST_CASE(name, number, request, reply, request_lower, reply_lower)                     \
@@ -31,7 +31,7 @@ static const ProtobufCMessageDescriptor *request_descriptor(enum frame_type type
     }
 }
 
-static const ProtobufCMessageDescriptor *reply_descriptor(enum frame_type type)
+const ProtobufCMessageDescriptor *client_reply_descriptor(enum frame_type type)
 {
     switch (type) {
 #define REPLY_CASE(name, number, request, reply, request_lower, reply_lower)                       \
@@ -125,6 +125,12 @@ static void end_call(struct client *client, enum status status, const ProtobufCM
 static void attempt(struct client *client);
 static void fire_attempt(struct event *event);
 
+/* Of two regions: it asks the other one from now on. */
+static void move(struct client *client)
+{
+    client->world = &client->world->pair->worlds[1 - client->world->side];
+}
+
 static void try_again(struct client *client, uint64_t delay_ms)
 {
     struct client_call *call = &client->call;
@@ -148,6 +154,9 @@ static void attempt_failed(struct client *client, bool is_doubtful)
 {
     struct client_call *call = &client->call;
     call->doubtful = call->doubtful || is_doubtful;
+    if (client->world->pair != NULL && !call->sticky && !client->stays &&
+        generator_chance(&client->generator, 1, 4))
+        move(client);
     client->server =
         (unsigned)generator_below(&client->generator, client->world->options.servers_count);
     if (call->sticky)
@@ -265,7 +274,7 @@ void client_hand_over(struct event *event, struct sim_server *server)
     }
     inner->received_ns = io_boot_ns(server->io);
     inner->replies = &server->replies;
-    enum status status = message_decode(request_descriptor(inner->type), inner->body, true,
+    enum status status = message_decode(client_request_descriptor(inner->type), inner->body, true,
                                         &inner->arena, &inner->message);
     ASSERT(status == STATUS_OK);
     core_take(server->core, inner);
@@ -275,7 +284,12 @@ void client_hand_over(struct event *event, struct sim_server *server)
 
 static void understand(struct client *client, const Strait__Position *position)
 {
-    if (position != NULL && position->log_time_ns > client->log_time_ns)
+    if (position == NULL)
+        return;
+    client->position = (struct client_position){
+        .epoch = {.number = position->epoch_number, .region = position->epoch_region},
+        .version = position->version};
+    if (position->log_time_ns > client->log_time_ns)
         client->log_time_ns = position->log_time_ns;
 }
 
@@ -302,10 +316,17 @@ static void refused(struct client *client, enum status status, const Strait__Ref
 {
     struct client_call *call = &client->call;
     unsigned leader = world_leader_hint(client->world, refusal);
-    understand(client, refusal->position);
+    if (client->world->pair != NULL)
+        client->position = chronicle_position(&client->world->pair->chronicle,
+                                              &client->world->servers[client->server]);
+    if (status != STATUS_NOT_PRIMARY) /* whose position is another region's */
+        understand(client, refusal->position);
     if (status != STATUS_NOT_LEADER) /* there are many while there is none */
         world_note(client->world, &client->world->servers[client->server], "to client %u: %s: %s",
                    client->index, status_name(status), refusal->text);
+    /* The log's time was another region's, which was given up, and ran ahead. */
+    if (status == STATUS_TXN_EXPIRED && client->world->pair != NULL && refusal->position != NULL)
+        client->log_time_ns = refusal->position->log_time_ns;
     switch (status) {
     case STATUS_NOT_LEADER:
         /* It may have been logged before the leader lost its office. */
@@ -316,6 +337,15 @@ static void refused(struct client *client, enum status status, const Strait__Ref
         call->doubtful = true;
         client->server = leader;
         try_again(client, 1);
+        return;
+    case STATUS_NOT_PRIMARY:
+        if (client->world->pair == NULL || call->sticky || client->stays) {
+            end_call(client, call->sticky ? STATUS_DISCONNECTED : status, &refusal->base);
+            return;
+        }
+        call->doubtful = true; /* it may have been logged before */
+        move(client);
+        try_again(client, refusal->retry_after_ms + back_off_ms(client));
         return;
     case STATUS_BUSY:
     case STATUS_DISK_FULL:
@@ -342,7 +372,7 @@ static void fire_reply(struct event *event)
 
     if (client->call.active && client->call.number == request->call) {
         const ProtobufCMessageDescriptor *descriptor = inner->status == STATUS_OK
-                                                           ? reply_descriptor(inner->type)
+                                                           ? client_reply_descriptor(inner->type)
                                                            : &strait__refusal__descriptor;
         struct bytes body =
             bytes_of(inner->reply.data + frame_header_size, inner->reply.size - frame_header_size);
@@ -350,6 +380,8 @@ static void fire_reply(struct event *event)
         ASSERT(status == STATUS_OK);
         if (inner->status == STATUS_OK) {
             understand(client, position_of(inner->type, message));
+            if (request->world->pair != NULL && inner->type == FRAME_COMMIT)
+                chronicle_acknowledged(&request->world->pair->chronicle, request->world, client);
             end_call(client, STATUS_OK, message);
         } else {
             refused(client, inner->status, (const Strait__Refusal *)(void *)message);
@@ -386,6 +418,10 @@ static void send_back(struct sim_request *request, uint64_t now_ns,
 
 void client_send_reply(struct sim_request *request, uint64_t now_ns)
 {
+    if (request->world->pair != NULL && request->request.status == STATUS_OK &&
+        request->request.type == FRAME_COMMIT)
+        chronicle_acknowledges(&request->world->pair->chronicle,
+                               &request->world->servers[request->server]);
     send_back(request, now_ns, fire_reply);
 }
 

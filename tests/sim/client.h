@@ -28,15 +28,23 @@ struct client_call {
     client_done_fn *done;
 };
 
+/* What a reply was true of. */
+struct client_position {
+    struct epoch epoch;
+    uint64_t version;
+};
+
 struct client {
-    struct world *world;
+    struct world *world; /* the region that it asks */
     unsigned index;
     unsigned node; /* of the network */
+    bool stays;    /* of two regions it asks this one alone */
     struct generator generator;
     struct session session;
     struct client_call call;
     unsigned server;      /* whom it asks first: who answered last */
     uint64_t log_time_ns; /* the newest seen in a reply: what transactions are issued by */
+    struct client_position position; /* of the newest reply that had one */
     uint64_t calls_count;
     uint64_t retries_count;
     uint64_t disconnects_count;
@@ -57,6 +65,9 @@ void client_hurry(struct client *client);
 void client_later(struct client *client, uint64_t delay_ns, void (*then)(struct client *client));
 
 /* ---- For servers ---- */
+
+const ProtobufCMessageDescriptor *client_request_descriptor(enum frame_type type);
+const ProtobufCMessageDescriptor *client_reply_descriptor(enum frame_type type);
 
 bool client_is_request(const struct event *event);
 

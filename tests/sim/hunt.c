@@ -9,19 +9,25 @@
 #include <unistd.h>
 
 #include "proto/base/assert.h"
+#include "tests/sim/pair.h"
 
 /* In a process of its own: writes what the run failed with, and nothing where all held. What an
  * assertion says is of no use here. */
 _Noreturn static void run_one(const struct world_options *options, int to)
 {
+    static struct pair_result pair;
     struct world_result result;
     int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     ASSERT(nowhere >= 0 && dup2(nowhere, STDERR_FILENO) == STDERR_FILENO);
-    world_run(options, &result);
-    size_t size = result.failed ? strlen(result.failure) : 0;
+    if (options->regions)
+        pair_run(options, &pair);
+    else
+        world_run(options, &result);
+    const char *failure = options->regions ? pair.failure : result.failure;
+    size_t size = strlen(failure); /* 0: it has not failed */
     if (size > sizeof((struct hunt *)NULL)->failure - 1)
         size = sizeof((struct hunt *)NULL)->failure - 1;
-    ssize_t written = write(to, result.failure, size); /* a pipe's buffer holds it */
+    ssize_t written = write(to, failure, size); /* a pipe's buffer holds it */
     _exit(written == (ssize_t)size ? 0 : 1);
 }
 

@@ -387,6 +387,10 @@ bool nemesis_fault_applies(enum nemesis_fault fault, const struct world_options 
     /* A graceful stop writes the memtables; without tables there is little to read. */
     if (options->keep_log && (fault == NEMESIS_RESTART || fault == NEMESIS_READ_ERROR))
         return false;
+    /* Whoever comes back with an empty disk has no log from which another region could go on. */
+    if (options->regions && (fault == NEMESIS_LOST_DISK || fault == NEMESIS_MEMBER_REMOVED ||
+                             fault == NEMESIS_MEMBER_REPLACED))
+        return false;
     switch (fault) {
 #define NEMESIS_CASE(name, text, alone)                                                            \
     case NEMESIS_##name:                                                                           \

@@ -22,6 +22,7 @@ void operator_init(struct sim_operator *operator, struct world * world, unsigned
 {
     *operator=(struct sim_operator){0};
     client_init(&operator->client, world, index);
+    operator->client.stays = true;
     operator->standings[0] = OPERATOR_VOTER; /* the founder */
 }
 

@@ -7,7 +7,7 @@
 #include "proto/base/assert.h"
 #include "storage/io/blocking.h"
 #include "tests/sim/client.h"
-#include "tests/sim/world.h"
+#include "tests/sim/pair.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -209,6 +209,8 @@ static enum status open_core(struct sim_server *server, bool bootstrap)
         name_member(server->index, &options.self);
         options.probe = probe_begin;
     }
+    if (world->pair != NULL)
+        pair_server_options(world->pair, server, &options);
     return core_open(&options, &server->core, &server->error);
 }
 
@@ -233,6 +235,8 @@ static void start_failed(struct sim_server *server, enum status status)
                again ? "" : "; broken");
     sim_disk_crash_now(server->disk);
     sim_bus_stop(&world->buses, server->index, true);
+    if (world->pair != NULL)
+        pair_server_stopped(world->pair, server, true);
     settle_disk(server, SIM_RESTART_RANDOM);
     if (again) {
         server->state = SIM_SERVER_DOWN;
@@ -259,6 +263,8 @@ void server_start(struct sim_server *server, bool bootstrap)
     invariants_started(&world->invariants, server->index);
     server->is_opening = true;
     sim_bus_start(&world->buses, &server->bus, server->index);
+    if (world->pair != NULL)
+        pair_server_started(world->pair, server);
     enum status status = open_keyring(server);
     if (status == STATUS_OK)
         status = open_core(server, bootstrap);
@@ -281,6 +287,8 @@ static void stop(struct sim_server *server, enum sim_restart_mode mode, uint64_t
     struct world *world = server->world;
     /* Killed, the system closes its connections; without power nobody does. */
     sim_bus_stop(&world->buses, server->index, mode == SIM_RESTART_KEEP_ALL);
+    if (world->pair != NULL)
+        pair_server_stopped(world->pair, server, mode == SIM_RESTART_KEEP_ALL);
     drop_inbox(server);
     drop_replies(server);
     settle_disk(server, mode);
@@ -369,6 +377,8 @@ static void take_inbox(struct sim_server *server)
             client_hand_over(event, server);
         else if (event->fire == probe_fire)
             probe_end((struct probe *)event);
+        else if (region_link_is_event(event))
+            region_link_deliver(server, event);
         else
             sim_bus_deliver(&server->bus, event);
     }
@@ -383,6 +393,8 @@ static void send_replies(struct sim_server *server)
     while ((request = mailbox_take(&server->replies)) != NULL)
         client_send_reply(LIST_ENTRY(request, struct sim_request, request),
                           sim_disk_now_ns(server->disk));
+    if (server->world->pair != NULL)
+        pair_send_replies(server->world->pair, server);
 }
 
 void server_turn(struct sim_server *server)

@@ -12,11 +12,12 @@
 #include "proto/base/assert.h"
 #include "proto/base/planted.h"
 #include "tests/sim/hunt.h"
-#include "tests/sim/world.h"
+#include "tests/sim/pair_report.h"
 
 static const char usage[] =
     "strait-sim (--seed N | --seeds FROM-TO) [--servers N] [--seconds N] [--twice] [--calm]\n"
-    "           [--keep-log] [--decay] [--churn] [--aim] [--verbose] [--bug NAME [--hunt]]\n"
+    "           [--keep-log] [--decay] [--churn] [--aim] [--regions] [--verbose]\n"
+    "           [--bug NAME [--hunt]]\n"
     "strait-sim --bugs\n"
     "    --seed N         one run; the same seed and build give the same run\n"
     "    --seeds FROM-TO  one run each, TO included; of 20 or more, one where a kind of fault "
@@ -30,6 +31,7 @@ static const char usage[] =
     "    --decay          disks decay, too\n"
     "    --churn          members are added, promoted, removed and replaced, too\n"
     "    --aim            faults come together, at whoever leads, too\n"
+    "    --regions        two regions of so many servers each, 2 at least, and their line\n"
     "    --verbose        tells what happens\n"
     "    --bug NAME       puts in a bug; in builds of the preset `planted` alone\n"
     "    --bugs           lists them\n"
@@ -112,6 +114,8 @@ static bool parse(int count, char **values, struct sim_options *options)
             options->world.churn = true;
         else if (strcmp(values[i], "--aim") == 0)
             options->world.aim = true;
+        else if (strcmp(values[i], "--regions") == 0)
+            options->world.regions = true;
         else if (strcmp(values[i], "--hunt") == 0)
             options->hunts = true;
         else if (strcmp(values[i], "--bugs") == 0)
@@ -121,6 +125,8 @@ static bool parse(int count, char **values, struct sim_options *options)
         else
             i++;
     }
+    if (options->world.regions && options->world.servers_count < 2)
+        return false;
     return options->has_seeds || options->lists_bugs;
 }
 
@@ -243,6 +249,8 @@ int main(int count, char **values)
         return list_bugs();
     if (options.hunts)
         return find_bug(&options);
+    if (options.world.regions)
+        return pair_report(&options.world, options.from, options.to, options.twice);
     for (uint64_t seed = options.from; seed <= options.to; seed++)
         run_seed(&options, seed, &totals);
     const struct world_result *sum = &totals.sum;

@@ -32,6 +32,9 @@ void workload_free(struct workload *workload)
     history_free(&workload->lists);
     history_free(&workload->accounts);
     history_free(&workload->members);
+    free(workload->lists_positions.of);
+    free(workload->accounts_positions.of);
+    free(workload->members_positions.of);
 }
 
 struct workload_client *workload_client_create(struct workload *workload, struct client *client)
@@ -68,6 +71,37 @@ void workload_fail(struct workload *workload, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(workload->failure, sizeof workload->failure, format, arguments);
     va_end(arguments);
+}
+
+/* ---- What results were true of ---- */
+
+static struct workload_positions *positions_of(struct workload *workload,
+                                               const struct history *history)
+{
+    if (history == &workload->lists)
+        return &workload->lists_positions;
+    return history == &workload->accounts ? &workload->accounts_positions
+                                          : &workload->members_positions;
+}
+
+void workload_happened(struct workload_client *own, const struct history *history, bool is_read)
+{
+    struct workload_positions *positions = positions_of(own->workload, history);
+    uint32_t capacity = positions->capacity;
+    if (own->client->world->pair == NULL)
+        return;
+    if (history->count > capacity) {
+        positions->capacity = history->capacity;
+        positions->of = realloc(positions->of, positions->capacity * sizeof *positions->of);
+        ASSERT(positions->of != NULL && positions->capacity >= history->count);
+        memset(positions->of + capacity, 0,
+               (positions->capacity - capacity) * sizeof *positions->of);
+    }
+    positions->of[history->count - 1] =
+        (struct workload_position){.position = own->client->position,
+                                   .at_ns = own->client->world->now_ns,
+                                   .is_read = is_read,
+                                   .doubtful = own->client->call.doubtful};
 }
 
 /* ---- One transaction after the other ---- */
@@ -131,6 +165,7 @@ enum history_type workload_outcome(const struct workload_client *own, enum statu
         return HISTORY_FAIL;
     case STATUS_SNAPSHOT_TOO_OLD:
     case STATUS_NO_SNAPSHOT:
+    case STATUS_HISTORY_LOST: /* what it had read was given up */
         return HISTORY_FAIL;
     case STATUS_TXN_EXPIRED: /* this attempt was without effect; an earlier one perhaps not */
         return own->client->call.doubtful ? HISTORY_INFO : HISTORY_FAIL;

@@ -23,11 +23,27 @@ enum {
     workload_mops_max = 4,
 };
 
+/* Of two regions: what the results of a history, good and bad, were true of, and when they came. */
+struct workload_position {
+    struct client_position position;
+    uint64_t at_ns; /* 0: the entry is no such result */
+    bool is_read;   /* it wrote nothing */
+    bool doubtful;  /* another attempt may have been taken elsewhere */
+};
+
+struct workload_positions {
+    struct workload_position *of; /* by the place in the history */
+    uint32_t capacity;
+};
+
 /* Shared by the clients of a world. */
 struct workload {
     struct history lists;
     struct history accounts;
     struct history members;
+    struct workload_positions lists_positions;
+    struct workload_positions accounts_positions;
+    struct workload_positions members_positions;
     int64_t window[workload_lists_count]; /* the lists in use */
     int64_t lists_count;                  /* ever */
     int64_t numbers_count;                /* ever appended or added */

@@ -25,6 +25,7 @@ static void transferred(struct client *client, enum status status, const Protobu
     enum history_type outcome = workload_outcome(own, status);
     own->workload->committed_count += outcome == HISTORY_OK;
     history_add(&own->workload->accounts, outcome, HISTORY_TRANSFER, own->process);
+    workload_happened(own, &own->workload->accounts, false);
     workload_ended(own, outcome);
 }
 
@@ -85,6 +86,7 @@ static void added(struct client *client, enum status status, const ProtobufCMess
     enum history_type outcome = workload_outcome(own, status);
     own->workload->committed_count += outcome == HISTORY_OK;
     note_number(own, outcome);
+    workload_happened(own, &own->workload->members, false);
     workload_ended(own, outcome);
 }
 
@@ -143,6 +145,7 @@ static void note_accounts(struct workload_client *own, const Strait__ScanReply *
     entry->shape = HISTORY_PAIRS;
     entry->count = (uint32_t)reply->n_records * 2;
     entry->numbers = pairs;
+    workload_happened(own, history, true);
 }
 
 static void note_members(struct workload_client *own, const Strait__ScanReply *reply)
@@ -158,6 +161,7 @@ static void note_members(struct workload_client *own, const Strait__ScanReply *r
     entry->shape = HISTORY_NUMBERS;
     entry->count = (uint32_t)reply->n_records;
     entry->numbers = numbers;
+    workload_happened(own, history, true);
 }
 
 static void accounts_scanned(struct client *client, enum status status,

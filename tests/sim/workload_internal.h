@@ -31,7 +31,8 @@ struct workload_lists {
     bool by_conditions; /* guards by conditions in place of reads */
     uint64_t snapshot_id;
     uint64_t version;
-    int64_t next_list; /* of the final reads */
+    struct epoch epoch; /* of the version */
+    int64_t next_list;  /* of the final reads */
     struct history_mop *history_mops;
 };
 
@@ -40,6 +41,7 @@ struct workload_leases {
     bool is_put;
     uint64_t ttl_ms;
     uint64_t expires_ns; /* by the log's time */
+    struct epoch epoch;  /* in which it was put */
 };
 
 struct workload_client {
@@ -64,6 +66,9 @@ enum history_type workload_outcome(const struct workload_client *own, enum statu
 
 /* Sends a commit with a new id. Its `operations` and the rest are the caller's. */
 void workload_commit(struct workload_client *own, Strait__Commit *commit, client_done_fn *done);
+
+/* The newest entry of the history tells that a transaction happened, or did not. */
+void workload_happened(struct workload_client *own, const struct history *history, bool is_read);
 
 void workload_fail(struct workload *workload, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -24,6 +24,7 @@ static void put_done(struct client *client, enum status status, const ProtobufCM
     if (outcome == HISTORY_OK) {
         const Strait__CommitReply *reply = (const void *)message;
         own->leases.expires_ns = reply->position->log_time_ns + own->leases.ttl_ms * NS_PER_MS;
+        own->leases.epoch = client->position.epoch;
         own->workload->committed_count++;
     }
     workload_ended(own, outcome);
@@ -61,7 +62,9 @@ static void get_done(struct client *client, enum status status, const ProtobufCM
     }
     const Strait__GetReply *reply = (const void *)message;
     bool found = reply->n_records == 1 && reply->records[0]->found;
-    if (!found && reply->position->log_time_ns < own->leases.expires_ns)
+    /* A promotion may have given it up. */
+    if (!found && reply->position->log_time_ns < own->leases.expires_ns &&
+        epoch_equal(client->position.epoch, own->leases.epoch))
         workload_fail(own->workload, "a lease of client %u is gone %llu ms before its time",
                       client->index,
                       (unsigned long long)(own->leases.expires_ns - reply->position->log_time_ns) /

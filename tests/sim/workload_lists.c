@@ -87,6 +87,8 @@ static void note(struct workload_client *own, enum history_type type, bool with_
     entry->shape = HISTORY_MOPS;
     entry->count = lists->mops_count;
     entry->mops = mops;
+    if (type != HISTORY_INVOKE)
+        workload_happened(own, history, !lists->writes);
 }
 
 /* A list that has become long is put aside for a new one. */
@@ -226,6 +228,10 @@ static void commit(struct workload_client *own)
     }
     if (!lists->by_conditions)
         message.snapshot = lists->version;
+    if (own->client->world->pair != NULL) {
+        message.snapshot_epoch_number = lists->epoch.number;
+        message.snapshot_epoch_region = lists->epoch.region;
+    }
     workload_commit(own, &message, committed);
     free(parts);
 }
@@ -268,6 +274,7 @@ static void got(struct client *client, enum status status, const ProtobufCMessag
         return;
     }
     lists->version = reply->position->version;
+    lists->epoch = client->position.epoch;
     for (unsigned i = 0; i < lists->views_count; i++) {
         const Strait__Record *record = reply->records[i];
         if (!record->found)

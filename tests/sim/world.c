@@ -7,6 +7,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "tests/sim/pair.h"
 #include "tests/sim/random.h"
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -48,7 +49,7 @@ void world_note(struct world *world, const struct sim_server *server, const char
     uint64_t now_us = (world->now_ns - world->begun_ns) / 1000;
     printf("%4" PRIu64 ".%06" PRIu64 " ", now_us / 1000000, now_us % 1000000);
     if (server != NULL)
-        printf("s%u ", server->index);
+        printf("%c%u ", world->pair == NULL ? 's' : 'a' + (int)world->side, server->index);
     va_start(arguments, format);
     vprintf(format, arguments);
     va_end(arguments);
@@ -72,6 +73,8 @@ void world_check_server(struct world *world, struct sim_server *server)
         return;
     struct core_facts facts = core_facts(server->core);
     invariants_look(&world->invariants, world, server->index, &facts);
+    if (world->pair != NULL)
+        chronicle_look(&world->pair->chronicle, server);
 }
 
 unsigned world_leader_hint(const struct world *world, const Strait__Refusal *refusal)
@@ -113,19 +116,34 @@ static void buses_said(void *context, unsigned server, struct bytes message)
     invariants_heard(&world->invariants, world, server, message);
 }
 
-/* What is next happens; false where nothing is due by `until_ns`. */
-static bool step(struct world *world, uint64_t until_ns)
+/* Who is turned first; NULL: an event comes before. */
+static struct sim_server *find_first(const struct world *world, uint64_t *first_ns)
 {
-    struct sim_server *first = NULL;
-    uint64_t first_ns = schedule_next_ns(&world->schedule);
-
+    const struct sim_server *first = NULL;
+    *first_ns = schedule_next_ns(&world->schedule);
     for (unsigned i = 0; i < world->options.servers_count; i++) {
         uint64_t next_ns = server_next_ns(&world->servers[i]);
-        if (next_ns < first_ns) {
-            first_ns = next_ns;
+        if (next_ns < *first_ns) {
+            *first_ns = next_ns;
             first = &world->servers[i];
         }
     }
+    return (struct sim_server *)(uintptr_t)first;
+}
+
+uint64_t world_next_ns(const struct world *world)
+{
+    uint64_t next_ns;
+    (void)find_first(world, &next_ns);
+    return next_ns;
+}
+
+/* What is next happens; false where nothing is due by `until_ns`. */
+static bool step(struct world *world, uint64_t until_ns)
+{
+    uint64_t first_ns;
+    struct sim_server *first = find_first(world, &first_ns);
+
     if (first_ns > until_ns)
         return false;
     if (first_ns > world->now_ns)
@@ -138,6 +156,13 @@ static bool step(struct world *world, uint64_t until_ns)
         server_turn(first);
     }
     return true;
+}
+
+void world_step(struct world *world)
+{
+    (void)step(world, UINT64_MAX);
+    if (world->workload.failure[0] != 0)
+        world_fail(world, "%s", world->workload.failure);
 }
 
 /* Until `done` says so; false after `span_ns`, or where the world has failed. */
@@ -186,7 +211,7 @@ static bool has_committed(struct world *world)
     return world->workload.committed_count > world->committed_before;
 }
 
-static bool clients_are_idle(struct world *world)
+bool world_clients_are_idle(struct world *world)
 {
     if (!operator_is_idle(&world->operator))
         return false;
@@ -206,7 +231,7 @@ static bool is_read(struct world *world)
     return world->is_read;
 }
 
-static bool replicas_are_equal(struct world *world)
+bool world_replicas_are_equal(struct world *world)
 {
     const struct core_facts *first = &world->invariants.last[0];
     for (unsigned i = 0; i < world->options.servers_count; i++) {
@@ -220,7 +245,7 @@ static bool replicas_are_equal(struct world *world)
     return true;
 }
 
-static bool all_are_up(struct world *world)
+bool world_all_are_up(struct world *world)
 {
     for (unsigned i = 0; i < world->options.servers_count; i++)
         if (world->servers[i].state != SIM_SERVER_UP ||
@@ -229,7 +254,7 @@ static bool all_are_up(struct world *world)
     return true;
 }
 
-static void note_servers(struct world *world)
+void world_note_servers(struct world *world)
 {
     for (unsigned i = 0; i < world->options.servers_count; i++) {
         const struct sim_server *server = &world->servers[i];
@@ -248,7 +273,7 @@ static void be_alive(struct world *world)
 {
     nemesis_end(world);
     world_note(world, NULL, "healed");
-    if (!run(world, settle_max_s * NS_PER_S, all_are_up)) {
+    if (!run(world, settle_max_s * NS_PER_S, world_all_are_up)) {
         world_fail(world, "not all servers start again");
         return;
     }
@@ -260,7 +285,7 @@ static void be_alive(struct world *world)
     world->committed_before = world->workload.committed_count;
     if (run(world, live_timeouts * world_election_timeout_ms * NS_PER_MS, has_committed))
         return;
-    note_servers(world);
+    world_note_servers(world);
     world_fail(world, "nothing was committed within %d election timeouts of the healing",
                live_timeouts);
 }
@@ -268,8 +293,8 @@ static void be_alive(struct world *world)
 static void come_to_an_end(struct world *world)
 {
     world->workload.is_stopping = true;
-    if (!run(world, settle_max_s * NS_PER_S, clients_are_idle)) {
-        note_servers(world);
+    if (!run(world, settle_max_s * NS_PER_S, world_clients_are_idle)) {
+        world_note_servers(world);
         world_fail(world, "clients do not come to an end");
     }
     if (world->failure[0] != 0)
@@ -277,13 +302,13 @@ static void come_to_an_end(struct world *world)
     workload_read_all(world->workload_clients[0], on_read_all);
     if (!run(world, settle_max_s * NS_PER_S, is_read))
         world_fail(world, "what was written cannot be read");
-    if (run(world, replicas_max_s * NS_PER_S, replicas_are_equal))
+    if (run(world, replicas_max_s * NS_PER_S, world_replicas_are_equal))
         return;
-    note_servers(world);
+    world_note_servers(world);
     world_fail(world, "the replicas do not become equal");
 }
 
-static void judge(struct world *world)
+void world_judge(struct world *world)
 {
     struct verdict verdict;
     const char *history;
@@ -309,18 +334,22 @@ static void run_phases(struct world *world)
     if (world->failure[0] == 0)
         come_to_an_end(world);
     if (world->failure[0] == 0)
-        judge(world);
+        world_judge(world);
 }
 
 /* ---- A run ---- */
 
-static void begin(struct world *world, const struct world_options *options)
+void world_begin(struct world *world, const struct world_options *options, struct pair *pair,
+                 unsigned side)
 {
-    *world = (struct world){.options = *options, .clients_count = clients_count};
+    *world = (struct world){
+        .options = *options, .pair = pair, .side = side, .clients_count = clients_count};
     generator_init(&world->generator, options->seed);
-    random_seed(generator_draw(&world->generator));
+    uint64_t draw = generator_draw(&world->generator);
+    if (side == 0)
+        random_seed(draw);
     network_init(&world->network, generator_draw(&world->generator), options->servers_count,
-                 clients_count + 1);
+                 clients_count + (pair == NULL ? 1 : pair_nodes_count));
     invariants_init(&world->invariants);
     workload_init(&world->workload);
     unsigned think = options->servers_count == 1 ? think_alone_ms : think_ms;
@@ -347,7 +376,7 @@ static void begin(struct world *world, const struct world_options *options)
         server_start(&world->servers[i], i == 0);
 }
 
-static void tell(struct world *world, struct world_result *result)
+void world_tell(struct world *world, struct world_result *result)
 {
     *result = (struct world_result){
         .failed = world->failure[0] != 0,
@@ -378,23 +407,28 @@ static void tell(struct world *world, struct world_result *result)
     memcpy(result->faults, world->nemesis.counts, sizeof result->faults);
 }
 
+void world_end(struct world *world)
+{
+    for (unsigned i = 0; i < world->options.servers_count; i++)
+        server_free(&world->servers[i]);
+    schedule_free(&world->schedule);
+    for (unsigned i = 0; i < clients_count; i++) {
+        client_free(&world->clients[i]);
+        workload_client_free(world->workload_clients[i]);
+    }
+    operator_free(&world->operator);
+    workload_free(&world->workload);
+    invariants_free(&world->invariants);
+}
+
 void world_run(const struct world_options *options, struct world_result *result)
 {
     static struct world world; /* large; one at a time */
 
     ASSERT(options->servers_count >= 1 && options->servers_count < sim_servers_max);
     log_descriptor_set(-1);
-    begin(&world, options);
+    world_begin(&world, options, NULL, 0);
     run_phases(&world);
-    tell(&world, result);
-    for (unsigned i = 0; i < options->servers_count; i++)
-        server_free(&world.servers[i]);
-    schedule_free(&world.schedule);
-    for (unsigned i = 0; i < clients_count; i++) {
-        client_free(&world.clients[i]);
-        workload_client_free(world.workload_clients[i]);
-    }
-    operator_free(&world.operator);
-    workload_free(&world.workload);
-    invariants_free(&world.invariants);
+    world_tell(&world, result);
+    world_end(&world);
 }

@@ -19,6 +19,8 @@
 #include "tests/sim/server.h"
 #include "tests/sim/workload.h"
 
+struct pair;
+
 enum { world_clients_max = 8, world_election_timeout_ms = 300 };
 
 struct world_options {
@@ -29,14 +31,17 @@ struct world_options {
     bool keep_log;    /* no memtable is written, so that no log releases what another may need */
     /* Further faults (nemesis.h), each in worlds of its own, so that a seed means the same without.
      */
-    bool decay; /* of disks */
-    bool churn; /* of members */
-    bool aim;   /* several at once, at whom it hurts */
+    bool decay;   /* of disks */
+    bool churn;   /* of members */
+    bool aim;     /* several at once, at whom it hurts */
+    bool regions; /* two of them (pair.h) */
     bool verbose;
 };
 
 struct world {
     struct world_options options;
+    struct pair *pair; /* of two regions, of which it is one (pair.h); NULL: it is alone */
+    unsigned side;     /* which of the two */
     struct generator generator;
     uint64_t now_ns;
     struct schedule schedule;
@@ -82,6 +87,24 @@ struct world_result {
 
 /* One run. The process is its own: the source of random bytes is seeded with it. */
 void world_run(const struct world_options *options, struct world_result *result);
+
+/* ---- For a pair of them ---- */
+
+/* Makes it, and starts its servers. */
+void world_begin(struct world *world, const struct world_options *options, struct pair *pair,
+                 unsigned side);
+void world_tell(struct world *world, struct world_result *result); /* it has run */
+void world_end(struct world *world);
+
+/* When something is due next; and does what is due first, at that time or the world's own. */
+uint64_t world_next_ns(const struct world *world);
+void world_step(struct world *world);
+
+bool world_all_are_up(struct world *world);
+bool world_replicas_are_equal(struct world *world);
+bool world_clients_are_idle(struct world *world);
+void world_note_servers(struct world *world);
+void world_judge(struct world *world);
 
 /* ---- For the parts of a world ---- */
 

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two regions and the line between them, under one seed and one clock: each is a world with its
+ * own servers, network and nemesis (world.h); clients go where the primary is.
+ *
+ * A run: the first region makes the store, the second follows it; clients work while faults happen
+ * within both and on the line, and an operator (region_operator.h) hands the reign over, loses
+ * regions, promotes; all is healed; clients come to an end, one of them reads everything where the
+ * primary is; the standby becomes level; both regions are compared, and the histories judged. */
+#ifndef TESTS_SIM_PAIR_H
+#define TESTS_SIM_PAIR_H
+
+#include "tests/sim/chronicle.h"
+#include "tests/sim/line_faults.h"
+#include "tests/sim/region_link.h"
+#include "tests/sim/region_operator.h"
+#include "tests/sim/region_reader.h"
+#include "tests/sim/wan.h"
+#include "tests/sim/world.h"
+
+enum {
+    pair_readers_count = 2,
+    pair_operators_count = 2,
+    /* Of the networks, beside servers and clients: a region's own operator, and these. */
+    pair_nodes_count = 1 + pair_operators_count + pair_readers_count,
+};
+
+struct pair {
+    struct world worlds[2];
+    struct sim_region_links links[2][sim_servers_max];
+    struct wan wan;
+    struct chronicle chronicle;
+    struct line_faults faults;
+    struct region_operator operator;
+    struct region_reader readers[pair_readers_count];
+    bool is_set_up;
+    uint64_t kept_count;     /* acknowledged commits that are in the state */
+    uint64_t given_up_count; /* and that are not */
+};
+
+struct pair_result {
+    struct world_result worlds[2];
+    bool failed;
+    char failure[1536];
+    uint64_t switchovers_count;
+    uint64_t promotions_count;
+    uint64_t epochs_count;
+    uint64_t kept_count;
+    uint64_t given_up_count;
+    uint64_t tails_count; /* regions that ended with what nobody else has */
+    uint64_t compared_count;
+    uint64_t reads_count; /* at a standby */
+    uint64_t line_faults[LINE_FAULTS_END];
+    uint64_t simulated_ns;
+    uint64_t digest;
+};
+
+/* One run. The process is its own: the source of random bytes is seeded with it. */
+void pair_run(const struct world_options *options, struct pair_result *result);
+
+/* ---- For servers ---- */
+
+void pair_server_options(struct pair *pair, struct sim_server *server,
+                         struct core_options *options);
+void pair_server_started(struct pair *pair, struct sim_server *server);
+void pair_server_stopped(struct pair *pair, struct sim_server *server, bool is_said);
+void pair_send_replies(struct pair *pair, struct sim_server *server);
+
+/* ---- For the parts of a pair ---- */
+
+uint64_t pair_now_ns(const struct pair *pair);
+
+/* The highest epoch that any replica is in. */
+struct epoch pair_epoch(const struct pair *pair);
+
+/* A server of the region, up, whose state is of that epoch; NULL: none. */
+struct sim_server *pair_server_of(struct pair *pair, unsigned side, struct epoch epoch);
+
+/* ---- pair_judge.c ---- */
+
+/* Whether what was seen there is part of the history that the primary has now. */
+bool pair_is_kept(struct pair *pair, const struct client_position *position);
+
+/* Takes what was given up out of the histories, and judges all. */
+void pair_judge(struct pair *pair);
+
+#endif

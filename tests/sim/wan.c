@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/wan.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+
+enum { latency_min_us = 42000, latency_max_us = 52000, stall_min_ms = 90, stall_max_ms = 900 };
+
+void wan_init(struct wan *wan, uint64_t seed)
+{
+    *wan = (struct wan){0};
+    generator_init(&wan->generator, seed);
+}
+
+void wan_heal(struct wan *wan)
+{
+    wan->cut[0] = wan->cut[1] = false;
+    wan->slow_bytes_per_ms = 0;
+    wan->stall_percent = 0;
+}
+
+static uint64_t latency_ns(struct wan *wan)
+{
+    return 1000 * generator_between(&wan->generator, latency_min_us, latency_max_us);
+}
+
+bool wan_pass(struct wan *wan, unsigned from, size_t size, uint64_t now_ns, uint64_t *due_ns)
+{
+    wan->messages_count++;
+    *due_ns = now_ns + latency_ns(wan);
+    if (wan->slow_bytes_per_ms != 0)
+        *due_ns += size * NS_PER_MS / wan->slow_bytes_per_ms;
+    if (wan->stall_percent != 0 && generator_chance(&wan->generator, wan->stall_percent, 100))
+        *due_ns += NS_PER_MS * generator_between(&wan->generator, stall_min_ms, stall_max_ms);
+    wan->lost_count += wan->cut[from];
+    return !wan->cut[from];
+}
+
+uint64_t wan_handshake_ns(struct wan *wan)
+{
+    return latency_ns(wan) + latency_ns(wan) + latency_ns(wan);
+}

@@ -241,7 +241,9 @@ static bool try_again(strait *handle, struct call *call, enum status status, str
 
 /* A commit all of whose sends were refused for certain has not run, nor ever will: the next send is
  * its first, and takes the newest log time that is known by then. That of a server which had not
- * caught up yet may have been too old even for that, which is told with the time as it is. */
+ * caught up yet may have been too old even for that, which is told with the time as it is; that of
+ * a region which was lost, and whose clock was ahead, is a time to come where another was promoted.
+ */
 static bool restamp(strait *handle, struct call *call, enum status status, struct bytes body)
 {
     if (!call_is_commit(call) || call->unanswered_count != 0)
@@ -252,9 +254,12 @@ static bool restamp(strait *handle, struct call *call, enum status status, struc
         return false;
     }
     uint64_t log_time_ns = call_log_time_ns(body);
-    if (call->is_restamped || log_time_ns <= call->issued_ns)
+    if (call->is_restamped || log_time_ns == 0 || log_time_ns == call->issued_ns)
         return false;
-    handle_note_log_time(handle, log_time_ns);
+    if (log_time_ns < call->issued_ns)
+        handle_take_log_time(handle, log_time_ns);
+    else
+        handle_note_log_time(handle, log_time_ns);
     call->is_restamped = true;
     call->issued_ns = 0;
     requeue(handle, call);

@@ -56,6 +56,12 @@ void handle_note_log_time(strait *handle, uint64_t log_time_ns)
     }
 }
 
+void handle_take_log_time(strait *handle, uint64_t log_time_ns)
+{
+    atomic_store(&handle->log_time_seen_ns, client_now_ns());
+    atomic_store(&handle->log_time_ns, log_time_ns);
+}
+
 uint64_t handle_issued_ns(const strait *handle)
 {
     uint64_t log_time_ns = atomic_load(&handle->log_time_ns);

@@ -149,6 +149,10 @@ uint64_t handle_issued_ns(const strait *handle);
 /* Remembers a log time that a reply told. */
 void handle_note_log_time(strait *handle, uint64_t log_time_ns);
 
+/* The same, of a log that is behind what was told before: a region was promoted, and what the lost
+ * one had told is no time of the log that goes on. */
+void handle_take_log_time(strait *handle, uint64_t log_time_ns);
+
 /* ---- Below: with the lock held; between handle.c and drive.c ---- */
 
 /* Puts a call into the queue. */

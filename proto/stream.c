@@ -2,6 +2,7 @@
 #include "proto/stream.h"
 
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
 
 static struct epoch epoch_of(const struct entry *entry)
 {
@@ -34,6 +35,17 @@ static bool takes_first(struct stream_position *position, const struct entry *en
     return true;
 }
 
+static bool is_successor(const struct stream_position *position, const struct entry *entry)
+{
+    if (PLANTED(region_duplicate_taken) && entry->kind != ENTRY_EPOCH &&
+        entry->version <= position->version)
+        return true;
+    if (PLANTED(region_gap_taken) && entry->kind != ENTRY_EPOCH &&
+        entry->version == position->version + 2)
+        return true;
+    return entry->version == position->version + 1;
+}
+
 bool stream_takes(struct stream_position *position, const struct epoch_end *end,
                   const struct entry *entry)
 {
@@ -43,13 +55,14 @@ bool stream_takes(struct stream_position *position, const struct epoch_end *end,
         return takes_first(position, entry);
 
     ASSERT(end == NULL || epoch_equal(end->epoch, position->epoch));
-    if (!entry_kind_is_shared(entry->kind) || entry->version != position->version + 1)
+    if (!entry_kind_is_shared(entry->kind) || !is_successor(position, entry))
         return false;
     bool has_ended = end != NULL && position->version >= end->version;
     if (entry->kind == ENTRY_EPOCH) {
         if ((end != NULL && !has_ended) || !takes_change(position, end, entry, &next))
             return false;
-    } else if (has_ended || !epoch_equal(epoch_of(entry), position->epoch)) {
+    } else if (has_ended ||
+               (!epoch_equal(epoch_of(entry), position->epoch) && !PLANTED(region_lower_taken))) {
         return false;
     }
     *position = (struct stream_position){.epoch = next, .version = entry->version};

@@ -23,7 +23,7 @@ static void refuse_unsure(struct core *core, struct request *request)
 
 static void answer(struct core *core, struct request *request, const struct state_result *result)
 {
-    if (result->versioned && !core_is_primary(core)) {
+    if (result->versioned && !core_is_primary(core) && !PLANTED(region_late_answer)) {
         refuse_unsure(core, request);
         return;
     }

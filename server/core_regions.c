@@ -21,6 +21,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "proto/base/planted.h"
 #include "server/core_internal.h"
 #include "server/net/request.h"
 
@@ -403,6 +404,8 @@ static bool is_caught_up(struct core *core)
 {
     struct source_region facts;
     struct region_position position = core_region_position(core);
+    if (PLANTED(region_granted_early))
+        return replicated_log_inflight_count(core->log) == 0 && !core->ticking;
     return replicated_log_inflight_count(core->log) == 0 && !core->ticking &&
            source_region_find(core->ship.source, core->ship.switchover.to, &facts) && facts.heard &&
            facts.ready && epoch_equal(facts.acknowledged.epoch, position.epoch) &&

@@ -13,6 +13,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "proto/base/planted.h"
 #include "proto/message.h"
 #include "server/core_internal.h"
 #include "server/net/request.h"
@@ -181,8 +182,11 @@ static void fence_turn(struct core *core)
 
 bool core_is_primary(const struct core *core)
 {
-    return state_epoch(core->state).region == core->options.region_id &&
-           !state_is_fenced(core->state, core->options.region_id) && core->ship.higher.number == 0;
+    if (state_epoch(core->state).region != core->options.region_id)
+        return false;
+    return PLANTED(region_higher_ignored) ||
+           (!state_is_fenced(core->state, core->options.region_id) &&
+            core->ship.higher.number == 0);
 }
 
 const struct region *core_primary(const struct core *core)

@@ -66,7 +66,20 @@
     X(lsm_inputs_newest, "a compaction takes level 0's newest tables and leaves older ones")       \
     X(lsm_record_dropped, "a compaction loses a record now and then")                              \
     X(lsm_table_unflushed, "a table is installed before its contents are durable")                 \
-    X(lsm_names_unflushed, "a table is installed before its name is durable")
+    X(lsm_names_unflushed, "a table is installed before its name is durable")                      \
+    X(region_higher_ignored, "a primary goes on although it knows of a higher epoch")              \
+    X(region_late_answer, "what is in the log when a higher epoch is heard of is acknowledged")    \
+    X(region_fence_unapplied, "a fence in the log stops nothing")                                  \
+    X(region_told_early, "a standby acknowledges what its group has not committed")                \
+    X(region_granted_early, "a switchover does not wait for the standby")                          \
+    X(region_number_reused, "a promotion takes the number that a grant would take")                \
+    X(region_gap_taken, "a standby begins one version ahead, and takes the gap")                   \
+    X(region_duplicate_taken, "a standby applies what was proposed twice")                         \
+    X(region_lower_taken, "a standby applies commands of another epoch")                           \
+    X(region_end_short, "an epoch is said to have ended one version before")                       \
+    X(region_token_epochless, "a read's token is compared by its version alone")                   \
+    X(region_reads_epochless, "a commit may have read what was given up since")                    \
+    X(region_fresh_unapplied, "a standby is as new as the answer that it has not applied")
 
 enum planted {
     PLANTED_NONE,

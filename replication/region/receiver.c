@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "proto/base/planted.h"
 #include "proto/message.h"
 #include "replication/region/receiver_internal.h"
 
@@ -194,6 +195,10 @@ static bool pull_send(struct receiver *receiver, uint64_t sequence)
     if (slot == NULL)
         return false;
     options->standing(options->context, &standing);
+    if (PLANTED(region_told_early)) {
+        standing.applied.version += receiver->inflight_count;
+        standing.applied.chain_known = receiver->inflight_count == 0;
+    }
     region_position_to_message(&standing.applied, chains[0], &acknowledged);
     pull.region_id = options->region;
     pull.cursor = receiver->cursor;
@@ -297,6 +302,10 @@ static void cursor_begin(struct receiver *receiver)
     receiver->next_sequence = 1;
     receiver->begun_ns = io_boot_ns(options->io);
     receiver->answered_ns = receiver->begun_ns;
+    if (PLANTED(region_gap_taken) && standing.applied.version > 0 && receiver->restarts_count > 0) {
+        standing.applied.version++;
+        standing.applied.chain_known = false;
+    }
     receiver->first = standing.applied;
     receiver->applied = standing.applied;
     receiver->applied_known = true;

@@ -3,6 +3,7 @@
  * comes, and say how old our data is. */
 #include <stdlib.h>
 
+#include "proto/base/planted.h"
 #include "proto/message.h"
 #include "replication/region/receiver_internal.h"
 
@@ -33,7 +34,7 @@ void receiver_samples_reached(struct receiver *receiver)
     while (receiver->samples_count > 0) {
         const struct sample *sample = sample_at(receiver, 0);
         int order = region_position_compare(&receiver->applied, &sample->position);
-        if (order < 0)
+        if (order < 0 && !PLANTED(region_fresh_unapplied))
             break;
         diverged |= order == 0 && chains_differ(&receiver->applied, &sample->position);
         if (!receiver->fresh || sample->heard_ns > receiver->fresh_ns)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
 #include "server/state/command.h"
 #include "server/state/state_internal.h"
 
@@ -37,6 +38,8 @@ enum status epoch_change_accept(struct apply *apply)
                                           .chain = mark->chain,
                                           .log_time_ns = mark->log_time_ns,
                                           .next = change->to};
+    if (PLANTED(region_end_short))
+        apply->epoch.end.version--;
     if (chain_equal(change->chain, mark->chain))
         return STATUS_OK;
     (void)snprintf(apply->result.text, sizeof apply->result.text,
@@ -115,7 +118,8 @@ void state_epoch_next(const struct state *state, enum epoch_change_kind kind, ui
     *change = (struct epoch_change){
         .kind = kind,
         .from = mark_epoch(mark),
-        .to = {.number = number + (kind == EPOCH_GRANT ? 1 : 2), .region = region},
+        .to = {.number = number + (kind == EPOCH_GRANT || PLANTED(region_number_reused) ? 1 : 2),
+               .region = region},
         .version = mark->version,
         .chain = mark->chain,
         .log_time_ns = mark->log_time_ns};

@@ -8,6 +8,7 @@
  * by these that the fenced region comes to the higher epoch. */
 #include "server/state/fence.h"
 
+#include "proto/base/planted.h"
 #include "server/state/command.h"
 #include "server/state/state_internal.h"
 
@@ -30,7 +31,7 @@ static enum status fence_execute(struct apply *apply)
     /* The leader encoded it: bytes that are none mean that the log is not what it was. */
     if (status != STATUS_OK)
         return STATUS_CORRUPT;
-    if (epoch_compare(fence.epoch, mark_epoch(next)) > 0 &&
+    if (!PLANTED(region_fence_unapplied) && epoch_compare(fence.epoch, mark_epoch(next)) > 0 &&
         epoch_compare(fence.epoch, mark_fence(next)) > 0) {
         next->fence_number = fence.epoch.number;
         next->fence_region = fence.epoch.region;

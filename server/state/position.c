@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the state stands in the history of all regions, and whether a position belongs to it. */
+#include "proto/base/planted.h"
 #include "server/state/state_internal.h"
 
 struct epoch state_epoch(const struct state *state)
@@ -39,6 +40,8 @@ enum status state_position_check(const struct state *state, struct epoch epoch, 
     struct epoch_end end;
     int order = epoch_compare(epoch, mark_epoch(&state->mark));
 
+    if (PLANTED(region_token_epochless))
+        return version <= state->mark.version ? STATUS_OK : STATUS_AGAIN;
     if (order > 0)
         return STATUS_AGAIN;
     if (order == 0)
@@ -54,5 +57,6 @@ bool state_snapshot_is_lost(const struct state *state, const Strait__Commit *com
 {
     const struct epoch epoch = {.number = commit->snapshot_epoch_number,
                                 .region = commit->snapshot_epoch_region};
-    return epoch.number != 0 && state_position_check(state, epoch, commit->snapshot) != STATUS_OK;
+    return !PLANTED(region_reads_epochless) && epoch.number != 0 &&
+           state_position_check(state, epoch, commit->snapshot) != STATUS_OK;
 }

@@ -27,12 +27,31 @@ const struct chronicle_epoch *chronicle_find(const struct chronicle *chronicle, 
     return find((struct chronicle *)(uintptr_t)chronicle, epoch);
 }
 
+/* Whoever is granted an epoch has all of the one before. */
+static void look_at_grant(struct chronicle *chronicle, struct sim_server *server,
+                          struct epoch epoch)
+{
+    const struct core_region_facts facts = core_region_facts(server->core);
+    const struct epoch_end *end = facts.ends_count == 0 ? NULL : &facts.ends[facts.ends_count - 1];
+    const struct chronicle_reach *reached = &chronicle->reached[1 - server->world->side];
+    if (epoch.region == server->world->side + 1 || end == NULL || end->kind != EPOCH_GRANT ||
+        !epoch_equal(end->next, epoch))
+        return;
+    if (epoch_compare(reached->epoch, end->epoch) < 0 ||
+        (epoch_equal(reached->epoch, end->epoch) && reached->version < end->version))
+        world_fail(server->world,
+                   "epoch (%" PRIu64 ", %" PRIu32 ") was granted after version %" PRIu64
+                   ", and that region has %" PRIu64,
+                   epoch.number, epoch.region, end->version, reached->version);
+}
+
 static struct chronicle_epoch *enter(struct chronicle *chronicle, struct sim_server *server,
                                      struct epoch epoch)
 {
     struct chronicle_epoch *found = find(chronicle, epoch);
     if (found != NULL)
         return found;
+    look_at_grant(chronicle, server, epoch);
     ASSERT(chronicle->epochs_count < chronicle_epochs_max);
     found = &chronicle->epochs[chronicle->epochs_count++];
     *found = (struct chronicle_epoch){.epoch = epoch, .began_ns = server->world->now_ns};
@@ -101,6 +120,10 @@ void chronicle_look(struct chronicle *chronicle, struct sim_server *server)
         look_at_digest(chronicle, server, region.epoch, &facts);
     if (last->is_primary != region.is_primary)
         world_note(server->world, server, "%s the primary's", region.is_primary ? "is" : "is not");
+    struct chronicle_reach *reached = &chronicle->reached[server->world->side];
+    int order = epoch_compare(region.epoch, reached->epoch);
+    if (order > 0 || (order == 0 && facts.version > reached->version))
+        *reached = (struct chronicle_reach){.epoch = region.epoch, .version = facts.version};
     last->epoch = region.epoch;
     last->highest = region.highest;
     last->version = facts.version;
@@ -120,7 +143,9 @@ struct client_position chronicle_position(const struct chronicle *chronicle,
 void chronicle_acknowledges(struct chronicle *chronicle, struct sim_server *server)
 {
     const struct chronicle_last *last = &chronicle->last[server->world->side][server->index];
-    if (last->life == server->lives && !last->is_primary)
+    const struct epoch *newest =
+        epoch_compare(last->highest, last->epoch) > 0 ? &last->highest : &last->epoch;
+    if (last->life == server->lives && newest->region != server->world->side + 1)
         world_fail(server->world,
                    "%c%u acknowledges a commit, and knew of epoch (%" PRIu64 ", %" PRIu32 ")",
                    'a' + (int)server->world->side, server->index, last->highest.number,

@@ -7,6 +7,7 @@
  *   highest epoch that it knows of.
  * - A commit is acknowledged by the region whose epoch it is of, alone; by no server that had
  * learnt of a higher epoch in an earlier turn; and no two have one version of an epoch.
+ * - A grant is given when the region that it goes to has all that is before it.
  * - In the end each acknowledged commit is either kept, or lies past the end of its epoch: then it
  *   was given up by a promotion, and none is in the state (pair_judge.c). */
 #ifndef TESTS_SIM_CHRONICLE_H
@@ -49,10 +50,17 @@ struct chronicle_last {
     bool leads;
 };
 
+/* How far a region has ever been seen to be. */
+struct chronicle_reach {
+    struct epoch epoch;
+    uint64_t version;
+};
+
 struct chronicle {
     struct chronicle_epoch epochs[chronicle_epochs_max]; /* in the order in which they were seen */
     unsigned epochs_count;
     struct chronicle_last last[2][sim_servers_max];
+    struct chronicle_reach reached[2];
     struct chronicle_ack *acks;
     size_t acks_count;
     size_t acks_capacity;

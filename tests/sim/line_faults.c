@@ -11,6 +11,7 @@
 enum {
     between_min_ms = 500, /* two faults */
     between_max_ms = 8000,
+    gentle_times = 4,
     cut_min_ms = 100,
     cut_max_ms = 15000,
     noticed_ms = 6000,   /* a connection on which nothing came for so long is given up */
@@ -124,6 +125,14 @@ static void be_slow(struct pair *pair, enum line_fault fault)
     line_faults_later(pair, draw_ns(pair, cut_min_ms, cut_max_ms), 0, heal_slowness);
 }
 
+static void act_next(struct pair *pair, uint64_t number);
+
+static void act_later(struct pair *pair)
+{
+    uint64_t times = pair->faults.is_gentle ? gentle_times : 1;
+    line_faults_later(pair, times * draw_ns(pair, between_min_ms, between_max_ms), 0, act_next);
+}
+
 static void act_next(struct pair *pair, uint64_t number)
 {
     struct line_faults *faults = &pair->faults;
@@ -151,13 +160,13 @@ static void act_next(struct pair *pair, uint64_t number)
     default:
         be_slow(pair, fault);
     }
-    line_faults_later(pair, draw_ns(pair, between_min_ms, between_max_ms), 0, act_next);
+    act_later(pair);
 }
 
 void line_faults_begin(struct pair *pair)
 {
     pair->faults.is_active = true;
-    line_faults_later(pair, draw_ns(pair, between_min_ms, between_max_ms), 0, act_next);
+    act_later(pair);
 }
 
 void line_faults_end(struct pair *pair)

@@ -25,7 +25,8 @@ enum line_fault {
 struct line_faults {
     struct generator generator;
     bool is_active;
-    bool has_cut; /* one at a time */
+    bool is_gentle; /* in this run they are few */
+    bool has_cut;   /* one at a time */
     bool has_slowness;
     uint64_t cuts_count; /* ever: which one is healed */
     uint64_t counts[LINE_FAULTS_END];

@@ -16,6 +16,7 @@ enum {
     settle_max_s = 90,  /* for servers to start, clients to come to an end, and to read all */
     space_look_ms = 1100,
     live_max_s = 20,  /* until it commits again */
+    told_max_s = 20,  /* until the old primary has heard of the new one */
     level_max_s = 30, /* until the standby has what the primary has */
     record_size = 28, /* of a promotion */
     tag_size = 16,
@@ -221,6 +222,20 @@ static bool all_are_up(struct pair *pair)
     return world_all_are_up(&pair->worlds[0]) && world_all_are_up(&pair->worlds[1]);
 }
 
+/* Whoever was replaced knows. */
+static bool one_is_primary(struct pair *pair)
+{
+    struct epoch epoch = pair_epoch(pair);
+    for (unsigned side = 0; side < 2; side++)
+        for (unsigned i = 0; i < pair->worlds[side].options.servers_count; i++) {
+            const struct sim_server *server = &pair->worlds[side].servers[i];
+            if (server->state != SIM_SERVER_UP ||
+                (core_region_facts(server->core).is_primary && side + 1 != epoch.region))
+                return false;
+        }
+    return true;
+}
+
 static bool has_committed(struct pair *pair)
 {
     return pair->worlds[0].workload.committed_count > pair->worlds[0].committed_before;
@@ -302,6 +317,10 @@ static void be_alive(struct pair *pair)
         fail(pair, "not all servers start again");
         return;
     }
+    if (!run(pair, told_max_s * NS_PER_S, one_is_primary)) {
+        fail(pair, "a region that was replaced does not hear of it");
+        return;
+    }
     (void)run(pair, space_look_ms * NS_PER_MS, NULL);
     for (unsigned i = 0; i < world->clients_count; i++)
         client_hurry(&world->clients[i]);
@@ -342,8 +361,9 @@ static void run_phases(struct pair *pair)
     if (has_failed(pair))
         return;
     if (!pair->worlds[0].options.calm) {
-        nemesis_begin(&pair->worlds[0]);
-        nemesis_begin(&pair->worlds[1]);
+        for (unsigned side = 0; side < 2; side++)
+            if (!pair->is_quiet[side])
+                nemesis_begin(&pair->worlds[side]);
         line_faults_begin(pair);
     }
     region_operator_begin(&pair->operator);
@@ -365,6 +385,9 @@ static void begin(struct pair *pair, const struct world_options *options)
     generator_init(&generator, options->seed);
     wan_init(&pair->wan, generator_draw(&generator));
     generator_init(&pair->faults.generator, generator_draw(&generator));
+    pair->faults.is_gentle = generator_chance(&generator, 1, 2);
+    pair->is_quiet[0] = generator_chance(&generator, 1, 2);
+    pair->is_quiet[1] = generator_chance(&generator, 1, 2);
     for (unsigned side = 0; side < 2; side++)
         for (unsigned i = 0; i < options->servers_count; i++)
             region_links_init(&pair->links[side][i], &pair->worlds[side].servers[i]);

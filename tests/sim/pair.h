@@ -33,6 +33,7 @@ struct pair {
     struct region_operator operator;
     struct region_reader readers[pair_readers_count];
     bool is_set_up;
+    bool is_quiet[2];        /* in this run nothing happens within that region */
     uint64_t kept_count;     /* acknowledged commits that are in the state */
     uint64_t given_up_count; /* and that are not */
 };

@@ -9,8 +9,9 @@
 #define NS_PER_MS UINT64_C(1000000)
 
 enum {
-    between_min_ms = 1500, /* two deeds */
-    between_max_ms = 9000,
+    between_min_ms = 800, /* two deeds */
+    between_max_ms = 6000,
+    gentle_deeds = 6, /* before the first region is given up */
     again_ms = 200,
     interrupt_max_ms = 500,
     lost_min_ms = 3000, /* a region, or the line */

@@ -22,6 +22,7 @@ struct region_operator {
     bool is_active;
     bool promotes; /* in this run */
     unsigned added_count;
+    unsigned deeds_count;
     void (*done)(struct pair *pair);
     uint64_t switchovers_count; /* that were done */
     uint64_t undone_count;      /* refused, or of unknown end */

@@ -17,7 +17,8 @@ enum {
     staleness_min_ms = 1000,
     staleness_max_ms = 8000,
     slack_ms = 20,
-    key_size = 32
+    key_size = 32,
+    confirm_ms = 1000,
 };
 
 static void act(struct client *client);
@@ -59,12 +60,19 @@ static void name_key(const struct region_reader *reader, char key[key_size])
 
 /* ---- Writes ---- */
 
+static void note_confirmed(struct region_reader *reader, const Strait__CommitReply *reply)
+{
+    if (reply->confirmation != NULL && reply->confirmation->confirmed && !reply->repeated_reply &&
+        reader->confirmed_count < region_reader_confirmed_max)
+        reader->confirmed[reader->confirmed_count++] = reader->client.position;
+}
+
 static void wrote(struct client *client, enum status status, const ProtobufCMessage *message)
 {
     struct region_reader *reader = reader_of(client);
-    (void)message;
     client->stays = true;
     if (status == STATUS_OK) {
+        note_confirmed(reader, (const void *)message);
         reader->token = (struct region_reader_write){.number = reader->number,
                                                      .at_ns = pair_now_ns(reader->pair),
                                                      .position = client->position};
@@ -101,6 +109,10 @@ static void write_next(struct region_reader *reader)
     generator_fill(&reader->client.generator, id, sizeof id);
     commit.txn_id = field_of_bytes(bytes_of(id, sizeof id));
     commit.issued_ns = reader->client.log_time_ns;
+    if (generator_chance(&reader->client.generator, 1, 2)) {
+        commit.durability = STRAIT__DURABILITY__REMOTE;
+        commit.confirm_within_ms = confirm_ms;
+    }
     reader->client.stays = false;
     client_ask(&reader->client, FRAME_COMMIT, &commit.base, false, wrote);
 }
@@ -239,6 +251,12 @@ void region_reader_begin(struct region_reader *reader)
 
 void region_reader_judge(struct region_reader *reader)
 {
+    for (unsigned i = 0; i < reader->confirmed_count; i++)
+        if (!pair_is_kept(reader->pair, &reader->confirmed[i]))
+            world_fail(&reader->pair->worlds[0],
+                       "version %" PRIu64 " of epoch %" PRIu64
+                       " was given up, and the standby was said to have it",
+                       reader->confirmed[i].version, reader->confirmed[i].epoch.number);
     /* A promotion that was given up itself, later, said the truth then. */
     for (unsigned i = 0; i < reader->lost_count; i++)
         if (pair_is_kept(reader->pair, &reader->lost[i].said) &&

@@ -45,7 +45,7 @@ both 5 --servers 5
 both 5 --servers 5 --decay --churn --aim
 both 10 --servers 3 --keep-log
 both 5 --servers 5 --keep-log
-both 10 --regions
+both 40 --regions
 
 # One run in fifty is run twice: equal seeds must give equal runs.
 "$sim" --seeds "1-$(((seeds + 49) / 50))" --servers 3 --twice >"$work/twice" 2>&1 || failed=1

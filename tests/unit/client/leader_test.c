@@ -26,6 +26,7 @@ struct region {
     unsigned drops;          /* commits that are done and answered with OUTCOME_UNKNOWN... */
     unsigned next_leader;    /* ... upon which this one leads */
     uint64_t floor_ns;       /* what was issued before is answered with TXN_EXPIRED ... */
+    uint64_t ceiling_ns;     /* and what is issued after; 0: none */
     bool floor_follows;      /* ... however late it was issued */
     unsigned expired_count;
     uint8_t ids[ids_max][16];
@@ -52,7 +53,8 @@ static void refuse(struct region *region, struct fake_connection *connection,
     fake_reply(connection, request, status, &refusal.base);
 }
 
-/* Whether it was issued too long ago: then it is refused, with the log's time as it is. */
+/* Whether it was issued too long ago, or in the future: then it is refused, with the log's time as
+ * it is. */
 static bool expire(struct region *region, struct fake_connection *connection,
                    const struct fake_request *request)
 {
@@ -67,13 +69,14 @@ static bool expire(struct region *region, struct fake_connection *connection,
         STATUS_OK);
     uint64_t issued_ns = ((const Strait__Commit *)message)->issued_ns;
     arena_free(&arena);
-    if (issued_ns >= region->floor_ns)
+    bool is_late = region->ceiling_ns != 0 && issued_ns > region->ceiling_ns;
+    if (issued_ns >= region->floor_ns && !is_late)
         return false;
     region->expired_count++;
     refusal.text = (char *)(uintptr_t) "refused by the test";
     position.epoch_number = 2;
     position.epoch_region = 1;
-    position.log_time_ns = region->floor_ns;
+    position.log_time_ns = is_late ? region->ceiling_ns : region->floor_ns;
     refusal.position = &position;
     fake_reply(connection, request, STATUS_TXN_EXPIRED, &refusal.base);
     if (region->floor_follows)
@@ -567,6 +570,22 @@ START_TEST(test_a_log_time_that_was_too_old_is_taken_anew)
 }
 END_TEST
 
+/* A region that was lost told times to which the log of the promoted one has not come. */
+START_TEST(test_a_log_time_that_is_to_come_is_taken_anew)
+{
+    struct strait_error error;
+    struct region *region = region_start(0, 0);
+    strait *handle = open_handle(region, 1, 10000);
+
+    region->ceiling_ns = fake_log_time_ns - 1000;
+    ck_assert_msg(commit_one(handle, NULL, &error) == STRAIT_OK, "%s", error.text);
+    ck_assert_uint_eq(region->expired_count, 1);
+    ck_assert_uint_eq(region->ids_count, 1);
+    strait_close(handle);
+    region_stop(region);
+}
+END_TEST
+
 /* Where an earlier send may have run, only the same words can tell. */
 START_TEST(test_a_commit_that_may_have_run_is_not_issued_anew)
 {
@@ -604,5 +623,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_a_leader_that_is_gone);
     tcase_add_test(tests, test_reads_that_any_member_answers);
     tcase_add_test(tests, test_a_log_time_that_was_too_old_is_taken_anew);
+    tcase_add_test(tests, test_a_log_time_that_is_to_come_is_taken_anew);
     tcase_add_test(tests, test_a_commit_that_may_have_run_is_not_issued_anew);
 }

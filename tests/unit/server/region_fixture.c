@@ -228,8 +228,8 @@ unsigned region_wait_leader(void)
 
 /* ---- Requests ---- */
 
-void region_ask(unsigned number, struct region_asked *asked, enum frame_type type,
-                const ProtobufCMessage *message)
+void region_ask_begin(unsigned number, struct region_asked *asked, enum frame_type type,
+                      const ProtobufCMessage *message)
 {
     struct region_server *server = &region_servers[number];
     uint8_t *bytes = malloc(protobuf_c_message_get_packed_size(message) + 1);
@@ -249,11 +249,23 @@ void region_ask(unsigned number, struct region_asked *asked, enum frame_type typ
                                     &request->message),
                      STATUS_OK);
     core_take(server->core, request);
+}
+
+void region_wait(struct region_asked *asked)
+{
+    collect();
     for (int turns = 0; !asked->answered; turns++) {
         ck_assert_int_lt(turns, region_turns_max);
         region_turn();
         collect();
     }
+}
+
+void region_ask(unsigned number, struct region_asked *asked, enum frame_type type,
+                const ProtobufCMessage *message)
+{
+    region_ask_begin(number, asked, type, message);
+    region_wait(asked);
 }
 
 struct bytes region_reply_of(const struct region_asked *asked)

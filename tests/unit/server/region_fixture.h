@@ -59,7 +59,12 @@ unsigned region_wait_leader(void);
 /* Until all have applied the same; digests of the same version are equal. */
 void region_wait_equal(void);
 
-/* Until it is answered; then it is freed by region_forget(). */
+/* Gives a request to a core; region_wait() turns until it is answered. */
+void region_ask_begin(unsigned number, struct region_asked *asked, enum frame_type type,
+                      const ProtobufCMessage *message);
+void region_wait(struct region_asked *asked);
+
+/* Both; then it is freed by region_forget(). */
 void region_ask(unsigned number, struct region_asked *asked, enum frame_type type,
                 const ProtobufCMessage *message);
 struct bytes region_reply_of(const struct region_asked *asked);

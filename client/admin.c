@@ -203,6 +203,8 @@ static bool translate_status(struct result *result, const Strait__StatusReply *r
         .lease = reply->lease != 0,
         .members = members_translate(result, reply->members, reply->n_members),
         .members_count = reply->n_members,
+        .cluster_version = reply->cluster_version,
+        .cluster_version_max = reply->cluster_version_max,
     };
     if (reply->position != NULL) {
         to->epoch_number = reply->position->epoch_number;

@@ -27,6 +27,7 @@ const struct strait_member *members_translate(struct result *result, Strait__Mem
             .match_index = from->match_index,
             .lag_entries = from->lag_entries,
             .snapshot = from->snapshot != 0,
+            .cluster_version_max = from->cluster_version_max,
         };
     }
     return made;

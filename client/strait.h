@@ -713,6 +713,8 @@ struct strait_server_status {
     bool lease; /* it leads, and reads without asking the others */
     const struct strait_member *members;
     size_t members_count;
+    uint32_t cluster_version;     /* what the servers do, as a number that all share */
+    uint32_t cluster_version_max; /* the highest that this server's program can do */
 };
 
 /* A member of a region. What follows `self` is the leader's view of the others, and zero where
@@ -730,7 +732,8 @@ struct strait_member {
     uint64_t answered_ago_ms;
     uint64_t match_index; /* up to here its log agrees with the leader's */
     uint64_t lag_entries;
-    bool snapshot; /* it is being given one */
+    bool snapshot;                /* it is being given one */
+    uint32_t cluster_version_max; /* the highest that its program can do; 0: not known */
 };
 
 STRAIT_API enum strait_status strait_server_status(strait *handle, uint32_t timeout_ms,

@@ -38,6 +38,7 @@ enum entry_kind {
                         log time */
     ENTRY_REGIONS = 18, /* body: the cluster's regions from here on (regions.h) */
     ENTRY_EPOCH = 19,   /* body: the epoch that begins with this entry (epoch.h) */
+    ENTRY_VERSION = 20, /* body: the cluster version from here on (cluster_version.h) */
 };
 
 struct entry {

@@ -76,6 +76,8 @@ enum peer_kind {
     PEER_DIGEST_LAST = 63,
     PEER_FRESHNESS_FIRST = 64, /* how new a state is: server/core_fresh.c */
     PEER_FRESHNESS_LAST = 67,
+    PEER_VERSION_FIRST = 68, /* what a program can apply: server/core_version.c */
+    PEER_VERSION_LAST = 69,
 };
 
 enum peer_flag { PEER_REJECT = 1, PEER_TRANSFER = 2 };

@@ -64,7 +64,7 @@ static void tell_newer(struct replicated_log *log, uint64_t from)
     log->newer_told = true;
     log_error("log_entry_newer", LOG_U64("from", from),
               LOG_TEXT("text", "a member sends entries that this version cannot read: this one "
-                               "falls behind until it is upgraded"));
+                               "falls behind until the newer program is started on it"));
 }
 
 /* OK, or why nothing of the message is taken. */

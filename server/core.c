@@ -74,6 +74,11 @@ const char *core_failure_text(const struct core *core, enum status status, char 
     if (status == STATUS_CORRUPT && lsm_damage(core->lsm, &path, &offset))
         snprintf(text, core_failure_size, "%s: %.256s, offset %" PRIu64 ", does not hold",
                  status_text(status), path, offset);
+    else if (status == STATUS_NEWER_FORMAT)
+        snprintf(text, core_failure_size,
+                 "it needs a newer program than this one, which can apply cluster versions up to "
+                 "%" PRIu32 ". Nothing is lost: start the newer program with this data",
+                 state_cluster_version_max(core->state));
     else
         snprintf(text, core_failure_size, "%s", status_text(status));
     return text;
@@ -193,6 +198,7 @@ struct core_facts core_facts(const struct core *core)
         .is_rebuilding = core_is_healing(core),
         .odd_version = core->heal.version,
         .scrubs_count = core->scrub.count,
+        .cluster_version = facts.cluster_version,
     };
 }
 
@@ -213,6 +219,7 @@ static void on_tick(struct io_timer *timer)
     core_herald_turn(core);
     core_guard_look(core);
     core_tick(core);
+    core_version_look(core);
     core_digests_lead(core);
     io_timer_start(core->options.io, timer,
                    io_boot_ns(core->options.io) + core_tick_ms * NS_PER_MS);
@@ -283,15 +290,20 @@ enum status core_state_open(struct core *core, const struct lsm_mark *mark, stru
         .lsm = core->lsm,
         .io = core->options.io,
         .mark = mark,
+        .cluster_version_max = core->options.cluster_version_max,
         .region_id = core->options.standby_of_count == 0 ? core->options.region_id : 0,
         .outcome_retention_ms = core->options.outcome_retention_ms,
         .apply_ready = on_apply_ready,
         .context = core,
     };
-    enum status status = state_open(&state_options, &core->state, error);
-    if (status == STATUS_OK)
-        tell_retention(core);
-    return status;
+    struct state *opened;
+    enum status status = state_open(&state_options, &opened, error);
+    if (status != STATUS_OK)
+        return status;
+    state_close(core->state);
+    core->state = opened;
+    tell_retention(core);
+    return STATUS_OK;
 }
 
 static enum status open_tables(struct core *core, bool bare, struct lsm_mark *mark,
@@ -411,6 +423,7 @@ static enum status open_log(struct core *core, const struct lsm_mark *mark, stru
  * own no-op. */
 static enum status catch_up(struct core *core, struct error *error)
 {
+    char text[core_failure_size];
     struct log_committed committed;
     while (!replicated_log_may_read(core->log)) {
         replicated_log_turn(core->log);
@@ -425,7 +438,7 @@ static enum status catch_up(struct core *core, struct error *error)
         if (status != STATUS_OK)
             return error_set(error, status,
                              "Entry %" PRIu64 " of the log could not be applied: %s.",
-                             committed.index, status_text(status));
+                             committed.index, core_failure_text(core, status, text));
         replicated_log_applied(core->log, committed.index);
     }
     return STATUS_OK;

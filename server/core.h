@@ -28,10 +28,10 @@
 
 struct core;
 
-/* What asking a server who it is has come to: OK with its id, name and addresses, or why not, with
- * a sentence. */
+/* What asking a server who it is has come to: OK with its id, name and addresses, and the highest
+ * cluster version that its program can apply; or why not, with a sentence. */
 typedef void core_probed_fn(void *context, enum status status, const struct member *member,
-                            const char *text);
+                            uint32_t cluster_version_max, const char *text);
 
 struct core_options {
     struct io *io;
@@ -50,6 +50,7 @@ struct core_options {
     uint32_t snapshot_age_ms;      /* 0: limit_snapshot_age_ms */
     uint64_t disk_reserve_size;    /* 0: 256 MiB; below it only deletes are taken */
     uint64_t scrub_period_ms;      /* between two scrubs, of log time; 0: only when asked for */
+    uint32_t cluster_version_max;  /* as in struct state_options: of simulations; else 0 */
 
     /* The region. */
     uint32_t region_id; /* the same at all its members; 0: 1 */
@@ -144,6 +145,7 @@ struct core_facts {
     bool is_rebuilding;
     uint64_t odd_version;  /* at which the state was seen to be another one; 0: never */
     uint64_t scrubs_count; /* ended since the start */
+    uint32_t cluster_version;
 };
 struct core_facts core_facts(const struct core *core);
 

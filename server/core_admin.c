@@ -269,6 +269,8 @@ static void status(struct core *core, struct request *request)
     report->reply.role = (char *)(uintptr_t)core_role_text(core);
     add_region(core, request, report);
     report->reply.position = state_position_message(&facts.position, &request->arena);
+    report->reply.cluster_version = facts.cluster_version;
+    report->reply.cluster_version_max = state_cluster_version_max(core->state);
     report->reply.log_index = facts.applied_index;
     report->reply.log_term = replicated_log_term(core->log);
     report->reply.uptime_ms = (io_boot_ns(core->options.io) - core->started_ns) / NS_PER_MS;

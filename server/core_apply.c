@@ -84,9 +84,13 @@ static void applied(struct core *core, const struct state_result *result)
         core_digests_note(core);
     if (result->scrubs)
         core_scrub_applied(core, result);
+    if (kind == ENTRY_VERSION)
+        core_version_applied(core, result);
     if (context == &core->ticking) {
         core->ticking = false;
         follow_tick(core);
+    } else if (core_version_ended(core, context)) {
+        core_position(core);
     } else if (core_ship_ended(core, context, result)) {
         core_position(core);
     } else if (context != NULL && !core->answers_none) {

@@ -99,7 +99,7 @@ static void on_connected(void *context, const char *endpoint)
     pull.cursor = core->options.seed | 1;
     pull.acknowledged = &acknowledged;
     pull.promotion = field_of_bytes(record);
-    pull.cluster_version_max = state_cluster_version;
+    pull.cluster_version_max = core_version_supported(core);
     /* Not taken: another turn comes. */
     if (link_send(core->options.herald_link, FRAME_REGION_PULL, &pull.base, herald_answer_ms,
                   &core->ship.herald) == STATUS_OK)

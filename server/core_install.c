@@ -380,8 +380,6 @@ static void open_state(struct core *core)
     struct core_install *install = &core->install;
     struct error error = {0};
 
-    state_close(core->state);
-    core->state = NULL;
     core->applying = (struct log_committed){0};
     core->apply_ready = false;
     core->apply_waits_room = false;

@@ -223,6 +223,19 @@ struct core_transfer {
     bool timed_out;
 };
 
+/* What members said of their programs, and the raise under way; core_version.c. */
+struct core_version_said {
+    uint64_t member;
+    uint32_t version_max;
+    uint64_t heard_ns;
+};
+
+struct core_version {
+    struct core_version_said said[limit_members_count];
+    unsigned said_count;
+    bool raising; /* an entry of ours is in the log */
+};
+
 /* The reign handed to a standby; core_regions.c. */
 struct core_switchover {
     enum { SWITCHOVER_NONE, SWITCHOVER_DRAINING, SWITCHOVER_GRANTING } step;
@@ -331,6 +344,7 @@ struct core {
     struct core_change change;
     struct core_transfer transfer;
     struct core_freshness fresh;
+    struct core_version version;
     struct core_install install;
     struct core_heal heal;
     struct core_scrub scrub;
@@ -399,7 +413,8 @@ struct core {
 void core_fail(struct core *core, enum status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Opens the state that the LSM has at `mark`. Blocking, but short: it reads the catalog. */
+/* Opens the state that the LSM has at `mark`, in the place of the one there was, if any. Blocking,
+ * but short: it reads the catalog; meanwhile the io turns, and who is called finds the old one. */
 MUST_CHECK enum status core_state_open(struct core *core, const struct lsm_mark *mark,
                                        struct error *error);
 
@@ -541,6 +556,22 @@ void core_guard_look(struct core *core); /* each second */
 
 /* What commits are held back by: compaction's, or a guard's; per cent. */
 unsigned core_pressure(const struct core *core);
+
+/* ---- core_version.c: what programs can apply, and the cluster version ---- */
+
+void core_version_look(struct core *core); /* each second */
+void core_version_received(struct core *core, uint64_t from, uint8_t kind, struct bytes message);
+void core_version_applied(const struct core *core, const struct state_result *result);
+
+/* Whether `context` is that of a raise proposed here; then it is done with. */
+bool core_version_ended(struct core *core, const void *context);
+
+/* The highest that the member's program can apply, as it is known here; 0: not known. */
+uint32_t core_version_of(const struct core *core, uint64_t member);
+
+/* The highest that all members of the region can apply, as far as is known: at least the present
+ * one. */
+uint32_t core_version_supported(const struct core *core);
 
 /* ---- core_herald.c: who is to know of a promotion ---- */
 

@@ -43,6 +43,7 @@ static void fill_message(struct core *core, const struct membership *membership,
     message->kind = (char *)(uintptr_t)kind_text(membership, member->kinds);
     message->leader = leader != NULL && leader->id == member->id;
     message->self = replicated_log_self(core->log) == member->id;
+    message->cluster_version_max = core_version_of(core, member->id);
     if (message->self) {
         message->connected = true;
         message->match_index = replicated_log_durable_index(core->log);
@@ -156,9 +157,10 @@ static void change_propose(struct core *core)
 
 /* The new member has said who it is, or could not be asked. */
 static void on_probed(void *context, enum status status, const struct member *member,
-                      const char *text)
+                      uint32_t cluster_version_max, const char *text)
 {
     struct core *core = context;
+    uint32_t present = state_facts(core->state).cluster_version;
     const struct member *known;
 
     if (core->change.request == NULL)
@@ -166,6 +168,13 @@ static void on_probed(void *context, enum status status, const struct member *me
     ASSERT(!core->change.proposed);
     if (status != STATUS_OK) {
         CHANGE_REFUSE(core, status, 0, "The new member could not be asked who it is: %s", text);
+        return;
+    }
+    if (cluster_version_max < present) {
+        CHANGE_REFUSE(core, STATUS_UNSUPPORTED, 0,
+                      "The program of %s is too old: the cluster version is %" PRIu32
+                      ", and it can apply %" PRIu32 " at most. Start the newer program there.",
+                      member->name, present, cluster_version_max);
         return;
     }
     known = membership_find(&core->change.target, member->id);

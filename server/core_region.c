@@ -31,7 +31,7 @@ void core_on_dropped(void *context, void *proposal)
         core->ticking = false;
         return;
     }
-    if (core_ship_ended(core, proposal, NULL))
+    if (core_version_ended(core, proposal) || core_ship_ended(core, proposal, NULL))
         return;
     if (core->answers_none)
         return;
@@ -76,6 +76,8 @@ void core_on_received(void *context, uint64_t from, uint8_t kind, struct bytes m
     struct core *core = context;
     if (kind >= PEER_FRESHNESS_FIRST && kind <= PEER_FRESHNESS_LAST)
         core_fresh_received(core, from, kind, message);
+    else if (kind >= PEER_VERSION_FIRST && kind <= PEER_VERSION_LAST)
+        core_version_received(core, from, kind, message);
     else
         core_install_received(core, from, kind, message);
 }

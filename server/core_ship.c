@@ -328,7 +328,7 @@ static void standing(void *context, struct receiver_standing *standing)
     *standing = (struct receiver_standing){
         .applied = core_region_position(core),
         .ready = core_leads(core) && !core->disk_low && !core->failed,
-        .cluster_version_max = state_cluster_version,
+        .cluster_version_max = core_version_supported(core),
         .promotion = promotion_of(core),
         .oldest_snapshot = oldest < version ? oldest : 0,
     };

@@ -256,12 +256,19 @@ char *metrics_text(const Strait__StatusReply *status, size_t *size)
     line(&text, "log_term", "gauge", (double)status->log_term);
     line(&text, "log_applied_index", "gauge", (double)status->log_index);
     line(&text, "log_commit_index", "gauge", (double)status->commit_index);
+    line(&text, "cluster_version", "gauge", (double)status->cluster_version);
+    line(&text, "cluster_version_max", "gauge", (double)status->cluster_version_max);
     if (status->position != NULL)
         line(&text, "version", "gauge", (double)status->position->version);
     for (size_t i = 0; i < status->n_metrics; i++)
         metric(&text, status->metrics[i]);
     for (size_t i = 0; i < status->n_latencies; i++)
         latency(&text, status->latencies[i]);
+    if (status->n_members != 0)
+        fprintf(text.stream, "# TYPE strait_member_cluster_version_max gauge\n");
+    for (size_t i = 0; i < status->n_members; i++)
+        fprintf(text.stream, "strait_member_cluster_version_max{member=\"%s\",of=\"%s\"} %u\n",
+                status->member, status->members[i]->name, status->members[i]->cluster_version_max);
     if (status->n_members != 0)
         fprintf(text.stream, "# TYPE strait_member_lag_entries gauge\n");
     for (size_t i = 0; i < status->n_members; i++)

@@ -119,12 +119,13 @@ enum status peering_reload(struct peering *peering, struct error *error)
 
 /* ---- Who is there? ---- */
 
-static void tell(struct question *question, enum status status, const struct member *member,
+static void tell(struct question *question, enum status status, const struct peers_probed *probed,
                  const char *text)
 {
     question->in_use = false;
     if (question->asked != NULL)
-        question->asked(question->context, status, member, text);
+        question->asked(question->context, status, probed == NULL ? NULL : &probed->member,
+                        probed == NULL ? 0 : probed->cluster_version_max, text);
 }
 
 static void answered(void *context, const struct peers_probed *probed)
@@ -138,7 +139,7 @@ static void answered(void *context, const struct peers_probed *probed)
                  question->name);
         tell(question, STATUS_PERMISSION_DENIED, NULL, text);
     } else {
-        tell(question, STATUS_OK, &probed->member, "");
+        tell(question, STATUS_OK, probed, "");
     }
 }
 
@@ -166,7 +167,7 @@ void peering_ask(struct peering *peering, const char *address, const char *name,
 {
     struct question *question = question_take(peering);
     if (question == NULL) {
-        asked(context, STATUS_BUSY, NULL, "Too many servers are being asked who they are.");
+        asked(context, STATUS_BUSY, NULL, 0, "Too many servers are being asked who they are.");
         return;
     }
     question->asked = asked;

@@ -38,9 +38,10 @@ void peering_reload_access(struct peering *peering, const struct access *access)
 /* Reads the certificates anew. On failure those of before stay in use. Blocking. */
 MUST_CHECK enum status peering_reload(struct peering *peering, struct error *error);
 
-/* OK with id, name and addresses; or why not, with a sentence, and `member` is NULL. */
+/* OK with id, name and addresses, and the highest cluster version that its program can apply; or
+ * why not, with a sentence, and `member` is NULL. */
 typedef void peering_asked_fn(void *context, enum status status, const struct member *member,
-                              const char *text);
+                              uint32_t cluster_version_max, const char *text);
 
 /* Asks the server at `address` (HOST:PORT of its members' listener, checked here) who it is. Its
  * certificate and its configuration must say `name`. Both texts are copied. `asked` is called once,

@@ -41,6 +41,10 @@ static enum cli_exit print_status_json(const struct strait_server_status *status
     cli_json_bytes(document, "member", strait_text(status->member));
     cli_json_bytes(document, "leader", strait_text(status->leader));
     json_object_set_new(document, "lease", json_boolean(status->lease));
+    json_object_set_new(document, "cluster_version",
+                        json_integer((json_int_t)status->cluster_version));
+    json_object_set_new(document, "cluster_version_max",
+                        json_integer((json_int_t)status->cluster_version_max));
     json_object_set_new(document, "members",
                         cli_json_members(status->members, status->members_count));
     json_object_set_new(document, "uptime_ms", json_integer((json_int_t)status->uptime_ms));
@@ -69,7 +73,10 @@ static void print_status(const struct strait_server_status *status, const char *
     cli_format_time(status->log_time_ns, when);
     printf("server     %s, %s, up %" PRIu64 " s\n", status->server_version, status->role,
            status->uptime_ms / 1000);
-    printf("cluster    %s\n", cluster);
+    printf("cluster    %s, version %" PRIu32, cluster, status->cluster_version);
+    if (status->cluster_version_max > status->cluster_version)
+        printf("; this program can do %" PRIu32 ", once all can", status->cluster_version_max);
+    printf("\n");
     printf("writes     %s\n", status->writable                      ? "taken"
                               : strcmp(status->role, "leader") == 0 ? "REFUSED"
                                                                     : "by the leader");

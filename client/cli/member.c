@@ -32,6 +32,10 @@ json_t *cli_json_members(const struct strait_member *members, size_t count)
                             member->answered ? json_integer((json_int_t)member->answered_ago_ms)
                                              : json_null());
         json_object_set_new(item, "snapshot", json_boolean(member->snapshot));
+        json_object_set_new(item, "cluster_version_max",
+                            member->cluster_version_max != 0
+                                ? json_integer((json_int_t)member->cluster_version_max)
+                                : json_null());
         json_array_append_new(items, item);
     }
     return items;
@@ -60,13 +64,17 @@ static void print_name(const char *name, int width)
 void cli_print_members(const struct strait_member *members, size_t count)
 {
     char text[64];
-    printf("%-16s %-8s %-6s %12s %10s %-22s %-22s %s\n", "NAME", "KIND", "LEADS", "LOG", "BEHIND",
-           "CLIENTS", "PEERS", "STATE");
+    printf("%-16s %-8s %-6s %12s %10s %-4s %-22s %-22s %s\n", "NAME", "KIND", "LEADS", "LOG",
+           "BEHIND", "CAN", "CLIENTS", "PEERS", "STATE");
     for (size_t i = 0; i < count; i++) {
         const struct strait_member *member = &members[i];
         print_name(member->name, 16);
         printf("%-8s %-6s %12" PRIu64 " %10" PRIu64 " ", member->kind, member->leader ? "yes" : "",
                member->match_index, member->lag_entries);
+        if (member->cluster_version_max != 0)
+            printf("%-4" PRIu32 " ", member->cluster_version_max);
+        else
+            printf("%-4s ", "-");
         print_name(member->clients, 22);
         print_name(member->peers, 22);
         printf("%s\n", state_text(member, text));

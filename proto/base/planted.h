@@ -58,6 +58,7 @@
     X(state_refusal_forgotten, "a refusal's outcome is not kept: a retry may succeed")             \
     X(state_reads_unchecked, "what a commit has read may have changed since")                      \
     X(state_mark_ahead, "the applied index is persisted one ahead of the data")                    \
+    X(state_version_ungated, "a newer program applies in its own way before all can")              \
     X(lsm_mark_ahead, "a manifest's mark is the memtables', not the tables'")                      \
     X(lsm_level0_order, "level 0 is searched from the oldest table")                               \
     X(lsm_memtable_order, "memtables are searched from the oldest")                                \

@@ -21,6 +21,7 @@
 #include "server/state/commit_check.h"
 #include "server/state/schema.h"
 #include "server/state/state_internal.h"
+#include "server/state/version.h"
 
 /* ---- Planning ---- */
 
@@ -343,6 +344,12 @@ static void write_outcome(struct apply *apply)
                               .item = result->item,
                               .status = result->status,
                               .item_is_condition = result->item_is_condition};
+#if defined(STRAIT_NEXT)
+    /* A change as a version brings one: what is done keeps how many operations it had. */
+    bool is_ungated = PLANTED(state_version_ungated) && apply->state->cluster_version_max >= 2;
+    if ((version_is_reached(&apply->next, 2) || is_ungated) && result->status == STATUS_OK)
+        outcome.item = (uint32_t)commit->message->n_operations;
+#endif
     outcome_encode(&outcome, commit->outcome_value);
     overlay_write(&apply->overlay, STATE_TREE_OUTCOMES,
                   bytes_of(commit->outcome_key, sizeof commit->outcome_key),

@@ -7,6 +7,7 @@
  *     expiry    due time in milliseconds (8), table id (4), record key
  *     meta      "T" table id (4); "D" kind (1) id (4): dropped, and not emptied yet
  *               "R": the list of regions; "P": the change that began the present epoch;
+ *               "V": the cluster version, where it was ever raised;
  *               "E" number (8) region (4): the end of an epoch
  *     outcomes  outcome.h */
 #ifndef SERVER_STATE_KEYS_H

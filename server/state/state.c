@@ -5,14 +5,18 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "proto/cluster_version.h"
 #include "proto/limits.h"
 #include "server/state/state_internal.h"
+#include "server/state/version.h"
 
 enum {
     state_retention_ms_default = 60 * 60 * 1000,
     state_idle_parts = 8, /* of the retention: how often an idle log gets a tick */
     state_arena_chunk_size = 64 * 1024,
 };
+
+static const char newer_advice[] = " Start the newer program with this data.";
 
 /* ---- Opening ---- */
 
@@ -51,6 +55,8 @@ static enum status load_item(struct state *state, struct bytes key, struct bytes
     switch (key.size == 0 ? 0 : key.data[0]) {
     case 'R':
         return load_regions(state, key, value);
+    case 'V':
+        return version_load(&state->mark, key, value);
     case 'E':
     case 'P':
         return epochs_load(&state->epochs, key, value);
@@ -97,7 +103,7 @@ static void make_new(struct state *state, const struct state_options *options)
     uint64_t retention_ms = options->outcome_retention_ms;
     if (retention_ms == 0)
         retention_ms = state_retention_ms_default;
-    state->mark = (struct mark_state){.cluster_version = state_cluster_version,
+    state->mark = (struct mark_state){.cluster_version = cluster_version_first,
                                       .epoch_number = options->region_id == 0 ? 0 : 1,
                                       .epoch_region = options->region_id,
                                       .table_id_next = 1,
@@ -113,13 +119,14 @@ static enum status load(struct state *state, const struct state_options *options
     struct lsm_view *view;
     enum status status = mark_decode(options->mark, &state->mark);
     if (status != STATUS_OK)
-        return error_set(error, status, "The state's mark in the manifest: %s.",
-                         status_text(status));
-    if (state->mark.cluster_version > state_cluster_version)
+        return error_set(error, status, "The state's mark in the manifest: %s.%s",
+                         status_text(status), status == STATUS_NEWER_FORMAT ? newer_advice : "");
+    if (state->mark.cluster_version > state->cluster_version_max)
         return error_set(error, STATUS_NEWER_FORMAT,
-                         "The cluster is at version %" PRIu32 ", and this program knows %d at "
-                         "most: start a newer one.",
-                         state->mark.cluster_version, state_cluster_version);
+                         "The cluster version is %" PRIu32 ", and this program can apply %" PRIu32
+                         " at most: it is too old for this data. Start the newer program with it; "
+                         "a cluster version that was raised does not go back.",
+                         state->mark.cluster_version, state->cluster_version_max);
     state->applied_index = options->mark->index;
     state->applied_term = options->mark->term;
     state->written_version = state->mark.version;
@@ -138,8 +145,8 @@ static enum status load(struct state *state, const struct state_options *options
     if (status != STATUS_OK)
         return error_set(error, status,
                          "Reading the schema, the regions, what is due and what was "
-                         "given up: %s.",
-                         status_text(status));
+                         "given up: %s.%s",
+                         status_text(status), status == STATUS_NEWER_FORMAT ? newer_advice : "");
     return STATUS_OK;
 }
 
@@ -156,6 +163,9 @@ enum status state_open(const struct state_options *options, struct state **opene
     state->apply_ready = options->apply_ready;
     state->context = options->context;
     state->next_due_ms = UINT64_MAX;
+    state->cluster_version_max =
+        options->cluster_version_max == 0 ? state_cluster_version : options->cluster_version_max;
+    ASSERT(state->cluster_version_max <= state_cluster_version);
     lsm_wait_init(&state->prefetching, wait_done, NULL);
     arena_init(&state->apply.arena, state_arena_chunk_size, limit_txn_arena_size);
     state->catalog = catalog_create();

@@ -50,12 +50,17 @@ extern const struct lsm_tree_options state_trees[state_trees_count];
 
 /* ---- Opening ---- */
 
-enum { state_cluster_version = 1 }; /* the highest that this program can apply */
+/* The highest that this program can apply; version.h says when it is raised. */
+extern const uint32_t state_cluster_version;
 
 struct state_options {
     struct lsm *lsm;
     struct io *io;               /* the LSM's; turned while state_open() waits for reads */
     const struct lsm_mark *mark; /* from lsm_open(); all zeros: a new state */
+
+    /* Of simulations, where programs of different age meet in one: the highest cluster version that
+     * this one can apply, at most state_cluster_version; 0: just that. */
+    uint32_t cluster_version_max;
 
     /* Of a new state only: what it is made with on every replica; afterwards the state's own word
      * holds, whatever is given here. */
@@ -69,7 +74,8 @@ struct state_options {
     void *context;
 };
 
-/* CORRUPT where the mark or the catalog is; NEWER_FORMAT where a newer version wrote them. What the
+/* CORRUPT where the mark or the catalog is; NEWER_FORMAT where a newer version wrote them, or the
+ * cluster version is higher than this program can apply: with words that say what to do. What the
  * mark says was applied, and no more: replay the log's entries above mark->index. */
 MUST_CHECK enum status state_open(const struct state_options *options, struct state **state,
                                   struct error *error);
@@ -103,7 +109,7 @@ struct state_facts {
     uint64_t horizon;            /* the oldest version that can be read */
     uint64_t written_version;    /* newest that touched a record; starts as `version` at open.
                                     A horizon at or above it has nothing left to hide */
-    uint32_t cluster_version;
+    uint32_t cluster_version; /* what apply does now: 1 of a new state, raised by ENTRY_VERSION */
     uint64_t outcome_retention_ms;
     uint64_t outcomes_count;
     uint64_t tables_count;
@@ -116,6 +122,9 @@ struct state_facts state_facts(const struct state *state);
 /* Two of these, for each entry. */
 struct state_position state_position(const struct state *state);
 struct hash128 state_chain(const struct state *state);
+
+/* The highest cluster version that this state can apply. */
+uint32_t state_cluster_version_max(const struct state *state);
 
 /* The bytes of the region's membership (proto/membership.h) as it was applied last; empty where
  * none was. Valid until the next one is applied. Regional: no part of the digest. */

@@ -10,6 +10,7 @@
 struct state {
     struct lsm *lsm;
     struct mark_state mark;
+    uint32_t cluster_version_max;
     uint64_t applied_index;
     uint64_t applied_term;
     uint64_t written_version;

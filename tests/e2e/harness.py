@@ -18,6 +18,8 @@ import traceback
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("STRAIT_BUILD", os.path.join(ROOT, "build"))
 STRAITD = os.path.join(BUILD, "straitd")
+# Tomorrow's: its cluster version is one higher.
+STRAITD_NEXT = os.path.join(BUILD, "tests", "e2e", "straitd-next")
 STRAIT = os.path.join(BUILD, "strait")
 SHARED_DATA = os.environ.get("STRAIT_SHARED_DATA", os.path.join(os.path.dirname(ROOT), "shared", "data"))
 

@@ -52,6 +52,7 @@ class Member(Server):
         self.peers = "127.0.0.1:%d" % free_port()
         self.http = "127.0.0.1:%d" % free_port()
         self.extra = []
+        self.program = STRAITD
         super().__init__(data=os.path.join(region.folder, name), start=False)
         self.clients = "127.0.0.1:%d" % self.port
         os.makedirs(self.data, exist_ok=True)
@@ -82,7 +83,7 @@ class Member(Server):
             file.write("\n".join(lines) + "\n")
 
     def command(self):
-        return [STRAITD, "--config", self.config_path, *self.extra]
+        return [self.program, "--config", self.config_path, *self.extra]
 
     def bootstrap(self):
         self.extra = ["--bootstrap"]

@@ -2,7 +2,8 @@
 /* Hostile commands through apply, on a state whose LSM is an array in memory. The input is a list
  * of bodies, each with two bytes of size before it; the first bits of a size pick the kind:
  *
- *     0..     a commit              100     a tick             101     a list of regions
+ *     0..     a commit              100     a tick
+ *     101     a list of regions, or with the size of one, a raise of the cluster version
  *     110     a change of the epoch: its first bytes choose one that may fit, or the body is taken
  *             as it is              111     a fence, or where its first byte is 255 a report's
  *                                           closing
@@ -11,6 +12,7 @@
  * be readable, and the same entries on a second state must give the same digest. */
 #include "tests/unit/server_state/lsm_fake.h"
 
+#include "proto/cluster_version.h"
 #include "server/state/state.h"
 #include "server/state/state_internal.h"
 
@@ -208,6 +210,19 @@ static void fuzzed_open(struct fuzzed *fuzzed, uint64_t seed, unsigned again_per
     fuzzed_file(fuzzed);
 }
 
+/* A higher version than the program's is not passed on: it stops apply, as a later format does. */
+static void fuzzed_raise(struct fuzzed *fuzzed, struct bytes input)
+{
+    uint8_t body[fuzzed_body_max];
+    uint32_t before = state_facts(fuzzed->state).cluster_version;
+    struct bytes known = known_format(input, body);
+    if (load_u32(body + 4) > state_cluster_version)
+        store_u32(body + 4, state_cluster_version);
+    fuzzed_apply(fuzzed, ENTRY_VERSION, known);
+    uint32_t after = state_facts(fuzzed->state).cluster_version;
+    ASSERT(after >= before && after <= state_cluster_version);
+}
+
 static void fuzzed_command(struct fuzzed *fuzzed, unsigned kind, struct bytes body)
 {
     uint8_t regions[fuzzed_body_max];
@@ -217,7 +232,10 @@ static void fuzzed_command(struct fuzzed *fuzzed, unsigned kind, struct bytes bo
         fuzzed_apply(fuzzed, ENTRY_TICK, body);
         break;
     case 5:
-        fuzzed_apply(fuzzed, ENTRY_REGIONS, known_format(body, regions));
+        if (body.size == cluster_version_size)
+            fuzzed_raise(fuzzed, body);
+        else
+            fuzzed_apply(fuzzed, ENTRY_REGIONS, known_format(body, regions));
         break;
     case 6:
         fuzzed_change(fuzzed, body);

@@ -116,6 +116,12 @@ void invariants_look(struct invariants *invariants, struct world *world, unsigne
     if (facts->commit_index < last->commit_index || facts->applied_index < last->applied_index)
         world_fail(world, "s%u went back from index %" PRIu64 " to %" PRIu64, server,
                    last->applied_index, facts->applied_index);
+    if (facts->cluster_version < last->cluster_version)
+        world_fail(world, "s%u went back from cluster version %u to %u", server,
+                   last->cluster_version, facts->cluster_version);
+    if (facts->cluster_version > world->servers[server].version_max)
+        world_fail(world, "s%u applies cluster version %u and can apply %u at most", server,
+                   facts->cluster_version, world->servers[server].version_max);
     if (facts->applied_index > facts->commit_index)
         world_fail(world, "s%u applied %" PRIu64 " and knows %" PRIu64 " to be committed", server,
                    facts->applied_index, facts->commit_index);

@@ -50,7 +50,8 @@ struct world;
     X(MEMBER_REPLACED, "member-replaced", false, churn)                                            \
     X(LATE_ANSWERS, "late-answers", false, aim)                                                    \
     X(LATE_TRANSFER, "late-transfer", false, aim)                                                  \
-    X(BLINK, "blink", false, aim)
+    X(BLINK, "blink", false, aim)                                                                  \
+    X(UPGRADE, "upgrade", true, upgrade)
 
 enum nemesis_fault {
 #define NEMESIS_ENUM(name, text, alone) NEMESIS_##name,

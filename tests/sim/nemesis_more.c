@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Faults of worlds that are told to have them: disks that decay, members that come and go, and
- * several faults at once, aimed at whoever leads. They come beside those of nemesis.c. */
+/* Faults of worlds that are told to have them: disks that decay, members that come and go, several
+ * faults at once, aimed at whoever leads, and newer programs. They come beside those of nemesis.c.
+ */
 #include "proto/base/assert.h"
 #include "tests/sim/decay.h"
 #include "tests/sim/nemesis_internal.h"
@@ -18,6 +19,8 @@ enum {
     aimed_heal_min_ms = 500,
     aimed_heal_max_ms = 3000,
     blink_max_ms = 20,
+    upgrade_between_min_ms = 1000, /* servers are looked at, one of them */
+    upgrade_between_max_ms = 10000,
 };
 
 /* ---- Decay ---- */
@@ -245,6 +248,44 @@ static void aim(struct world *world, unsigned server, enum nemesis_fault fault)
     }
 }
 
+/* ---- Programs ---- */
+
+static void act_upgrade(struct world *world, unsigned none);
+
+static void upgrade_later(struct world *world)
+{
+    nemesis_later(world, nemesis_draw_ms(world, upgrade_between_min_ms, upgrade_between_max_ms), 0,
+                  act_upgrade);
+}
+
+/* One server starts anew with the newer program: stopped in good order, as an operator would, or
+ * because it failed. It never goes back to the older one. */
+static void upgrade(struct world *world, struct sim_server *server)
+{
+    nemesis_did(world, server->index, NEMESIS_UPGRADE);
+    server->version_max = sim_version_next;
+    if (!world->options.keep_log && nemesis_chance(world, 2, 3))
+        server_close(server);
+    else
+        crash(world, server,
+              nemesis_chance(world, 1, 2) ? SIM_RESTART_KEEP_ALL : SIM_RESTART_RANDOM,
+              nemesis_draw_ms(world, nemesis_down_min_ms, nemesis_down_max_ms));
+}
+
+static void act_upgrade(struct world *world, unsigned none)
+{
+    unsigned index =
+        (unsigned)generator_below(&world->nemesis.generator, world->options.servers_count);
+    struct sim_server *server = &world->servers[index];
+    (void)none;
+    if (!world->nemesis.is_active)
+        return;
+    if (server->state == SIM_SERVER_UP && !server->is_closing &&
+        server->version_max != sim_version_next)
+        upgrade(world, server);
+    upgrade_later(world);
+}
+
 /* ---- Which, and when ---- */
 
 static void act_more(struct world *world, unsigned none)
@@ -253,8 +294,8 @@ static void act_more(struct world *world, unsigned none)
     (void)none;
     if (!world->nemesis.is_active)
         return;
-    enum nemesis_fault fault = (enum nemesis_fault)generator_between(generator, nemesis_first_count,
-                                                                     NEMESIS_FAULTS_END - 1);
+    enum nemesis_fault fault =
+        (enum nemesis_fault)generator_between(generator, nemesis_first_count, NEMESIS_BLINK);
     unsigned index = (unsigned)generator_below(generator, world->options.servers_count);
     struct sim_server *server = &world->servers[index];
     if (nemesis_fault_applies(fault, &world->options) && server->state == SIM_SERVER_UP &&
@@ -275,6 +316,8 @@ void nemesis_more_begin(struct world *world)
     if (world->options.decay || world->options.churn || world->options.aim)
         nemesis_later(world, nemesis_draw_ms(world, more_between_min_ms, more_between_max_ms), 0,
                       act_more);
+    if (world->options.upgrade)
+        upgrade_later(world);
 }
 
 void nemesis_more_end(struct world *world)

@@ -78,7 +78,7 @@ seek() {
     best_hits=0
     for options in "--servers 3" "--servers 1" "--servers 5" "--servers 3 --keep-log" \
         "--servers 5 --keep-log" "--servers 3 --aim" "--servers 3 --decay --churn --aim" \
-        "--servers 5 --decay --churn --aim"; do
+        "--servers 5 --decay --churn --aim" "--servers 3 --upgrade"; do
         rated=$(rate "$1" $(($2 / 8)) "$options")
         [ -n "$rated" ] || continue
         tried=${rated%% *}

@@ -39,7 +39,8 @@ both() {
     cat "$work/drawn"
 }
 both 20 --servers 1
-both 45 --servers 3
+both 40 --servers 3
+both 5 --servers 3 --upgrade
 both 10 --servers 3 --decay --churn --aim
 both 5 --servers 5
 both 5 --servers 5 --decay --churn --aim

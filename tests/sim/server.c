@@ -39,6 +39,7 @@ void server_init(struct sim_server *server, struct world *world, unsigned index,
     *server = (struct sim_server){.world = world,
                                   .index = index,
                                   .restart_ns = UINT64_MAX,
+                                  .version_max = sim_version_today,
                                   .armed_fault = NEMESIS_FAULTS_END};
     server->disk = sim_disk_create(seed);
     enum status status = mailbox_open(&server->replies, false, limit_requests_count);
@@ -153,7 +154,7 @@ static void probe_end(struct probe *probe)
         name_member(probe->asked, &member);
     }
     probe->probed(probe->context, status, status == STATUS_OK ? &member : NULL,
-                  "It does not answer.");
+                  world->servers[probe->asked].version_max, "It does not answer.");
     free(probe);
 }
 
@@ -199,6 +200,7 @@ static enum status open_core(struct sim_server *server, bool bootstrap)
         .workers_inline = true,
         .disk_reserve_size = reserve_bytes,
         .scrub_period_ms = scrub_ms,
+        .cluster_version_max = server->version_max,
         .bootstrap = bootstrap,
         .seed = generator_draw(&world->generator),
         .failed = on_failed,
@@ -316,6 +318,8 @@ void server_wipe(struct sim_server *server)
     server->disk = sim_disk_create(generator_draw(&world->generator));
     sim_disk_clock_advance_to(server->disk, now_ns);
     server->state = SIM_SERVER_DOWN;
+    if (world->options.upgrade)
+        server->version_max = sim_version_next; /* who is set up anew gets the newest program */
     server->is_made = false;
     server->has_decayed = false;
     server->restart_ns = world->now_ns;

@@ -14,6 +14,10 @@
 struct client;
 struct world;
 
+/* The highest cluster versions of today's program, and of tomorrow's, which is today's with the
+ * changes that STRAIT_NEXT compiles in. */
+enum { sim_version_today = 1, sim_version_next = 2 };
+
 enum sim_server_state {
     SIM_SERVER_DOWN,
     SIM_SERVER_UP,
@@ -39,7 +43,8 @@ struct sim_server {
     bool is_made;    /* its store was made */
     bool is_closing; /* takes no request; closes when none is left, or it is time to */
     uint64_t closing_until_ns;
-    uint64_t lives; /* starts */
+    uint32_t version_max; /* the highest cluster version of the program that is started next */
+    uint64_t lives;       /* starts */
     uint64_t paused_until_ns;
     uint64_t restart_ns; /* while down; UINT64_MAX: not by itself */
     bool is_damaged;     /* a table of its was damaged on purpose: it may rebuild its state */

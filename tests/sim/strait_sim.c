@@ -16,7 +16,7 @@
 
 static const char usage[] =
     "strait-sim (--seed N | --seeds FROM-TO) [--servers N] [--seconds N] [--twice] [--calm]\n"
-    "           [--keep-log] [--decay] [--churn] [--aim] [--regions] [--verbose]\n"
+    "           [--keep-log] [--decay] [--churn] [--aim] [--upgrade] [--regions] [--verbose]\n"
     "           [--bug NAME [--hunt]]\n"
     "strait-sim --bugs\n"
     "    --seed N         one run; the same seed and build give the same run\n"
@@ -31,6 +31,7 @@ static const char usage[] =
     "    --decay          disks decay, too\n"
     "    --churn          members are added, promoted, removed and replaced, too\n"
     "    --aim            faults come together, at whoever leads, too\n"
+    "    --upgrade        servers start anew with a newer program, one by one, too\n"
     "    --regions        two regions of so many servers each, 2 at least, and their line\n"
     "    --verbose        tells what happens\n"
     "    --bug NAME       puts in a bug; in builds of the preset `planted` alone\n"
@@ -114,6 +115,8 @@ static bool parse(int count, char **values, struct sim_options *options)
             options->world.churn = true;
         else if (strcmp(values[i], "--aim") == 0)
             options->world.aim = true;
+        else if (strcmp(values[i], "--upgrade") == 0)
+            options->world.upgrade = true;
         else if (strcmp(values[i], "--regions") == 0)
             options->world.regions = true;
         else if (strcmp(values[i], "--hunt") == 0)
@@ -144,6 +147,7 @@ static void add(struct world_result *sum, const struct world_result *result)
     sum->snapshots_count += result->snapshots_count;
     sum->scrubs_count += result->scrubs_count;
     sum->replacements_count += result->replacements_count;
+    sum->raises_count += result->raises_count;
     sum->simulated_ns += result->simulated_ns;
     sum->digest = sum->digest * 31 + result->digest + result->final_draw;
     for (unsigned i = 0; i < NEMESIS_FAULTS_END; i++)
@@ -154,10 +158,11 @@ static void tell_replay(const struct sim_options *options, uint64_t seed)
 {
     const struct world_options *world = &options->world;
     printf("replay: build/strait-sim --seed %" PRIu64 " --servers %u --seconds %" PRIu64
-           "%s%s%s%s%s --verbose\n",
+           "%s%s%s%s%s%s --verbose\n",
            seed, world->servers_count, world->seconds, world->calm ? " --calm" : "",
            world->keep_log ? " --keep-log" : "", world->decay ? " --decay" : "",
-           world->churn ? " --churn" : "", world->aim ? " --aim" : "");
+           world->churn ? " --churn" : "", world->aim ? " --aim" : "",
+           world->upgrade ? " --upgrade" : "");
 }
 
 static void run_seed(struct sim_options *options, uint64_t seed, struct totals *totals)
@@ -262,11 +267,11 @@ int main(int count, char **values)
     printf("transactions %" PRIu64 " (%.1f per second), commits %" PRIu64 ", refused %" PRIu64
            ", unknown %" PRIu64 ", retries %" PRIu64 ", elections %" PRIu64 ", starts %" PRIu64
            ", turns %" PRIu64 ", messages %" PRIu64 ", snapshots %" PRIu64 ", replacements %" PRIu64
-           ", scrubs %" PRIu64 ", digest %016" PRIx64 "\n",
+           ", scrubs %" PRIu64 ", versions raised %" PRIu64 ", digest %016" PRIx64 "\n",
            sum->transactions_count, (double)sum->transactions_count / simulated, sum->commits_count,
            sum->refused_count, sum->unknown_count, sum->retries_count, sum->elections_count,
            sum->starts_count, sum->turns_count, sum->messages_count, sum->snapshots_count,
-           sum->replacements_count, sum->scrubs_count, sum->digest);
+           sum->replacements_count, sum->scrubs_count, sum->raises_count, sum->digest);
     bool all = tell_faults(&options, &totals);
     bool many = totals.runs_count >= many_runs && !options.world.calm;
     if (many && !all) {
@@ -280,6 +285,10 @@ int main(int count, char **values)
     }
     if (many && sum->scrubs_count == 0) {
         printf("FAILED: no replica was ever scrubbed\n");
+        return 1;
+    }
+    if (many && options.world.upgrade && sum->raises_count == 0) {
+        printf("FAILED: the cluster version was never raised\n");
         return 1;
     }
     return totals.failed_count == 0 ? 0 : 1;

@@ -239,10 +239,21 @@ bool world_replicas_are_equal(struct world *world)
         if (world->servers[i].state != SIM_SERVER_UP ||
             facts->applied_index != first->applied_index || facts->version != first->version ||
             facts->chain_digest.low != first->chain_digest.low ||
-            facts->chain_digest.high != first->chain_digest.high)
+            facts->chain_digest.high != first->chain_digest.high ||
+            facts->cluster_version != first->cluster_version)
             return false;
     }
     return true;
+}
+
+/* Once the last of them can apply it, and so is said to. */
+static bool version_is_raised(struct world *world)
+{
+    const struct core_facts *first = &world->invariants.last[0];
+    for (unsigned i = 0; i < world->options.servers_count; i++)
+        if (world->servers[i].version_max != sim_version_next)
+            return true; /* nothing is to be raised */
+    return first->cluster_version == sim_version_next;
 }
 
 bool world_all_are_up(struct world *world)
@@ -302,6 +313,8 @@ static void come_to_an_end(struct world *world)
     workload_read_all(world->workload_clients[0], on_read_all);
     if (!run(world, settle_max_s * NS_PER_S, is_read))
         world_fail(world, "what was written cannot be read");
+    if (!run(world, replicas_max_s * NS_PER_S, version_is_raised))
+        world_fail(world, "all can apply the next cluster version, and it is not raised");
     if (run(world, replicas_max_s * NS_PER_S, world_replicas_are_equal))
         return;
     world_note_servers(world);
@@ -390,6 +403,7 @@ void world_tell(struct world *world, struct world_result *result)
         .snapshots_count = world->invariants.snapshots_count,
         .scrubs_count = world->invariants.scrubs_count,
         .replacements_count = world->operator.replacements_count,
+        .raises_count = world->invariants.last[0].cluster_version > sim_version_today,
         .simulated_ns = world->now_ns - world->begun_ns,
         .final_draw = generator_draw(&world->generator),
     };

@@ -34,6 +34,7 @@ struct world_options {
     bool decay;   /* of disks */
     bool churn;   /* of members */
     bool aim;     /* several at once, at whom it hurts */
+    bool upgrade; /* programs of two ages: servers start anew with the newer one */
     bool regions; /* two of them (pair.h) */
     bool verbose;
 };
@@ -79,6 +80,7 @@ struct world_result {
     uint64_t snapshots_count;    /* installed */
     uint64_t scrubs_count;       /* of single replicas */
     uint64_t replacements_count; /* of members, ended */
+    uint64_t raises_count;       /* 1 where the cluster version was raised */
     uint64_t simulated_ns;
     uint64_t faults[NEMESIS_FAULTS_END];
     uint64_t final_draw; /* of the world's generator: equal runs have equal ones */

@@ -33,6 +33,7 @@ static void setup(void)
     member.name = (char *)"n2";
     member.lag_entries = 7;
     member.connected = true;
+    member.cluster_version_max = 3;
     status.metrics = metric_pointers;
     status.n_metrics = 5;
     status.members = member_pointers;
@@ -43,6 +44,8 @@ static void setup(void)
     status.writable = true;
     status.log_index = 100;
     status.commit_index = 100;
+    status.cluster_version = 2;
+    status.cluster_version_max = 4;
 }
 
 static void expect_line(const char *text, const char *line)
@@ -67,6 +70,9 @@ START_TEST(test_units_and_types_are_prometheus_own)
     expect_line(text, "strait_wal_written_bytes_total{member=\"n1\"} 4096\n");
     expect_line(text, "strait_leader{member=\"n1\"} 1\n");
     expect_line(text, "strait_member_lag_entries{member=\"n1\",of=\"n2\"} 7\n");
+    expect_line(text, "strait_cluster_version{member=\"n1\"} 2\n");
+    expect_line(text, "strait_cluster_version_max{member=\"n1\"} 4\n");
+    expect_line(text, "strait_member_cluster_version_max{member=\"n1\",of=\"n2\"} 3\n");
     expect_line(text, "strait_member_connected{member=\"n1\",of=\"n2\"} 1\n");
     ck_assert_int_eq(text[size - 1], '\n');
     free(text);

@@ -13,6 +13,7 @@ enum { turns_max = 400 * 1000 };
 struct pair_server pair_servers[pair_count];
 bool pair_is_cut;
 unsigned pair_verifications_count;
+uint32_t pair_version_max[pair_count];
 
 static struct sim_disk *disk;
 static const char *const names[pair_count] = {"one", "two"};
@@ -302,16 +303,14 @@ static void server_begin(unsigned number)
 
 void pair_open(unsigned number)
 {
+    pair_fixture(number)->options.cluster_version_max = pair_version_max[number];
     enum status status = core_fixture_open(pair_fixture(number));
     ck_assert_msg(status == STATUS_OK, "%s: %s", names[number], pair_fixture(number)->error.text);
 }
 
 /* A core that closes knows of no connections: those to it end after that. */
-void pair_close(unsigned number)
+static void end_connections(struct pair_server *server)
 {
-    struct pair_server *server = &pair_servers[number];
-
-    core_fixture_close(&server->fixture);
     core_fixture_collect(&server->fixture);
     collect_peers(server);
     for (unsigned i = 0; i < pair_count; i++) {
@@ -322,6 +321,22 @@ void pair_close(unsigned number)
     }
     server->link.wanted = NULL;
     server->herald.wanted = NULL;
+}
+
+void pair_close(unsigned number)
+{
+    core_fixture_close(&pair_servers[number].fixture);
+    end_connections(&pair_servers[number]);
+}
+
+void pair_abandon(unsigned number)
+{
+    struct core_fixture *fixture = pair_fixture(number);
+    ck_assert(fixture->failed);
+    core_abandon(fixture->core);
+    fixture->core = NULL;
+    fixture->failed = false;
+    end_connections(&pair_servers[number]);
 }
 
 void pair_begin(void)

@@ -43,6 +43,8 @@ struct pair_server {
 extern struct pair_server pair_servers[pair_count];
 extern bool pair_is_cut;                  /* nothing passes between them */
 extern unsigned pair_verifications_count; /* of records, by both */
+/* Of those that are opened from now on: as in struct core_options. */
+extern uint32_t pair_version_max[pair_count];
 
 /* Opens both, with a table "t" and the list of both regions, and waits until they are level. */
 void pair_set_up(void);
@@ -52,6 +54,7 @@ void pair_tear_down(void); /* closes those that are open */
 void pair_begin(void);
 void pair_open(unsigned number);
 void pair_close(unsigned number);
+void pair_abandon(unsigned number); /* of one that has failed */
 
 /* One turn of each, or of the clock where nobody has anything to do; and for as long. */
 void pair_turn(void);

@@ -6,6 +6,7 @@
 
 #include "proto/base/generator.h"
 #include "proto/base/log.h"
+#include "server/state/state.h"
 #include "storage/io/blocking.h"
 
 enum { letters_max = 4096, memtable_bytes = 256 * 1024, segment_bytes = 256 * 1024 };
@@ -23,6 +24,7 @@ static size_t letters_count;
 static uint64_t numbers;
 static uint64_t log_time_ns;
 uint64_t region_scrub_period_ms;
+uint32_t region_version_max[region_servers_count];
 bool region_is_cut[region_servers_count];
 
 /* ---- The bus ---- */
@@ -125,12 +127,15 @@ static void on_failed(void *context, const struct error *error)
 static void probe(void *context, const char *address, const char *name, core_probed_fn *probed,
                   void *probed_context)
 {
-    struct member member = {.id = region_servers[address[0] - '0'].self};
+    unsigned asked = (unsigned)(address[0] - '0');
+    uint32_t version_max = region_version_max[asked];
+    struct member member = {.id = region_servers[asked].self};
     (void)context;
     snprintf(member.name, sizeof member.name, "%s", name);
     snprintf(member.peers, sizeof member.peers, "%s", address);
     snprintf(member.clients, sizeof member.clients, "%s", address);
-    probed(probed_context, STATUS_OK, &member, "");
+    probed(probed_context, STATUS_OK, &member,
+           version_max == 0 ? state_cluster_version : version_max, "");
 }
 
 enum status region_open_server(unsigned number, bool bootstrap)
@@ -146,6 +151,7 @@ enum status region_open_server(unsigned number, bool bootstrap)
         .workers_inline = true,
         .disk_reserve_size = 1024 * 1024,
         .scrub_period_ms = region_scrub_period_ms,
+        .cluster_version_max = region_version_max[number],
         .bus = &server->bus,
         .bootstrap = bootstrap,
         .seed = 7 + number,

@@ -22,7 +22,8 @@ struct harness {
     uint64_t time_ns;
     uint64_t ids_count;
     bool ready;
-    struct entry entry; /* the one that was applied last; its body is the caller's */
+    uint32_t version_max; /* of the state that is opened next; 0: the program's */
+    struct entry entry;   /* the one that was applied last; its body is the caller's */
 };
 
 /* A commit under construction; what it points to lives in it, or is the caller's. */
@@ -64,6 +65,7 @@ static inline void harness_state_open(struct harness *harness)
     const struct state_options options = {.lsm = harness->lsm,
                                           .io = backend_io(harness->backend),
                                           .mark = backend_mark(harness->backend),
+                                          .cluster_version_max = harness->version_max,
                                           .region_id = 7,
                                           .outcome_retention_ms = 60000,
                                           .apply_ready = harness_ready,

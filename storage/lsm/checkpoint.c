@@ -214,6 +214,34 @@ bool checkpoint_begin(struct lsm *lsm)
     return true;
 }
 
+enum status lsm_checkpoint_look(struct io *io, struct keyring *keyring, const char *directory,
+                                struct lsm_mark *mark)
+{
+    struct twin *twin = NULL;
+    struct twin_report report = {0};
+    uint8_t *contents = NULL;
+    size_t size = 0;
+    struct error error = {0};
+
+    *mark = (struct lsm_mark){0};
+    enum status status = twin_open(io, keyring, directory, "manifest", SEAL_FORMAT_MANIFEST, &twin,
+                                   &contents, &size, &report, &error);
+    if (twin != NULL)
+        twin_close(twin);
+    struct manifest *manifest = calloc(1, sizeof *manifest);
+    if (status == STATUS_OK && manifest == NULL)
+        status = STATUS_NO_MEMORY;
+    if (status == STATUS_OK)
+        status = manifest_decode(bytes_of(contents, size), manifest, &error);
+    if (status == STATUS_OK) {
+        *mark = manifest->mark;
+        manifest_free(manifest);
+    }
+    free(manifest);
+    free(contents);
+    return status;
+}
+
 void lsm_checkpoint(struct lsm *lsm, const char *directory,
                     void (*done)(void *context, enum status status, const struct lsm_mark *mark),
                     void *context)

@@ -287,6 +287,22 @@ void lsm_install(struct lsm *lsm, const char *directory,
                  void (*done)(void *context, enum status status, const struct lsm_mark *mark),
                  void *context);
 
+/* What a checkpoint of this LSM is of. NOT_FOUND: there is none; CORRUPT, NEWER_FORMAT. Blocking,
+ * any thread's io. */
+MUST_CHECK enum status lsm_checkpoint_look(struct io *io, struct keyring *keyring,
+                                           const char *directory, struct lsm_mark *mark);
+
+/* Goes back to a checkpoint of this very LSM, as lsm_install() goes on to another's: by one swap of
+ * the manifest, after which the checkpoint's directory is removed. Files that both have stay where
+ * they are. The manifest records `mark` in place of the checkpoint's, of which it has the index,
+ * the term and the version: its state bytes may say more, so that what they say is true from the
+ * very moment of the swap. No view is open, nor opened until `done` was called; nobody but the
+ * check holds older tables. Statuses are lsm_install()'s; INVALID_ARGUMENT also where `mark` is not
+ * the checkpoint's, or a checkpoint of an earlier content is given. */
+void lsm_restore(struct lsm *lsm, const char *directory, const struct lsm_mark *mark,
+                 void (*done)(void *context, enum status status, const struct lsm_mark *mark),
+                 void *context);
+
 struct lsm_check_progress {
     bool running;
     uint64_t checked_size;

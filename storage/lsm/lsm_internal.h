@@ -56,6 +56,8 @@ struct checkpoint_request {
 /* The content that was asked for in place of all there is: replace.c. */
 struct lsm_replace {
     bool asked;
+    bool restores;        /* a checkpoint of this LSM's own, under `mark` */
+    struct lsm_mark mark; /* of a restoration */
     char directory[table_path_size];
     void (*done)(void *context, enum status status, const struct lsm_mark *mark);
     void *context;

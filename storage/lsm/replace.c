@@ -13,7 +13,12 @@
  * Until the swap the old manifest stands, and the next opening removes the links, which it does
  * not name; from the swap on the new one stands, and the next opening removes the old tables, and
  * whoever staged them the staging directory. A staged table has a number above all of the LSM's
- * own (lsm_staging_number()), so both contents may lie in one directory. */
+ * own (lsm_staging_number()), so both contents may lie in one directory.
+ *
+ * A restoration takes the same way with a checkpoint of this LSM's own, whose tables have numbers
+ * that the LSM gave out once. One that is still here, in the set that goes or in that of a check,
+ * is the same file: the new set shares it. Any other was unlinked since, and is linked again: as no
+ * view is open, nobody is left who would unlink that name later. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -35,11 +40,12 @@ enum replace_stage {
 struct replace_job {
     struct lsm_job job;
     enum replace_stage stage;
-    enum status outcome;  /* what the asker is told */
-    size_t position;      /* in the edit: of the next table */
-    size_t linked_count;  /* of the edit's tables */
-    bool links_stay;      /* a manifest may name them */
-    uint64_t number_next; /* of the LSM when the job began */
+    enum status outcome;         /* what the asker is told */
+    size_t position;             /* in the edit: of the next table */
+    size_t linked_count;         /* of the edit's tables */
+    bool links_stay;             /* a manifest may name them */
+    uint64_t number_next;        /* of the LSM when the job began */
+    struct version_set *held[2]; /* of a restoration: whose files it may share; or NULL */
     struct version_set *set;
     struct manifest_source source;
     struct discard *discards[lsm_trees_max]; /* that `source` refers to; NULL: none */
@@ -65,15 +71,41 @@ static bool tree_position(const struct lsm *lsm, const struct manifest_tree *tre
     return false;
 }
 
+static struct table_file *find_file(const struct version_set *set, unsigned tree, uint64_t number)
+{
+    for (unsigned l = 0; set != NULL && l < lsm_levels_count; l++) {
+        const struct level *level = &set->trees[tree]->levels[l];
+        for (uint32_t i = 0; i < level->count; i++) {
+            if (level->files[i]->info.number == number)
+                return level->files[i];
+        }
+    }
+    return NULL;
+}
+
+/* That a set of the old content has too: it is referenced before the new set is made. */
+static bool is_shared(const struct table_file *file)
+{
+    return file->references != 0;
+}
+
 static enum status add_table(struct replace_job *replace, unsigned tree, unsigned level,
                              const struct table_info *info)
 {
-    if (info->number < replace->number_next)
+    bool restores = replace->job.lsm->replace.restores;
+    if (restores != (info->number < replace->number_next))
         return error_set(&replace->job.error, STATUS_INVALID_ARGUMENT,
-                         "What is staged has table numbers of an earlier content.");
-    struct table_file *file = table_file_create(tree, info);
+                         "What is staged has table numbers of %s content.",
+                         restores ? "another" : "an earlier");
+    struct table_file *file = find_file(replace->held[0], tree, info->number);
+    if (file == NULL)
+        file = find_file(replace->held[1], tree, info->number);
+    bool shared = file != NULL;
+    if (!shared)
+        file = table_file_create(tree, info);
     if (file == NULL || !version_edit_add(&replace->job.edit, file, level)) {
-        table_file_free(file);
+        if (!shared)
+            table_file_free(file);
         return STATUS_NO_MEMORY;
     }
     return STATUS_OK;
@@ -109,7 +141,15 @@ static enum status take_manifest(struct replace_job *replace, const struct manif
     enum status status = STATUS_OK;
     for (unsigned t = 0; t < manifest->trees_count && status == STATUS_OK; t++)
         status = add_tree(replace, &manifest->trees[t]);
+    const struct lsm_replace *asked = &replace->job.lsm->replace;
     source->mark = manifest->mark;
+    if (asked->restores) {
+        if (asked->mark.index != manifest->mark.index || asked->mark.term != manifest->mark.term ||
+            asked->mark.version != manifest->mark.version)
+            return error_set(&replace->job.error, STATUS_INVALID_ARGUMENT,
+                             "The checkpoint is not the one that the mark is of.");
+        source->mark = asked->mark;
+    }
     source->attachment.size = (uint32_t)manifest->attachment.size;
     bytes_copy(source->attachment.bytes, manifest->attachment);
     /* As when it is opened: at its mark nothing is hidden yet. */
@@ -160,6 +200,10 @@ static enum status link_table(struct replace_job *replace, struct io *io)
     const struct table_file *file = edit_file(replace, replace->position);
     char from[table_path_size];
     char to[table_path_size];
+    if (is_shared(file)) {
+        replace->linked_count++; /* undo() passes it over too */
+        return STATUS_OK;
+    }
     if (!table_path(lsm->replace.directory, file->info.number, from) ||
         !table_path(lsm->directory, file->info.number, to))
         return STATUS_INVALID_ARGUMENT;
@@ -179,6 +223,8 @@ static enum status open_table(struct replace_job *replace, struct io *io)
 {
     const struct lsm *lsm = replace->job.lsm;
     struct table_file *file = replace->job.edit.changes[replace->position].file;
+    if (is_shared(file))
+        return STATUS_OK;
     return table_open(io, lsm->options.keyring, lsm->directory, &lsm->trees[file->tree],
                       &file->info, &file->table, &replace->job.error);
 }
@@ -211,6 +257,8 @@ static void undo(struct replace_job *replace, struct io *io)
     replace->set = NULL;
     for (size_t i = 0; i < replace->job.edit.count; i++) {
         struct table_file *file = replace->job.edit.changes[i].file;
+        if (is_shared(file))
+            continue;
         if (file->table != NULL)
             table_discard(file->table, io);
         file->table = NULL;
@@ -313,6 +361,8 @@ static void replace_free(struct replace_job *replace)
     for (unsigned t = 0; t < lsm_trees_max; t++)
         free(replace->discards[t]);
     version_edit_free(&replace->job.edit);
+    for (unsigned i = 0; i < 2; i++)
+        version_set_release(replace->held[i], &lsm->obsolete);
     free(replace);
     lsm->manifest_writing = false;
 }
@@ -330,8 +380,11 @@ static enum status replace_returned(struct lsm_job *job, struct error *error)
     struct lsm *lsm = job->lsm;
     (void)error;
     if (replace->outcome == STATUS_OK) {
-        for (size_t i = 0; i < job->edit.count; i++)
-            table_attach(edit_file(replace, i)->table, lsm->cache);
+        /* A shared one was attached when it came, and has the old sets' references besides. */
+        for (size_t i = 0; i < job->edit.count; i++) {
+            if (edit_file(replace, i)->references == 1)
+                table_attach(edit_file(replace, i)->table, lsm->cache);
+        }
         install_content(lsm, replace->set, &replace->source, replace->discards,
                         replace->number_next);
     }
@@ -367,6 +420,8 @@ bool replace_begin(struct lsm *lsm)
     if (!lsm->replace.asked || lsm->manifest_writing || !list_is_empty(&lsm->queue) ||
         !list_is_empty(&lsm->taken) || !list_is_empty(&lsm->finished))
         return false;
+    if (lsm->replace.restores && !list_is_empty(&lsm->obsolete))
+        return false; /* for want of memory: what is to be unlinked may be what is linked again */
     struct replace_job *replace = calloc(1, sizeof *replace);
     if (replace == NULL) {
         jobs_retry_later(lsm);
@@ -375,14 +430,20 @@ bool replace_begin(struct lsm *lsm)
     replace->source.lsm = lsm;
     replace->number_next =
         lsm->numbers_next > lsm->numbers_end ? lsm->numbers_next : lsm->numbers_end;
+    if (lsm->replace.restores) {
+        ASSERT(lsm->views_count == 0 && !lsm->options.bare);
+        replace->held[0] = version_set_hold(lsm->current);
+        if (lsm->check.set != NULL)
+            replace->held[1] = version_set_hold(lsm->check.set);
+    }
     lsm->manifest_writing = true;
     job_init(&replace->job, lsm, &replace_operations, JOB_REPLACE);
     return true;
 }
 
-void lsm_install(struct lsm *lsm, const char *directory,
-                 void (*done)(void *context, enum status status, const struct lsm_mark *mark),
-                 void *context)
+static void ask(struct lsm *lsm, const char *directory, const struct lsm_mark *mark,
+                void (*done)(void *context, enum status status, const struct lsm_mark *mark),
+                void *context)
 {
     size_t size = strlen(directory);
     bool too_long = size == 0 || size >= sizeof lsm->replace.directory;
@@ -391,8 +452,25 @@ void lsm_install(struct lsm *lsm, const char *directory,
         return;
     }
     memcpy(lsm->replace.directory, directory, size + 1);
+    lsm->replace.restores = mark != NULL;
+    if (mark != NULL)
+        lsm->replace.mark = *mark;
     lsm->replace.done = done;
     lsm->replace.context = context;
     lsm->replace.asked = true;
     lsm_work(lsm);
+}
+
+void lsm_install(struct lsm *lsm, const char *directory,
+                 void (*done)(void *context, enum status status, const struct lsm_mark *mark),
+                 void *context)
+{
+    ask(lsm, directory, NULL, done, context);
+}
+
+void lsm_restore(struct lsm *lsm, const char *directory, const struct lsm_mark *mark,
+                 void (*done)(void *context, enum status status, const struct lsm_mark *mark),
+                 void *context)
+{
+    ask(lsm, directory, mark, done, context);
 }

@@ -413,6 +413,139 @@ START_TEST(test_closed_within)
 }
 END_TEST
 
+/* ---- Going back to a checkpoint of one's own ---- */
+
+static struct lsm_mark back_mark;
+static uint64_t back_digest;
+static uint64_t back_horizon_digest;
+
+static void set_up_back(unsigned after)
+{
+    set_up(1000);
+    transfer_checkpoint(&fixture, "back");
+    ck_assert_int_eq(lsm_checkpoint_look(fixture.io, keyring, "back", &back_mark), STATUS_OK);
+    ck_assert_uint_eq(back_mark.index, lsm_installed_index(fixture.lsm));
+    ck_assert_uint_eq(back_mark.version, fixture.mark.version);
+    back_digest = transfer_digest(&fixture, UINT64_MAX);
+    back_horizon_digest = transfer_digest(&fixture, fixture.mark.version - 20);
+    transfer_fill(&fixture, after, 3);
+    lsm_seal(fixture.lsm);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    fixture_put(&fixture, "key-of-the-memtable", "goes too");
+}
+
+static void restore_now(const struct lsm_mark *mark)
+{
+    installed_count = 0;
+    lsm_restore(fixture.lsm, "back", mark, on_installed, NULL);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    ck_assert_uint_eq(installed_count, 1);
+}
+
+static void expect_back(void)
+{
+    ck_assert_uint_eq(transfer_digest(&fixture, UINT64_MAX), back_digest);
+    ck_assert_uint_eq(transfer_digest(&fixture, back_mark.version - 20), back_horizon_digest);
+    ck_assert_uint_eq(lsm_installed_index(fixture.lsm), back_mark.index);
+    ck_assert_uint_eq(tables_on_disk(), lsm_statistics(fixture.lsm).tables_count);
+}
+
+/* Whether all tables of the checkpoint are still there, some, or none: what comes after is as if
+ * the time between had never been; also after a restart, and once compactions have moved all. */
+START_TEST(test_goes_back)
+{
+    static const unsigned afters[] = {10, 450, 3000};
+    for (unsigned i = 0; i < 3; i++) {
+        set_up_back(afters[i]);
+        struct lsm_mark mark = back_mark;
+        mark.state[mark.state_size++] = 'R';
+        restore_now(&mark);
+        ck_assert_int_eq(installed_status, STATUS_OK);
+        expect_back();
+        ck_assert(!sim_disk_exists(disk, "back"));
+        ck_assert_uint_eq(lsm_installed_mark(fixture.lsm)->state_size, mark.state_size);
+        fixture.mark = mark;
+        transfer_fill(&fixture, 900, 5);
+        lsm_seal(fixture.lsm);
+        ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+        uint64_t digest = transfer_digest(&fixture, UINT64_MAX);
+        ck_assert_uint_eq(tables_on_disk(), lsm_statistics(fixture.lsm).tables_count);
+        fixture_close(&fixture);
+        ck_assert_msg(fixture_open(&fixture) == STATUS_OK, "%s", fixture.error.text);
+        ck_assert_uint_eq(fixture.report.removed_count, 0);
+        ck_assert_uint_eq(transfer_digest(&fixture, UINT64_MAX), digest);
+        tear_down();
+    }
+}
+END_TEST
+
+static void expect_not_restored(const struct lsm_mark *mark, enum status expected)
+{
+    uint64_t before = transfer_digest(&fixture, UINT64_MAX);
+    uint64_t tables = tables_on_disk();
+    restore_now(mark);
+    ck_assert_int_eq(installed_status, expected);
+    ck_assert_uint_eq(transfer_digest(&fixture, UINT64_MAX), before);
+    ck_assert_uint_eq(tables_on_disk(), tables);
+}
+
+/* Not to a checkpoint that is another one than was meant, nor to what another LSM staged. */
+START_TEST(test_goes_back_to_its_own_alone)
+{
+    set_up_back(3000);
+    lsm_seal(fixture.lsm);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    struct lsm_mark mark = back_mark;
+    mark.version--;
+    expect_not_restored(&mark, STATUS_INVALID_ARGUMENT);
+    installed_count = 0;
+    lsm_restore(fixture.lsm, "staging", &back_mark, on_installed, NULL);
+    ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+    ck_assert_int_eq(installed_status, STATUS_INVALID_ARGUMENT);
+    ck_assert_int_eq(lsm_checkpoint_look(fixture.io, keyring, "none", &mark), STATUS_NOT_FOUND);
+    fixture_put(&fixture, "key-after", "it goes on");
+    restore_now(&back_mark);
+    ck_assert_int_eq(installed_status, STATUS_OK);
+    expect_back();
+    tear_down();
+}
+END_TEST
+
+/* Closed at any moment of it, the LSM opens with what was, or with what it goes back to. */
+START_TEST(test_closed_within_going_back)
+{
+    unsigned old_count = 0;
+    unsigned new_count = 0;
+    for (unsigned steps = 0; steps < 7; steps++) {
+        set_up_back(1200);
+        lsm_seal(fixture.lsm);
+        ck_assert_int_eq(fixture_run_jobs(&fixture), STATUS_OK);
+        uint64_t before = transfer_digest(&fixture, UINT64_MAX);
+        lsm_restore(fixture.lsm, "back", &back_mark, on_installed, NULL);
+        struct lsm_job *job = lsm_job_take(fixture.lsm);
+        bool finished = false;
+        for (unsigned i = 0; i < steps && !finished; i++)
+            finished = lsm_job_step(job, fixture.io);
+        ck_assert_int_eq(lsm_job_return(fixture.lsm, job, &fixture.error), STATUS_OK);
+        fixture_close(&fixture);
+        ck_assert_msg(fixture_open(&fixture) == STATUS_OK, "%s", fixture.error.text);
+        if (fixture.mark.index == back_mark.index) {
+            expect_back();
+            new_count++;
+        } else {
+            ck_assert_uint_eq(transfer_digest(&fixture, UINT64_MAX), before);
+            restore_now(&back_mark);
+            ck_assert_int_eq(installed_status, STATUS_OK);
+            expect_back();
+            old_count++;
+        }
+        tear_down();
+    }
+    ck_assert_uint_gt(old_count, 2);
+    ck_assert_uint_gt(new_count, 1);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_replaces_all);
@@ -423,4 +556,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_waits_for_jobs);
     tcase_add_test(tests, test_refusals_leave_the_old);
     tcase_add_test(tests, test_closed_within);
+    tcase_add_test(tests, test_goes_back);
+    tcase_add_test(tests, test_goes_back_to_its_own_alone);
+    tcase_add_test(tests, test_closed_within_going_back);
 }

@@ -5,7 +5,7 @@
 
 #include "proto/base/assert.h"
 
-enum { ask_size = 8, answer_size = 32, verdict_size = 24 };
+enum { ask_size = 16, answer_size = 40, verdict_size = 32 };
 
 struct member_answer {
     uint64_t id;
@@ -19,6 +19,7 @@ struct member_answer {
 /* The leader's question, and what was answered. */
 struct round {
     uint64_t version; /* 0: none */
+    uint64_t history;
     unsigned patience;
     unsigned members_count;
     unsigned voters_count;
@@ -28,11 +29,13 @@ struct round {
 
 struct kept {
     uint64_t version;
+    uint64_t history;
     struct hash128 chain;
 };
 
 struct digests {
     struct digests_options options;
+    uint64_t history;                     /* of what is noted now */
     struct kept kept[digests_kept_count]; /* a ring; versions rise */
     uint32_t first;                       /* the oldest */
     uint32_t count;
@@ -40,6 +43,7 @@ struct digests {
     /* A question for a version that is not applied yet. */
     uint64_t asked_by; /* 0: none */
     uint64_t asked_version;
+    uint64_t asked_history;
     uint64_t passed_version; /* what is asked for at or below it, and not kept, will not come */
 
     struct round round;
@@ -62,7 +66,8 @@ static uint64_t newest(const struct digests *digests)
     return digests->count == 0 ? 0 : kept_at(digests, digests->count - 1)->version;
 }
 
-static bool find(const struct digests *digests, uint64_t version, struct hash128 *chain)
+static bool find(const struct digests *digests, uint64_t version, uint64_t history,
+                 struct hash128 *chain)
 {
     uint32_t low = 0;
     uint32_t high = digests->count;
@@ -74,7 +79,8 @@ static bool find(const struct digests *digests, uint64_t version, struct hash128
         else
             high = middle;
     }
-    if (low == digests->count || kept_at(digests, low)->version != version)
+    if (low == digests->count || kept_at(digests, low)->version != version ||
+        kept_at(digests, low)->history != history)
         return false;
     *chain = kept_at(digests, low)->chain;
     return true;
@@ -91,26 +97,28 @@ static void send(struct digests *digests, uint64_t to, enum digest_kind kind,
                                 bytes_of(message, size));
 }
 
-static void answer(struct digests *digests, uint64_t to, uint64_t version)
+static void answer(struct digests *digests, uint64_t to, uint64_t version, uint64_t history)
 {
     uint8_t message[answer_size] = {0};
     struct hash128 chain;
-    bool known = find(digests, version, &chain);
+    bool known = find(digests, version, history, &chain);
     store_u64(message, version);
     store_u64(message + 8, chain.low);
     store_u64(message + 16, chain.high);
     message[24] = known ? 1 : 0;
+    store_u64(message + 32, history);
     send(digests, to, DIGEST_ANSWER, message, sizeof message);
 }
 
-static void take_ask(struct digests *digests, uint64_t from, uint64_t version)
+static void take_ask(struct digests *digests, uint64_t from, uint64_t version, uint64_t history)
 {
     if (version <= newest(digests) || version <= digests->passed_version) {
-        answer(digests, from, version);
+        answer(digests, from, version, history);
         return;
     }
     digests->asked_by = from;
     digests->asked_version = version;
+    digests->asked_history = history;
 }
 
 static void become_odd(struct digests *digests, uint64_t version)
@@ -121,10 +129,11 @@ static void become_odd(struct digests *digests, uint64_t version)
     digests->options.odd(digests->options.context, version);
 }
 
-static void take_verdict(struct digests *digests, uint64_t version, struct hash128 right)
+static void take_verdict(struct digests *digests, uint64_t version, uint64_t history,
+                         struct hash128 right)
 {
     struct hash128 chain;
-    if (find(digests, version, &chain) && !equal(chain, right))
+    if (find(digests, version, history, &chain) && !equal(chain, right))
         become_odd(digests, version);
 }
 
@@ -181,6 +190,7 @@ static void judge_member(struct digests *digests, struct member_answer *member,
     store_u64(message, version);
     store_u64(message + 8, right.low);
     store_u64(message + 16, right.high);
+    store_u64(message + 24, digests->round.history);
     send(digests, member->id, DIGEST_VERDICT, message, sizeof message);
     digests->options.differs(digests->options.context, member->id, version);
 }
@@ -210,11 +220,12 @@ static void judge(struct digests *digests)
     round->closed |= unanswered_count == 0 || (!majority && voters_unanswered_count == 0);
 }
 
-static void take_answer(struct digests *digests, uint64_t from, uint64_t version, bool known,
-                        struct hash128 chain)
+static void take_answer(struct digests *digests, uint64_t from, uint64_t version, uint64_t history,
+                        bool known, struct hash128 chain)
 {
     struct round *round = &digests->round;
-    if (round->version == 0 || round->version != version || round->closed)
+    if (round->version == 0 || round->version != version || round->history != history ||
+        round->closed)
         return;
     for (unsigned i = 0; i < round->members_count; i++) {
         struct member_answer *member = &round->members[i];
@@ -233,6 +244,7 @@ static void ask_silent(struct digests *digests)
     const struct round *round = &digests->round;
     uint8_t message[ask_size];
     store_u64(message, round->version);
+    store_u64(message + 8, round->history);
     for (unsigned i = 0; i < round->members_count; i++)
         if (!round->members[i].answered)
             send(digests, round->members[i].id, DIGEST_ASK, message, sizeof message);
@@ -254,7 +266,8 @@ void digests_lead(struct digests *digests, const struct membership *membership)
         ask_silent(digests);
         return;
     }
-    *round = (struct round){.version = version};
+    *round = (struct round){.version = version,
+                            .history = kept_at(digests, digests->count - 1)->history};
     for (unsigned i = 0; i < membership->count; i++) {
         struct member_answer *member = &round->members[round->members_count++];
         member->id = membership->members[i].id;
@@ -262,7 +275,7 @@ void digests_lead(struct digests *digests, const struct membership *membership)
         round->voters_count += member->votes;
         if (member->id == digests->options.self) {
             member->answered = true;
-            member->known = find(digests, version, &member->chain);
+            member->known = find(digests, version, round->history, &member->chain);
         }
     }
     ask_silent(digests);
@@ -294,7 +307,12 @@ static void answer_asked(struct digests *digests)
         return;
     uint64_t to = digests->asked_by;
     digests->asked_by = 0;
-    answer(digests, to, digests->asked_version);
+    answer(digests, to, digests->asked_version, digests->asked_history);
+}
+
+void digests_history(struct digests *digests, uint64_t history)
+{
+    digests->history = history;
 }
 
 void digests_note(struct digests *digests, uint64_t version, struct hash128 chain)
@@ -305,7 +323,7 @@ void digests_note(struct digests *digests, uint64_t version, struct hash128 chai
     else
         digests->count++;
     digests->kept[(digests->first + digests->count - 1) % digests_kept_count] =
-        (struct kept){.version = version, .chain = chain};
+        (struct kept){.version = version, .history = digests->history, .chain = chain};
     answer_asked(digests);
 }
 
@@ -320,6 +338,7 @@ void digests_reset(struct digests *digests, uint64_t version, struct hash128 cha
 {
     digests->count = 0;
     digests->is_odd = false;
+    digests->passed_version = 0;
     digests->round = (struct round){0};
     if (version != 0)
         digests_note(digests, version, chain);
@@ -335,14 +354,15 @@ void digests_received(struct digests *digests, uint64_t from, uint8_t kind, stru
     kind = (uint8_t)(kind - first);
     uint64_t version = load_u64(message.data);
     if (kind == DIGEST_ASK) {
-        take_ask(digests, from, version);
+        take_ask(digests, from, version, load_u64(message.data + 8));
         return;
     }
     struct hash128 chain = {.low = load_u64(message.data + 8), .high = load_u64(message.data + 16)};
     if (kind == DIGEST_ANSWER)
-        take_answer(digests, from, version, message.data[24] == 1, chain);
+        take_answer(digests, from, version, load_u64(message.data + 32), message.data[24] == 1,
+                    chain);
     else
-        take_verdict(digests, version, chain);
+        take_verdict(digests, version, load_u64(message.data + 24), chain);
 }
 
 uint64_t digests_agreed_version(const struct digests *digests)

@@ -19,9 +19,14 @@
  *
  * Pure: no io, no clock. Belongs to one thread. Messages have the kinds below:
  *
- *     ask      u64 version                                         leader
- *     answer   u64 version, u64 low, u64 high, u8 known, 7 zeros   member
- *     verdict  u64 version, u64 low, u64 high                      leader, to one that differs */
+ *     ask      u64 version, u64 history                              leader
+ *     answer   u64 version, u64 low, u64 high, u8 known, 7 zeros,
+ *              u64 history                                           member
+ *     verdict  u64 version, u64 low, u64 high, u64 history           leader, to one that differs
+ *
+ * A version that was given up comes again, in another history (proto/epoch.h): while one member has
+ * gone back and another has not yet, they have different digests at it, and both are right. So what
+ * is noted says of which history it is, and only what is of the same one is compared. */
 #ifndef REPLICATION_DIGEST_H
 #define REPLICATION_DIGEST_H
 
@@ -63,6 +68,10 @@ struct digests_options {
 MUST_CHECK enum status digests_create(const struct digests_options *options,
                                       struct digests **digests);
 void digests_free(struct digests *digests); /* NULL is permitted */
+
+/* Of which history is what is noted from here on: any number that differs where the epoch does. 0
+ * at first. */
+void digests_history(struct digests *digests, uint64_t history);
 
 /* After each version that was applied, or scrubbed: they rise. */
 void digests_note(struct digests *digests, uint64_t version, struct hash128 chain);

@@ -346,6 +346,20 @@ void replicated_log_applied(struct replicated_log *log, uint64_t index)
     log_cache_trim(log);
 }
 
+enum status replicated_log_replay(struct replicated_log *log, uint64_t index)
+{
+    if (index > log->applied_index || index + 1 < wal_first_index(log->wal))
+        return STATUS_NOT_FOUND;
+    for (uint64_t taken = log->applied_index + 1; taken <= log->taken_index; taken++) {
+        struct cached_entry **cached = &log->taken[taken & (log_taken_max - 1)];
+        cached_entry_release(*cached);
+        *cached = NULL;
+    }
+    log->taken_index = index;
+    log->applied_index = index;
+    return STATUS_OK;
+}
+
 /* ---- What is kept, and for whom ---- */
 
 void log_cache_trim(struct replicated_log *log)

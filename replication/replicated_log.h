@@ -148,6 +148,10 @@ bool replicated_log_take(struct replicated_log *log, struct log_committed *commi
 /* The oldest entry that was taken and not applied is applied: its memory is given back. */
 void replicated_log_applied(struct replicated_log *log, uint64_t index);
 
+/* The state went back to `index`: what follows is taken anew, in its order, also what was taken and
+ * not applied. NOT_FOUND: the log does not reach back so far; nothing has changed. */
+MUST_CHECK enum status replicated_log_replay(struct replicated_log *log, uint64_t index);
+
 /* The state is durable up to `index`, which is applied: the log may forget what lies below, once no
  * other member is to get it from here. */
 void replicated_log_release(struct replicated_log *log, uint64_t index);

@@ -209,8 +209,8 @@ static bool pull_send(struct receiver *receiver, uint64_t sequence)
     pull.cluster_version_max = standing.cluster_version_max;
     pull.sent_ns = now;
     if (sequence != 0) {
-        pull.size_max = options->pull_size;
-        pull.wait_ms = options->wait_ms;
+        pull.size_max = receiver->asking ? 1 : options->pull_size;
+        pull.wait_ms = receiver->asking ? 0 : options->wait_ms;
     }
     if (sequence == 1) {
         region_position_to_message(&receiver->first, chains[1], &from);
@@ -233,7 +233,7 @@ static bool pull_send(struct receiver *receiver, uint64_t sequence)
 static void pulls_send(struct receiver *receiver)
 {
     while (receiver->state == RECEIVER_PULLING && !receiver->busy &&
-           receiver->pulls_count < receiver->options.pulls_max) {
+           receiver->pulls_count < (receiver->asking ? 1 : receiver->options.pulls_max)) {
         if (!pull_send(receiver, receiver->asked_sequence + 1))
             return;
         receiver->asked_sequence++;
@@ -245,7 +245,7 @@ static void pulls_send(struct receiver *receiver)
 static void tell(struct receiver *receiver)
 {
     uint64_t now = io_boot_ns(receiver->options.io);
-    if (receiver->state != RECEIVER_PULLING || !receiver->applied_known ||
+    if (receiver->state != RECEIVER_PULLING || !receiver->applied_known || receiver->asking ||
         receiver->applied.version == receiver->told_version ||
         receiver->tells_count == receiver_tells_max ||
         now < receiver->told_ns + tell_gap_ms * RECEIVER_NS_PER_MS)
@@ -306,7 +306,8 @@ static void cursor_begin(struct receiver *receiver)
         standing.applied.version++;
         standing.applied.chain_known = false;
     }
-    receiver->first = standing.applied;
+    receiver->asking = standing.asks;
+    receiver->first = standing.asks ? standing.ask : standing.applied;
     receiver->applied = standing.applied;
     receiver->applied_known = true;
     batch_successor_init(&receiver->successor, &standing.applied);

@@ -43,6 +43,11 @@ struct receiver_standing {
     bool ready;                     /* it could take over */
     uint32_t cluster_version_max;
     struct bytes promotion; /* the newest promotion record known here; valid during the call */
+
+    /* Nothing is to be followed yet: it is to be asked whether the other region's history has this
+     * position (`agreed`, or `trouble` with another one). */
+    bool asks;
+    struct region_position ask;
 };
 
 /* Why the other region cannot serve us: it stays so until something is done about it. */
@@ -76,6 +81,9 @@ struct receiver_options {
      * that came with it, not checked; empty: none. It is asked again after a back-off. */
     void (*trouble)(void *context, enum receiver_trouble trouble,
                     const struct region_position *common, struct bytes promotion);
+
+    /* The other region's history has the position that standing() asked for. May be NULL. */
+    void (*agreed)(void *context, const struct region_position *position);
 
     /* The other region's position, as of an answer. May be NULL. */
     void (*source_seen)(void *context, const struct region_position *position);

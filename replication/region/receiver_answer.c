@@ -140,6 +140,14 @@ static void on_answer(struct receiver *receiver, struct slot *slot,
     receiver->source = position;
     receiver->source_known = true;
     receiver->source_ns = receiver->answered_ns;
+    if (receiver->asking) {
+        struct region_position agreed = receiver->first;
+        slot->state = SLOT_FREE;
+        receiver_start_over(receiver);
+        if (receiver->options.agreed != NULL)
+            receiver->options.agreed(receiver->options.context, &agreed);
+        return;
+    }
     receiver->received_size += answer.block.size;
     sample_add(receiver, &position, reply->heard_ns);
     if (receiver->options.source_seen != NULL)

@@ -74,6 +74,7 @@ struct receiver {
     unsigned tells_count; /* flying */
     struct batch_successor successor;
     struct region_position first; /* where the cursor began */
+    bool asking;                  /* by its first pull, and no more */
 
     /* The answer that is being proposed. */
     uint8_t *raw;

@@ -14,8 +14,7 @@ enum {
 
 /* ---- Where a cursor may begin ---- */
 
-/* The position is on the state's history; `span` is its epoch's. */
-static enum status position_check(struct source *source, const struct region_position *position,
+enum status source_position_check(struct source *source, const struct region_position *position,
                                   struct region_epoch_span *span, struct region_position *common)
 {
     const struct source_options *options = &source->options;
@@ -64,7 +63,7 @@ enum status cursor_begin(struct source *source, struct cursor *cursor,
     const struct source_options *options = &source->options;
     struct hash128 chain;
 
-    enum status status = position_check(source, position, &cursor->span, common);
+    enum status status = source_position_check(source, position, &cursor->span, common);
     if (status != STATUS_OK)
         return status;
     if (position->chain_known && options->chain_at != NULL &&
@@ -82,7 +81,7 @@ enum status cursor_check(struct source *source, struct cursor *cursor,
 {
     const struct region_position position = {.epoch = cursor->span.epoch,
                                              .version = cursor->version};
-    enum status status = position_check(source, &position, &cursor->span, common);
+    enum status status = source_position_check(source, &position, &cursor->span, common);
     if (status != STATUS_OK)
         return status;
     cursor->history = source->history;

@@ -113,6 +113,17 @@ void source_regions(struct source *source, const uint32_t *regions, size_t count
     source->regions_count = kept_count;
 }
 
+/* A region that has a tail which our history lacks says how far it is with that: of ours it has no
+ * more than what both share, and once it has rewound it needs all that comes behind. */
+static void keep_to_history(struct source *source, struct region_position *acknowledged)
+{
+    struct region_epoch_span span;
+    struct region_position common;
+
+    if (source_position_check(source, acknowledged, &span, &common) == STATUS_HISTORY_LOST)
+        *acknowledged = common;
+}
+
 /* What is acknowledged under a lower epoch, or is less, came late; but after a rewind a region has
  * less than before, under a higher epoch or in a history that we share: that is believed, from its
  * own leader. */
@@ -137,6 +148,7 @@ enum status source_note_pull(struct source *source, const Strait__RegionPull *pu
     /* One that is not of the list yet, or not any more, is served, and nothing is kept for it. */
     if (region == NULL)
         return STATUS_OK;
+    keep_to_history(source, &acknowledged);
     bool changed = acknowledge(region, &acknowledged) || region->ready != (pull->ready != 0) ||
                    region->oldest_snapshot != pull->oldest_snapshot ||
                    region->cluster_version_max != pull->cluster_version_max;

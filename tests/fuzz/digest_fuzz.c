@@ -11,7 +11,7 @@ static bool on_send(void *context, uint64_t to, uint8_t kind, enum bus_lane lane
 {
     (void)context;
     ASSERT(to <= UINT8_MAX && kind >= DIGEST_CHAIN && kind < DIGEST_SCRUB);
-    ASSERT(lane == BUS_CONTROL && message.size <= 32);
+    ASSERT(lane == BUS_CONTROL && message.size <= 40);
     return true;
 }
 

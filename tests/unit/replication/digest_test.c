@@ -273,6 +273,40 @@ START_TEST(test_who_has_none_says_nothing)
 }
 END_TEST
 
+/* Members that have gone back to version 4, and one that has not yet: the same versions are of two
+ * histories, and no digests differ. Once it has gone back too, it is compared again. */
+START_TEST(test_histories_are_not_compared)
+{
+    set_up(3, 0);
+    apply_all(9);
+    for (unsigned i = 0; i < 3; i++) {
+        if (i == 2)
+            continue;
+        digests_reset(nodes[i].digests, 4, chain_of(&nodes[i], 4));
+        digests_history(nodes[i].digests, 2);
+        nodes[i].version = 4;
+        for (uint64_t version = 5; version <= 8; version++)
+            digests_note(nodes[i].digests, version, (struct hash128){.low = version});
+    }
+    lead(0);
+    ck_assert_uint_eq(digests_agreed_version(nodes[0].digests), 8);
+    ck_assert_int_eq(digests_verdict(nodes[0].digests, 3), DIGEST_UNKNOWN);
+    digests_reset(nodes[2].digests, 4, chain_of(&nodes[2], 4));
+    digests_history(nodes[2].digests, 2);
+    for (uint64_t version = 5; version <= 8; version++)
+        digests_note(nodes[2].digests, version, (struct hash128){.low = version});
+    for (unsigned i = 0; i < 3; i++)
+        digests_note(nodes[i].digests, 9, (struct hash128){.low = i == 2 ? 7 : 9});
+    lead(0);
+    ck_assert_int_eq(digests_verdict(nodes[0].digests, 3), DIGEST_DIFFERS);
+    deliver();
+    ck_assert_uint_eq(nodes[2].odd_version, 9);
+    ck_assert_uint_eq(nodes[0].odd_count + nodes[1].odd_count, 0);
+    ck_assert_uint_eq(nodes[0].undecided_count, 0);
+    tear_down();
+}
+END_TEST
+
 /* A member that does not answer holds a round up for a while, and no longer. */
 START_TEST(test_silent_member)
 {
@@ -414,6 +448,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_odd_leader);
     tcase_add_test(tests, test_no_majority);
     tcase_add_test(tests, test_who_has_none_says_nothing);
+    tcase_add_test(tests, test_histories_are_not_compared);
     tcase_add_test(tests, test_silent_member);
     tcase_add_test(tests, test_gaps);
     tcase_add_test(tests, test_asked_again);

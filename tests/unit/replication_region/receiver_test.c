@@ -38,6 +38,10 @@ static struct fake {
     unsigned troubles_count;
     struct region_position common;
     char promotion[16];
+    bool asks;
+    struct region_position ask;
+    struct region_position agreed;
+    unsigned agreed_count;
 } fake;
 
 static void on_attach(struct link *link, const struct link_user *user)
@@ -84,7 +88,15 @@ static const struct link_operations operations = {
 static void on_standing(void *context, struct receiver_standing *standing)
 {
     ck_assert_ptr_eq(context, &fake);
-    *standing = (struct receiver_standing){.applied = fake.state, .ready = true};
+    *standing = (struct receiver_standing){
+        .applied = fake.state, .ready = true, .asks = fake.asks, .ask = fake.ask};
+}
+
+static void on_agreed(void *context, const struct region_position *position)
+{
+    ck_assert_ptr_eq(context, &fake);
+    fake.agreed = *position;
+    fake.agreed_count++;
 }
 
 static enum status on_propose(void *context, struct bytes bytes)
@@ -129,6 +141,7 @@ static void set_up(void)
                                              .standing = on_standing,
                                              .propose = on_propose,
                                              .trouble = on_trouble,
+                                             .agreed = on_agreed,
                                              .context = &fake};
     ck_assert_int_eq(receiver_create(&options, &fake.receiver), STATUS_OK);
 }
@@ -457,6 +470,54 @@ START_TEST(test_refusals_are_told)
 }
 END_TEST
 
+/* Asked whether it has a position, the other region says so, or names another; nothing is proposed,
+ * and nothing is told of the age. */
+START_TEST(test_a_position_is_asked_for)
+{
+    Strait__Refusal refusal = STRAIT__REFUSAL__INIT;
+    Strait__Position position = STRAIT__POSITION__INIT;
+
+    fake.asks = true;
+    fake.ask = (struct region_position){.epoch = {1, 1}, .version = 7};
+    fake.user.connected(fake.user.context, "198.51.100.1:7411");
+    receiver_start(fake.receiver);
+    receiver_turn(fake.receiver);
+    ck_assert_uint_eq(fake.sent_count, 1);
+    ck_assert_uint_eq(fake.sent[0].from_version, 7);
+    ck_assert_uint_eq(fake.sent[0].acknowledged, 10);
+    position.epoch_number = 1;
+    position.epoch_region = 1;
+    position.version = 5;
+    refusal.text = (char *)(uintptr_t) "text";
+    refusal.position = &position;
+    refuse(0, STATUS_HISTORY_LOST, &refusal);
+    ck_assert_uint_eq(fake.agreed_count, 0);
+    ck_assert_uint_eq(fake.common.version, 5);
+
+    fake.ask.version = 5;
+    run_ms(200);
+    ck_assert_uint_eq(fake.sent_count, 1);
+    ck_assert_uint_eq(fake.sent[0].from_version, 5);
+    answer(0, (struct said){.first = 6, .count = 1, .size = 10, .source = 40, .heard_ns = 1});
+    ck_assert_uint_eq(fake.agreed_count, 0); /* no such time was sent */
+    run_ms(400);
+    ck_assert_uint_eq(fake.sent_count, 1);
+    uint64_t sent_ns = fake.sent[0].sent_ns;
+    answer(0, (struct said){.first = 6, .count = 1, .size = 10, .source = 40, .heard_ns = sent_ns});
+    ck_assert_uint_eq(fake.agreed_count, 1);
+    ck_assert_uint_eq(fake.agreed.version, 5);
+    ck_assert_uint_eq(fake.proposed_count, 0);
+    ck_assert(!receiver_facts(fake.receiver).fresh);
+
+    /* Once it has gone back it follows from there. */
+    fake.asks = false;
+    fake.state.version = 5;
+    run_ms(1000);
+    ck_assert_uint_eq(fake.sent_count, 4);
+    ck_assert_uint_eq(fake.sent[0].from_version, 5);
+}
+END_TEST
+
 START_TEST(test_backs_off)
 {
     uint64_t begun[6];
@@ -576,6 +637,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_late_answers_do_no_harm);
     tcase_add_test(tests, test_duplicates_do_not_matter);
     tcase_add_test(tests, test_refusals_are_told);
+    tcase_add_test(tests, test_a_position_is_asked_for);
     tcase_add_test(tests, test_backs_off);
     tcase_add_test(tests, test_connection);
     tcase_add_test(tests, test_silence);

@@ -95,6 +95,7 @@ struct pull {
     uint64_t sequence;
     struct region_position from;
     uint64_t acknowledged;
+    struct epoch acknowledged_epoch; /* number 0: the present one */
     uint32_t size_max;
     uint32_t wait_ms;
     uint64_t sent_ns;
@@ -106,8 +107,10 @@ static void ask(struct asked *asked, struct pull pull)
     Strait__RegionPosition from;
     Strait__RegionPosition acknowledged;
     uint8_t chains[2][region_chain_size];
-    const struct region_position acknowledged_position = {.epoch = world->position.epoch,
-                                                          .version = pull.acknowledged};
+    const struct region_position acknowledged_position = {
+        .epoch =
+            pull.acknowledged_epoch.number == 0 ? world->position.epoch : pull.acknowledged_epoch,
+        .version = pull.acknowledged};
     *asked = (struct asked){0};
     message.region_id = pull.region == 0 ? standby_id : pull.region;
     message.cursor = pull.cursor;
@@ -573,6 +576,34 @@ START_TEST(test_a_region_may_go_back)
 }
 END_TEST
 
+/* A region with a tail that was given up here has of this history what both share, and no more:
+ * what it needs once it has rewound is kept. */
+START_TEST(test_what_lies_past_an_end_is_not_acknowledged)
+{
+    struct source_region region;
+    struct asked asked;
+    for (unsigned i = 0; i < 1000; i++)
+        world_commit(world, 1000);
+    world_promote(world, 500, second);
+    for (unsigned i = 0; i < 1000; i++) {
+        world_commit(world, 1000);
+        if (i % 50 == 0)
+            world_step(world);
+    }
+    ask(&asked, (struct pull){.cursor = 99, .acknowledged = 900, .acknowledged_epoch = first});
+    await(&asked);
+    ck_assert_int_eq(asked.status, STATUS_OK);
+    ck_assert(source_region_find(world->source, standby_id, &region));
+    ck_assert_uint_eq(region.acknowledged.version, 500);
+    ck_assert(epoch_equal(region.acknowledged.epoch, first));
+    ck_assert_uint_eq(region.lag_versions, world->position.version - 500);
+    ck_assert_uint_lt(source_pin_index(world->source), world->stream[501]);
+    acknowledge(900);
+    ck_assert(source_region_find(world->source, standby_id, &region));
+    ck_assert_uint_eq(region.acknowledged.version, 900);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -590,4 +621,5 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_pins);
     tcase_add_test(tests, test_marks_thin_out);
     tcase_add_test(tests, test_a_region_may_go_back);
+    tcase_add_test(tests, test_what_lies_past_an_end_is_not_acknowledged);
 }

@@ -76,6 +76,7 @@ static bool translate_list(struct result *result, const Strait__RegionListReply 
         .count = reply->n_regions,
         .items = items,
         .unconfirmed_count = reply->unconfirmed_count,
+        .rewinding = reply->rewinding != 0,
     };
     return true;
 }

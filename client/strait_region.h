@@ -60,6 +60,7 @@ struct strait_regions {
     const struct strait_region *items;
     uint32_t unconfirmed_count; /* at the primary's leader: commits whose answer waits for a standby
                                  * (strait_txn_set_remote()) */
+    bool rewinding; /* it gives up what it had committed alone as the primary, and follows then */
 };
 
 /* Asks the region that the handle's connection leads to: its leader, or with `any` whichever of its

@@ -32,6 +32,7 @@ enum entry_kind {
     ENTRY_NOOP = 1,       /* a leader's first entry of its term; no body */
     ENTRY_MEMBERSHIP = 2, /* body: who belongs to the region from here on (membership.h) */
     ENTRY_FENCE = 3,      /* body: the higher epoch that stops this region (epoch.h) */
+    ENTRY_REWIND = 4,     /* body: the version back to which it goes for that one (epoch.h) */
     ENTRY_LOST = 5,       /* body: which report of what was given up is closed (the state's) */
     ENTRY_COMMIT = 16,    /* body: strait.Commit */
     ENTRY_TICK = 17, /* body: 8 bytes, the horizon to move to; removes what is due by the header's

@@ -3,7 +3,7 @@
 
 #include "proto/base/assert.h"
 
-enum { epoch_change_format = 1, fence_format = 1 };
+enum { epoch_change_format = 1, fence_format = 1, rewind_format = 1 };
 
 _Static_assert((int)limit_promotion_record_size <= (int)UINT16_MAX, "its size has two bytes");
 
@@ -124,5 +124,45 @@ enum status fence_decode(struct bytes from, struct fence *fence)
     if (!fence_is_valid(&decoded))
         return STATUS_MALFORMED;
     *fence = decoded;
+    return STATUS_OK;
+}
+
+/* ---- Rewinds ---- */
+
+static bool rewind_is_valid(const struct rewind *rewind)
+{
+    return epoch_is_valid(rewind->from) && epoch_is_valid(rewind->to) &&
+           epoch_compare(rewind->from, rewind->to) < 0 && rewind->version != 0;
+}
+
+void rewind_encode(const struct rewind *rewind, uint8_t *to)
+{
+    ASSERT(rewind_is_valid(rewind));
+    memset(to, 0, rewind_size);
+    to[0] = rewind_format;
+    store_u32(to + 4, rewind->to.region);
+    store_u64(to + 8, rewind->to.number);
+    store_u64(to + 16, rewind->from.number);
+    store_u32(to + 24, rewind->from.region);
+    store_u64(to + 32, rewind->version);
+}
+
+enum status rewind_decode(struct bytes from, struct rewind *rewind)
+{
+    *rewind = (struct rewind){0};
+    if (from.size == 0)
+        return STATUS_MALFORMED;
+    if (from.data[0] != rewind_format)
+        return STATUS_UNSUPPORTED;
+    if (from.size != rewind_size || from.data[1] != 0 || load_u16(from.data + 2) != 0 ||
+        load_u32(from.data + 28) != 0)
+        return STATUS_MALFORMED;
+    const struct rewind decoded = {
+        .to = {.number = load_u64(from.data + 8), .region = load_u32(from.data + 4)},
+        .from = {.number = load_u64(from.data + 16), .region = load_u32(from.data + 24)},
+        .version = load_u64(from.data + 32)};
+    if (!rewind_is_valid(&decoded))
+        return STATUS_MALFORMED;
+    *rewind = decoded;
     return STATUS_OK;
 }

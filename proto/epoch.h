@@ -34,6 +34,18 @@
  *     20      4   0
  *     24          the record
  *
+ * ENTRY_REWIND gives up the versions above one, in the log of a region that has a tail which the
+ * history of the epoch that fences it lacks:
+ *
+ *      0      1   format, 1
+ *      1      3   0
+ *      4      4   region of the epoch that it gives way to
+ *      8      8   number of the epoch that it gives way to
+ *     16      8   number of the epoch of the last version that both share
+ *     24      4   region of that epoch
+ *     28      4   0
+ *     32      8   the last version that both share
+ *
  * The record is the signed one of the promotion: opaque here. Integers are little-endian. */
 #ifndef PROTO_EPOCH_H
 #define PROTO_EPOCH_H
@@ -121,5 +133,21 @@ void fence_encode(const struct fence *fence, uint8_t *to);
 
 /* As epoch_change_decode(). */
 MUST_CHECK enum status fence_decode(struct bytes from, struct fence *fence);
+
+/* ---- Rewinds ---- */
+
+struct rewind {
+    struct epoch to;   /* that it gives way to; above `from` */
+    struct epoch from; /* of `version` */
+    uint64_t version;  /* the last that both histories share; never 0 */
+};
+
+enum { rewind_size = 40 };
+
+/* Writes exactly rewind_size bytes. */
+void rewind_encode(const struct rewind *rewind, uint8_t *to);
+
+/* As epoch_change_decode(). */
+MUST_CHECK enum status rewind_decode(struct bytes from, struct rewind *rewind);
 
 #endif

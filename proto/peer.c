@@ -16,7 +16,7 @@ bool peer_kind_is_raft(uint8_t kind)
 
 bool peer_kind_is_owned(uint8_t kind)
 {
-    return kind >= PEER_SNAPSHOT_FIRST && kind <= PEER_VERSION_LAST;
+    return kind >= PEER_SNAPSHOT_FIRST && kind <= PEER_SHARED;
 }
 
 size_t peer_size(uint8_t kind)

@@ -78,6 +78,7 @@ enum peer_kind {
     PEER_FRESHNESS_LAST = 67,
     PEER_VERSION_FIRST = 68, /* what a program can apply: server/core_version.c */
     PEER_VERSION_LAST = 69,
+    PEER_SHARED = 70, /* what other regions have: server/core_checkpoints.c */
 };
 
 enum peer_flag { PEER_REJECT = 1, PEER_TRANSFER = 2 };

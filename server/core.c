@@ -146,7 +146,9 @@ static bool has_more(const struct core *core)
         return true;
     if (core->heal.look || (core->heal.step == CORE_HEAL_WANTED && !core_is_installing(core)))
         return true;
-    if (core->install.step == CORE_INSTALL_STAGED ||
+    if (core->rewind.step == REWIND_RESTORING && core->rewind.answered)
+        return true;
+    if ((core->install.step == CORE_INSTALL_STAGED && core->rewind.step == REWIND_NONE) ||
         (core->install.step != CORE_INSTALL_NONE && core->install.answered))
         return true;
     if (core->remote.look && core->remote.waiting_count != 0)
@@ -199,6 +201,9 @@ struct core_facts core_facts(const struct core *core)
         .odd_version = core->heal.version,
         .scrubs_count = core->scrub.count,
         .cluster_version = facts.cluster_version,
+        .rewinds_count = core->rewind.count,
+        .is_rewinding = core_is_rewinding(core),
+        .lacks_checkpoint = core->rewind.lacks,
     };
 }
 
@@ -215,6 +220,7 @@ static void on_tick(struct io_timer *timer)
     core->blocked_count = blocked_count;
     core->apply_waits_room = false; /* where it was memory that lacked, no job tells of it */
     core_space_look(core);
+    core_checkpoints_look(core);
     core_ship_pin(core);
     core_herald_turn(core);
     core_guard_look(core);
@@ -433,6 +439,13 @@ static enum status catch_up(struct core *core, struct error *error)
                 return error_set(error, STATUS_IO_ERROR, "The log could not be written.");
             continue;
         }
+        struct rewind due;
+        if (state_rewind_is_due(core->state, &committed.entry, &due)) {
+            enum status rewound = core_rewind_now(core, &committed, error);
+            if (rewound != STATUS_OK)
+                return rewound;
+            continue;
+        }
         enum status status =
             core_apply_now(core, committed.index, committed.term, &committed.entry);
         if (status != STATUS_OK)
@@ -521,6 +534,8 @@ static enum status open_all(struct core *core, struct error *error)
         status = open_log(core, &mark, error);
     if (status == STATUS_OK)
         status = check_healing(core, error);
+    if (status == STATUS_OK)
+        core_checkpoints_open(core);
     if (status == STATUS_OK && core_leads(core))
         status = catch_up(core, error);
     if (status != STATUS_OK)

@@ -146,6 +146,9 @@ struct core_facts {
     uint64_t odd_version;  /* at which the state was seen to be another one; 0: never */
     uint64_t scrubs_count; /* ended since the start */
     uint32_t cluster_version;
+    uint64_t rewinds_count; /* through since the start */
+    bool is_rewinding;
+    bool lacks_checkpoint; /* it was rebuilt, or is, as it had none to go back to */
 };
 struct core_facts core_facts(const struct core *core);
 

@@ -75,6 +75,7 @@ static void applied(struct core *core, const struct state_result *result)
     void *context = core->applying.context;
     enum entry_kind kind = core->applying.entry.kind;
 
+    core->checkpoints.logged_size += entry_size(&core->applying.entry);
     core_ship_applied(core, &core->applying, result);
     replicated_log_applied(core->log, core->applying.index);
     core->applying = (struct log_committed){0};
@@ -82,6 +83,8 @@ static void applied(struct core *core, const struct state_result *result)
         core_membership_applied(core);
     if (result->versioned)
         core_digests_note(core);
+    if (kind == ENTRY_REWIND)
+        core_rewind_applied(core, result);
     if (result->scrubs)
         core_scrub_applied(core, result);
     if (kind == ENTRY_VERSION)
@@ -108,6 +111,8 @@ void core_apply(struct core *core)
            !core_is_healing(core)) {
         if (!state_apply_is_active(core->state)) {
             if (!replicated_log_take(core->log, &core->applying))
+                return;
+            if (core_rewind_begin(core, &core->applying))
                 return;
             state_apply_start(core->state, core->applying.index, core->applying.term,
                               &core->applying.entry);

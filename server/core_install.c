@@ -221,16 +221,25 @@ void core_install_received(struct core *core, uint64_t from, uint8_t kind, struc
 
 /* ---- Digests ---- */
 
+uint64_t core_digests_history(const struct core *core)
+{
+    struct epoch epoch = state_epoch(core->state);
+    return epoch.number << 32 ^ epoch.region;
+}
+
 void core_digests_note(struct core *core)
 {
     struct state_facts facts = state_facts(core->state);
-    if (core->digests != NULL)
-        digests_note(core->digests, facts.position.version, facts.chain_digest);
+    if (core->digests == NULL)
+        return;
+    digests_history(core->digests, core_digests_history(core));
+    digests_note(core->digests, facts.position.version, facts.chain_digest);
 }
 
 void core_digests_reset(struct core *core)
 {
     struct state_facts facts = state_facts(core->state);
+    digests_history(core->digests, core_digests_history(core));
     digests_reset(core->digests, facts.position.version, facts.chain_digest);
 }
 
@@ -250,7 +259,7 @@ static void look_whether_all_agree(struct core *core)
 
 void core_digests_lead(struct core *core)
 {
-    if (core->digests == NULL || core_is_healing(core))
+    if (core->digests == NULL || core_is_healing(core) || core_is_rewinding(core))
         return;
     if (!core_leads(core)) {
         core->differs_version = 0; /* the leader's to tell */
@@ -279,7 +288,7 @@ static void serve_members(struct core *core)
     struct core_install *install = &core->install;
     unsigned kept = 0;
 
-    if (!core_leads(core) || core_is_healing(core)) {
+    if (!core_leads(core) || core_is_healing(core) || core_is_rewinding(core)) {
         if (install->serves)
             snapshot_sender_stop(install->sender);
         install->serves = false;
@@ -391,6 +400,7 @@ static void open_state(struct core *core)
     core_membership_applied(core);
     core_digests_reset(core);
     core_scrub_reset(core);
+    core_checkpoints_doom(core); /* the log does not reach back to them any more */
     install->step = CORE_INSTALL_LOGGING;
     install->answered = false;
     replicated_log_snapshot_installed(
@@ -427,7 +437,8 @@ void core_install_turn(struct core *core)
     if (install->sender == NULL)
         return;
     serve_members(core);
-    if (install->step == CORE_INSTALL_STAGED)
+    /* A rewind has the state first: what was staged is past its entry, or comes to nothing. */
+    if (install->step == CORE_INSTALL_STAGED && core->rewind.step == REWIND_NONE)
         prepare(core);
     if (install->step == CORE_INSTALL_PREPARING && install->answered)
         prepared(core);
@@ -439,5 +450,5 @@ void core_install_turn(struct core *core)
 
 bool core_is_installing(const struct core *core)
 {
-    return core->install.step != CORE_INSTALL_NONE;
+    return core->install.step != CORE_INSTALL_NONE || core->rewind.step != REWIND_NONE;
 }

@@ -204,6 +204,7 @@ struct core_scrub {
     bool is_wanted; /* by an administrator, at the next tick */
     bool is_running;
     uint64_t version;      /* of the newest; 0: none since the start */
+    uint64_t history;      /* of that version */
     enum status status;    /* of that: not OK, it was left out here */
     uint64_t noted_log_ns; /* log time of the last, or of the start */
     uint64_t count;        /* ended since the start */
@@ -294,6 +295,52 @@ struct core_remote {
     uint64_t unconfirmed_count;
 };
 
+enum { core_checkpoints_max = 2 };
+
+struct core_checkpoint {
+    enum { CHECKPOINT_NONE, CHECKPOINT_MAKING, CHECKPOINT_READY, CHECKPOINT_DOOMED } step;
+    char path[512 + 16];
+    bool is_unwanted;     /* while it is being made: it is removed as soon as it stands */
+    struct lsm_mark mark; /* once it is ready */
+    uint64_t pin;         /* the log above this index is kept for it */
+    uint64_t logged_size; /* when it was asked for */
+    uint64_t taken_ns;
+};
+
+/* Kept for a rewind; core_checkpoints.c. */
+struct core_checkpoints {
+    struct core_checkpoint all[core_checkpoints_max];
+    struct region_position shared; /* what all other regions have; number 0: not known */
+    uint64_t logged_size;          /* bytes of the log's entries, counted from anywhere */
+    uint64_t retry_ns;
+    struct work work; /* removes one */
+    struct core_checkpoint *removing;
+    enum status removed;
+};
+
+/* A tail that another region's history lacks is given up; core_rewind.c. */
+struct core_rewind {
+    /* At the leader: what both histories share, as far as is known. */
+    bool asks;   /* whether they share `common` */
+    bool agreed; /* they do */
+    struct region_position common;
+    bool proposing; /* an entry of ours is in the log */
+    unsigned handovers_count;
+
+    /* On each member, once the entry is committed. */
+    enum { REWIND_NONE, REWIND_WANTED, REWIND_RESTORING } step;
+    struct rewind rewind;
+    uint64_t index; /* of the entry */
+    struct core_checkpoint *used;
+    bool answered; /* with `status` */
+    enum status status;
+    uint64_t retry_ns;
+    uint64_t floor_index; /* up to here the log was released once, and may not be until the tables
+                             are there again */
+    uint64_t count;       /* that are through, since the start */
+    bool lacks;           /* there was no checkpoint for one */
+};
+
 /* What passes between regions; core_ship.c, core_regions.c. */
 struct core_ship {
     struct log_source *log;
@@ -350,6 +397,8 @@ struct core {
     struct core_scrub scrub;
     struct core_ship ship;
     struct core_remote remote;
+    struct core_checkpoints checkpoints;
+    struct core_rewind rewind;
     struct digests *digests;       /* NULL: not open yet */
     uint64_t digests_differ_count; /* comparisons in which replicas differed */
     uint64_t differs_version;      /* of the last of them, until all are seen to agree later; 0 */
@@ -494,7 +543,7 @@ bool core_is_primary(const struct core *core);
 const struct region *core_primary(const struct core *core); /* as it is known here, or NULL */
 void core_refuse_not_primary(struct core *core, struct request *request);
 
-/* The log keeps what other regions need of it. */
+/* The log keeps what other regions need of it, and what a rewind would. */
 void core_ship_pin(struct core *core);
 
 /* At a standby's leader: all that the primary acknowledged before then is applied. False: not
@@ -549,6 +598,48 @@ struct epoch core_claim_known(const struct core *core, struct bytes *record);
 bool core_claim_is_judged(struct core *core, struct bytes record);
 void core_claim_is_bad(struct core *core, struct bytes record, const char *why);
 void core_claim_is_old(struct core *core, struct bytes record); /* valid, and nothing new */
+
+/* ---- core_checkpoints.c: kept for a rewind ---- */
+
+void core_checkpoints_open(struct core *core); /* blocking */
+void core_checkpoints_look(struct core *core); /* each second */
+void core_checkpoints_jobs_run(struct core *core);
+void core_checkpoints_received(struct core *core, uint64_t from, struct bytes message);
+
+/* The newest that will do for the entry at `index`, with the mark to restore it under; NULL. */
+struct core_checkpoint *core_checkpoint_for(struct core *core, const struct rewind *rewind,
+                                            uint64_t index, struct lsm_mark *mark);
+void core_checkpoint_doom(struct core *core, struct core_checkpoint *checkpoint);
+void core_checkpoints_doom(struct core *core); /* all */
+
+/* The log above this index is kept for them. */
+uint64_t core_checkpoints_pin(const struct core *core);
+
+/* ---- core_rewind.c: a tail is given up ---- */
+
+/* The primary's history lacks what this one has: it has `common`, it says. */
+void core_rewind_lost(struct core *core, const struct region_position *common);
+void core_rewind_agreed(struct core *core, const struct region_position *position);
+void core_rewind_forget(struct core *core); /* this member leads no standby any more */
+
+/* The leader's part: proposes, where all is known. */
+void core_rewind_lead(struct core *core);
+
+/* Whether there is a tail to be given up, as far as this leader knows, and it can be. */
+bool core_rewind_is_wanted(const struct core *core);
+bool core_rewind_is_possible(const struct core *core);
+
+/* An entry was taken: true where it is one that rewinds, and the rest follows with the turns. */
+bool core_rewind_begin(struct core *core, const struct log_committed *committed);
+void core_rewind_turn(struct core *core);
+void core_rewind_applied(struct core *core, const struct state_result *result);
+
+/* While opening: the same, without returning before the checkpoint is in place. */
+MUST_CHECK enum status core_rewind_now(struct core *core, const struct log_committed *committed,
+                                       struct error *error);
+
+/* The tables are going back, or the log is applied again: nobody is to see the state. */
+bool core_is_rewinding(const struct core *core);
 
 /* ---- core_guard.c: standbys that lag behind ---- */
 
@@ -647,13 +738,14 @@ void core_install_turn(struct core *core);
 void core_install_received(struct core *core, uint64_t from, uint8_t kind, struct bytes message);
 void core_on_snapshot_needed(void *context, uint64_t member);
 
-/* A snapshot takes the state's place: nothing is applied or read meanwhile. */
+/* A snapshot or a checkpoint takes the state's place: nothing is applied or read meanwhile. */
 bool core_is_installing(const struct core *core);
 
 /* The log may forget what the tables have, but not what a member that is sent a snapshot needs. */
 void core_log_release(struct core *core);
 void core_digests_note(struct core *core); /* a version was applied */
 void core_digests_reset(struct core *core);
+uint64_t core_digests_history(const struct core *core); /* whose versions are noted now */
 
 /* Compares with the others, where this member leads; once a second. */
 void core_digests_lead(struct core *core);

@@ -101,6 +101,7 @@ void core_jobs_run(struct core *core)
         return;
     workers_turn(core->workers);
     core_heal_jobs_run(core);
+    core_checkpoints_jobs_run(core);
     while (workers_has_idle(core->workers)) {
         if (give_snapshot_job(core, false))
             continue;

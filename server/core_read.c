@@ -382,10 +382,12 @@ static bool choose_state(struct core_read *read, uint64_t snapshot_id,
 static void start(struct core *core, struct request *request, uint64_t snapshot_id,
                   const Strait__Consistency *consistency)
 {
-    if (core_is_installing(core) || core_is_healing(core)) {
+    if (core_is_installing(core) || core_is_healing(core) || core_is_rewinding(core)) {
         core_refuse_not_leader(core, request,
                                core_is_healing(core) ? "This server's state is being rebuilt"
-                                                     : "This server is being given a snapshot");
+                               : core_is_rewinding(core)
+                                   ? "This server goes back to an earlier version"
+                                   : "This server is being given a snapshot");
         return;
     }
     struct core_read *read = arena_alloc_zeroed(&request->arena, 1, sizeof *read);

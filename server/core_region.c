@@ -78,6 +78,8 @@ void core_on_received(void *context, uint64_t from, uint8_t kind, struct bytes m
         core_fresh_received(core, from, kind, message);
     else if (kind >= PEER_VERSION_FIRST && kind <= PEER_VERSION_LAST)
         core_version_received(core, from, kind, message);
+    else if (kind == PEER_SHARED)
+        core_checkpoints_received(core, from, message);
     else
         core_install_received(core, from, kind, message);
 }
@@ -116,6 +118,8 @@ const char *core_role_text(const struct core *core)
 
     if (core_is_healing(core))
         return "rebuilding";
+    if (core_is_rewinding(core))
+        return "rewinding";
     switch (replicated_log_role(core->log)) {
     case LOG_MENDING:
         return "mending";
@@ -217,8 +221,9 @@ void core_region_turn(struct core *core)
     while ((link = list_pop_first(&core->dropped)) != NULL)
         core_refuse_dropped(core, LIST_ENTRY(link, struct request, link));
     core_member_turn(core);
+    core_rewind_turn(core);
     core_heal_turn(core);
     core_install_turn(core);
-    if (!core->failed && !core_is_healing(core))
+    if (!core->failed && !core_is_healing(core) && !core_is_rewinding(core))
         core_fresh_turn(core);
 }

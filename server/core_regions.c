@@ -143,6 +143,7 @@ Strait__RegionListReply *core_regions_list(struct core *core, struct arena *aren
     reply->fence_number = fence.number;
     reply->fence_region = fence.region;
     reply->unconfirmed_count = core->remote.waiting_count;
+    reply->rewinding = core_rewind_is_possible(core);
     fill_standby(core, listing);
     return reply;
 }
@@ -517,6 +518,12 @@ static void promote(struct core *core, struct request *request)
         return;
     }
     struct receiver_facts facts = receiver_facts(core->ship.receiver);
+    if (core_is_rewinding(core)) {
+        core_refuse(core, request, STATUS_BUSY, retry_change_ms,
+                    "This region goes back to an earlier version now: try again in %d ms.",
+                    retry_change_ms);
+        return;
+    }
     if (promotion->step != PROMOTION_NONE) {
         core_refuse(core, request, STATUS_BUSY, retry_change_ms,
                     "This region is being promoted already.");

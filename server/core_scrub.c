@@ -72,6 +72,7 @@ static void on_done(void *context, enum status status, uint64_t version, struct 
     scrub->count++;
     scrub->status = STATUS_OK;
     log_info("scrubbed", LOG_U64("version", version), LOG_U64("digest", digest.low));
+    digests_history(scrub->digests, scrub->history);
     digests_note(scrub->digests, version, digest);
     digests_pass(scrub->digests, version);
     if (core_leads(core))
@@ -87,6 +88,7 @@ void core_scrub_applied(struct core *core, const struct state_result *result)
     scrub->noted_log_ns = result->log_time_ns;
     scrub->is_wanted = false;
     scrub->version = result->version;
+    scrub->history = core_digests_history(core);
     enum status status = lsm_scrub(core->lsm, &floor, 1, on_done, core);
     scrub->is_running = scrub->is_running || status == STATUS_OK;
     if (status != STATUS_OK)

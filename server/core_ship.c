@@ -70,10 +70,19 @@ static bool chain_at(void *context, uint64_t version, struct hash128 *chain)
 {
     const struct core *core = context;
     struct state_facts facts = state_facts(core->state);
-    if (version != facts.position.version)
-        return false;
+    const struct epoch_end *ends;
+    size_t count = state_epoch_ends(core->state, &ends);
+
     *chain = facts.chain_digest;
-    return true;
+    if (version == facts.position.version)
+        return true;
+    for (size_t i = 0; i < count; i++) {
+        if (ends[i].version != version)
+            continue;
+        *chain = ends[i].chain;
+        return true;
+    }
+    return false;
 }
 
 /* What lies past the end of an epoch of ours was given up: whoever has that is no witness of what
@@ -182,7 +191,7 @@ static void fence_turn(struct core *core)
 
 bool core_is_primary(const struct core *core)
 {
-    if (state_epoch(core->state).region != core->options.region_id)
+    if (state_epoch(core->state).region != core->options.region_id || core_is_rewinding(core))
         return false;
     return PLANTED(region_higher_ignored) ||
            (!state_is_fenced(core->state, core->options.region_id) &&
@@ -249,7 +258,7 @@ static void tell_regions(struct core *core)
             others[count++] = regions->regions[i].id;
     }
     source_regions(core->ship.source, others, count);
-    replicated_log_pin(core->log, source_pin_index(core->ship.source));
+    core_ship_pin(core);
 }
 
 static void tell_source(struct core *core, bool leads)
@@ -298,10 +307,12 @@ static void roles_turn(struct core *core)
     if (ship->receiver == NULL)
         return;
     tell_link(core);
-    if (leads && !core_is_primary(core) && ship->promotion.step == PROMOTION_NONE)
+    if (leads && !core_is_primary(core) && ship->promotion.step == PROMOTION_NONE) {
         receiver_start(ship->receiver);
-    else
+    } else {
         receiver_stop(ship->receiver);
+        core_rewind_forget(core);
+    }
 }
 
 void core_ship_roles_changed(struct core *core)
@@ -331,6 +342,8 @@ static void standing(void *context, struct receiver_standing *standing)
         .cluster_version_max = core_version_supported(core),
         .promotion = promotion_of(core),
         .oldest_snapshot = oldest < version ? oldest : 0,
+        .asks = core->rewind.asks,
+        .ask = core->rewind.common,
     };
 }
 
@@ -367,8 +380,15 @@ static void on_trouble(void *context, enum receiver_trouble trouble,
     ship->has_trouble = true;
     ship->trouble = trouble;
     ship->common = *common;
+    if (trouble == RECEIVER_HISTORY_LOST)
+        core_rewind_lost(core, common);
     if (is_new)
         log_error("region_cannot_follow", LOG_TEXT("text", core_ship_trouble_text(core)));
+}
+
+static void on_agreed(void *context, const struct region_position *position)
+{
+    core_rewind_agreed(context, position);
 }
 
 static void source_seen(void *context, const struct region_position *position)
@@ -391,8 +411,12 @@ const char *core_ship_trouble_text(const struct core *core)
         return "";
     switch (core->ship.trouble) {
     case RECEIVER_HISTORY_LOST:
-        return "This region has committed what the primary's history does not have: it has to be "
-               "set up anew from an empty directory, once what it has alone was saved.";
+        if (core_rewind_is_possible(core))
+            return "This region has committed what the primary's history does not have: it goes "
+                   "back to what both share, and follows.";
+        return "This region has committed what the primary's history does not have, and has no "
+               "checkpoint from before that: it has to be set up anew from an empty directory, "
+               "once what it has alone was saved.";
     case RECEIVER_RELEASED:
         return "The primary's log does not reach back to where this region stands: it has to be "
                "set up anew.";
@@ -421,7 +445,8 @@ void core_ship_applied(struct core *core, const struct log_committed *committed,
             ship->receiver,
             (struct epoch){.number = entry->epoch_number, .region = entry->epoch_region},
             entry->version);
-    if (entry->kind != ENTRY_EPOCH && entry->kind != ENTRY_REGIONS && entry->kind != ENTRY_FENCE)
+    if (entry->kind != ENTRY_EPOCH && entry->kind != ENTRY_REGIONS && entry->kind != ENTRY_FENCE &&
+        entry->kind != ENTRY_REWIND)
         return;
     ship->roles_look = true;
     core->fresh.look = true;
@@ -455,6 +480,10 @@ bool core_ship_may_tick(const struct core *core)
 /* Whether a proposal of this file's, or of core_regions.c, is applied or dropped. */
 bool core_ship_ended(struct core *core, const void *context, const struct state_result *result)
 {
+    if (context == &core->rewind.proposing) {
+        core->rewind.proposing = false;
+        return true;
+    }
     if (context != &core->ship.fencing)
         return core_regions_ended(core, context, result);
     core->ship.fencing = false;
@@ -471,8 +500,16 @@ void core_ship_reset(struct core *core)
 
 void core_ship_pin(struct core *core)
 {
-    if (core->ship.source != NULL)
-        replicated_log_pin(core->log, source_pin_index(core->ship.source));
+    uint64_t pin = core_checkpoints_pin(core);
+    uint64_t installed = lsm_installed_index(core->lsm);
+
+    if (core->ship.source != NULL && source_pin_index(core->ship.source) < pin)
+        pin = source_pin_index(core->ship.source);
+    /* The log was told of newer tables than those that were gone back to. */
+    if (installed < core->rewind.floor_index && installed < pin)
+        pin = installed;
+    if (core->log != NULL)
+        replicated_log_pin(core->log, pin);
 }
 
 bool core_ship_fresh_ns(const struct core *core, uint64_t *fresh_ns)
@@ -493,9 +530,11 @@ void core_ship_turn(struct core *core)
 {
     struct core_ship *ship = &core->ship;
 
-    if (core->failed || core_is_installing(core) || core_is_healing(core))
+    if (core->failed || core_is_installing(core) || core_is_healing(core) ||
+        core_is_rewinding(core))
         return;
     fence_turn(core);
+    core_rewind_lead(core);
     roles_turn(core);
     if (ship->applied && ship->receiver != NULL) {
         struct region_position position = core_region_position(core);
@@ -537,6 +576,7 @@ enum status core_ship_open(struct core *core, struct error *error)
         .standing = standing,
         .propose = propose_shipped,
         .trouble = on_trouble,
+        .agreed = on_agreed,
         .source_seen = source_seen,
         .context = core,
     };

@@ -84,6 +84,11 @@ void snapshots_close(struct snapshots *snapshots, struct snapshot *snapshot)
     snapshots->count--;
 }
 
+uint32_t snapshots_clear(struct snapshots *snapshots)
+{
+    return snapshots_expire(snapshots, UINT64_MAX);
+}
+
 uint32_t snapshots_expire(struct snapshots *snapshots, uint64_t now_ns)
 {
     uint32_t expired = 0;

@@ -56,6 +56,9 @@ struct snapshot *snapshots_find(struct snapshots *snapshots, uint64_t id, const 
 void snapshots_renew(struct snapshots *snapshots, struct snapshot *snapshot, uint64_t now_ns);
 void snapshots_close(struct snapshots *snapshots, struct snapshot *snapshot);
 
+/* Ends all: the versions that they pin are none of the state's any more. Returns how many. */
+uint32_t snapshots_clear(struct snapshots *snapshots);
+
 /* Ends those whose deadline has passed; returns how many. */
 uint32_t snapshots_expire(struct snapshots *snapshots, uint64_t now_ns);
 

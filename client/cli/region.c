@@ -154,7 +154,10 @@ static json_t *json_regions(const struct strait_regions *regions, bool by_leader
     json_object_set_new(document, "region_id", json_number(regions->region_id));
     if (self != NULL)
         cli_json_bytes(document, "region", strait_text(self->name));
-    json_object_set_new(document, "role", json_string(is_primary(regions) ? "primary" : "standby"));
+    json_object_set_new(document, "role",
+                        json_string(regions->rewinding    ? "rewinding"
+                                    : is_primary(regions) ? "primary"
+                                                          : "standby"));
     json_object_set_new(document, "version", json_number(regions->position.version));
     json_object_set_new(document, "epoch",
                         json_epoch(regions->position.epoch_number, regions->position.epoch_region));
@@ -390,7 +393,9 @@ static void print_status(const struct strait_regions *regions, bool by_leader)
     printf("region     ");
     print_text(stdout, name_of(regions, regions->region_id, text));
     printf(" (id %" PRIu32 "), %s\n", regions->region_id,
-           is_primary(regions) ? "the primary" : "a standby");
+           regions->rewinding    ? "an old primary that is rewinding"
+           : is_primary(regions) ? "the primary"
+                                 : "a standby");
     printf("position   version %" PRIu64 ", epoch %" PRIu64 " of ", regions->position.version,
            regions->position.epoch_number);
     print_text(stdout, name_of(regions, regions->position.epoch_region, text));

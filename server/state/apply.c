@@ -7,6 +7,7 @@
 #include "server/state/command.h"
 #include "server/state/epoch_change.h"
 #include "server/state/fence.h"
+#include "server/state/rewind.h"
 #include "server/state/state_internal.h"
 
 const struct catalog *apply_catalog(const struct apply *apply)
@@ -70,6 +71,8 @@ static enum status apply_accept(struct apply *apply)
     struct stream_position position = {.epoch = mark_epoch(&apply->next),
                                        .version = apply->next.version};
 
+    if (rewind_passes(apply))
+        return STATUS_HISTORY_LOST;
     if (fence_stops(&apply->next, &apply->entry))
         return STATUS_NOT_PRIMARY;
     /* A newer version wrote it, and may take what would be discarded here. */

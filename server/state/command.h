@@ -43,6 +43,7 @@ extern const struct command command_tick;    /* tick.c */
 extern const struct command command_regions; /* regions.c */
 extern const struct command command_epoch;   /* epoch_change.c */
 extern const struct command command_fence;   /* fence.c */
+extern const struct command command_rewind;  /* rewind.c */
 extern const struct command command_version; /* version.c */
 extern const struct command command_lost;    /* lost.c */
 

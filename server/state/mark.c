@@ -5,13 +5,26 @@
 #include "proto/base/planted.h"
 
 enum {
-    mark_format = 2,
+    mark_format = 3,
+    mark_format_unrewound = 2,
     mark_format_unfenced = 1,
     mark_buckets_offset = 80,
     mark_fence_offset = mark_buckets_offset + 8 * mark_buckets_count,
+    mark_rewind_offset = mark_fence_offset + 16,
 };
 
-_Static_assert(mark_fence_offset + 16 == mark_state_size, "the fence is the last");
+_Static_assert(mark_rewind_offset + 56 == mark_state_size, "the rewind is the last");
+
+static void encode_rewind(const struct mark_state *state, uint8_t *to)
+{
+    store_u64(to, state->rewind_index);
+    store_u64(to + 8, state->rewind_epoch.number);
+    store_u32(to + 16, state->rewind_epoch.region);
+    store_u64(to + 24, state->rewind_version);
+    store_u64(to + 32, state->tail_epoch.number);
+    store_u32(to + 40, state->tail_epoch.region);
+    store_u64(to + 48, state->tail_version);
+}
 
 void mark_encode(const struct mark_state *state, uint64_t index, uint64_t term,
                  struct lsm_mark *mark)
@@ -38,6 +51,33 @@ void mark_encode(const struct mark_state *state, uint64_t index, uint64_t term,
     store_u64(to + mark_fence_offset, state->fence_number);
     store_u32(to + mark_fence_offset + 8, state->fence_region);
     store_u32(to + mark_fence_offset + 12, state->fenced_region);
+    encode_rewind(state, to + mark_rewind_offset);
+}
+
+static void decode_rewind(const uint8_t *from, struct mark_state *state)
+{
+    state->rewind_index = load_u64(from);
+    state->rewind_epoch.number = load_u64(from + 8);
+    state->rewind_epoch.region = load_u32(from + 16);
+    state->rewind_version = load_u64(from + 24);
+    state->tail_epoch.number = load_u64(from + 32);
+    state->tail_epoch.region = load_u32(from + 40);
+    state->tail_version = load_u64(from + 48);
+}
+
+/* One under way ends with an entry that is still to come, and has not gone past where it goes. */
+static bool rewind_is_valid(const struct mark_state *state, uint64_t index)
+{
+    return !mark_is_rewinding(state) ||
+           (state->rewind_index > index && state->version <= state->rewind_version &&
+            state->tail_version >= state->rewind_version && state->tail_epoch.number != 0);
+}
+
+static size_t size_of_format(uint8_t format)
+{
+    if (format == mark_format_unfenced)
+        return mark_fence_offset;
+    return format == mark_format_unrewound ? mark_rewind_offset : mark_state_size;
 }
 
 enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state)
@@ -48,8 +88,7 @@ enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state)
         return STATUS_CORRUPT;
     if (from[0] > mark_format)
         return STATUS_NEWER_FORMAT;
-    size_t size = from[0] == mark_format_unfenced ? mark_fence_offset : mark_state_size;
-    if (from[0] == 0 || mark->state_size != size)
+    if (from[0] == 0 || mark->state_size != size_of_format(from[0]))
         return STATUS_CORRUPT;
     state->cluster_version = load_u32(from + 4);
     state->epoch_number = load_u64(from + 8);
@@ -72,7 +111,10 @@ enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state)
         state->fence_region = load_u32(from + mark_fence_offset + 8);
         state->fenced_region = load_u32(from + mark_fence_offset + 12);
     }
+    if (from[0] == mark_format)
+        decode_rewind(from + mark_rewind_offset, state);
     if (state->horizon > state->version || state->retention_ns < mark_retention_buckets ||
+        !rewind_is_valid(state, mark->index) ||
         (state->fence_number != 0 && epoch_compare(mark_fence(state), mark_epoch(state)) <= 0))
         return STATUS_CORRUPT;
     return STATUS_OK;

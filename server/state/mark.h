@@ -3,7 +3,7 @@
  * they become durable with the tables.
  *
  *     offset size
- *      0      1   format, 2
+ *      0      1   format, 3
  *      1      3   0
  *      4      4   cluster version
  *      8      8   epoch number
@@ -20,9 +20,18 @@
  *    272      8   number of the epoch that the region is fenced by; 0: it is not
  *    280      4   region of that epoch
  *    284      4   region that is fenced
+ *    288      8   index of the newest entry that rewinds; 0: none ever did
+ *    296      8   number of the epoch back to which it goes; 0: it is done
+ *    304      4   region of that epoch
+ *    308      4   0
+ *    312      8   version back to which it goes
+ *    320      8   number of the epoch of what was given up so far
+ *    328      4   region of that epoch
+ *    332      4   0
+ *    336      8   newest version that was given up so far
  *
- * Version, index and term are the mark's own. Format 1 ends before the fence. The fence is
- * regional: all else is the same in all regions.
+ * Version, index and term are the mark's own. Format 1 ends before the fence, format 2 before the
+ * rewind. Both are regional: all else is the same in all regions.
  *
  * Outcomes are counted in buckets of the time they were issued at, a sixteenth of the retention
  * each. Whole buckets are evicted, as the log's time passes; what is below the first bucket is
@@ -35,7 +44,11 @@
 #include "proto/epoch.h"
 #include "storage/lsm/lsm.h"
 
-enum { mark_buckets_count = 24, mark_retention_buckets = 16, mark_state_size = 80 + 8 * 24 + 16 };
+enum {
+    mark_buckets_count = 24,
+    mark_retention_buckets = 16,
+    mark_state_size = 80 + 8 * 24 + 16 + 56,
+};
 
 _Static_assert((int)mark_state_size <= (int)lsm_mark_state_size_max, "it fits the mark");
 
@@ -56,7 +69,20 @@ struct mark_state {
     uint64_t fence_number;   /* 0: none; else above the epoch */
     uint32_t fence_region;
     uint32_t fenced_region;
+
+    /* While a rewind is under way (rewind.h): from a checkpoint on the log is applied again, what
+     * lies above `rewind_version` is given up, and the entry at `rewind_index` ends it. */
+    uint64_t rewind_index;
+    struct epoch rewind_epoch; /* number 0: none is under way */
+    uint64_t rewind_version;
+    struct epoch tail_epoch; /* of the newest that was given up, or as the rewind's */
+    uint64_t tail_version;
 };
+
+static inline bool mark_is_rewinding(const struct mark_state *state)
+{
+    return state->rewind_epoch.number != 0;
+}
 
 static inline struct epoch mark_epoch(const struct mark_state *state)
 {

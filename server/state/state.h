@@ -206,6 +206,43 @@ MUST_CHECK enum status state_epoch_check(const struct state *state,
 MUST_CHECK enum status state_regions_check(const struct state *state, const struct regions *regions,
                                            struct state_refusal *refusal);
 
+/* ---- Rewinds ----
+ *
+ * The region gives up a tail of versions that another region's history lacks; rewind.h tells how.
+ */
+
+/* Whether the state has something to give up for it: it is fenced by that epoch or a higher one,
+ * and past the version, which is of its history. */
+bool state_rewind_is_possible(const struct state *state, const struct rewind *rewind);
+
+/* Whether the entry, which comes next, is one that rewinds, and cannot be applied before the owner
+ * has put a checkpoint at or below the version in the place of the tables. */
+bool state_rewind_is_due(const struct state *state, const struct entry *entry,
+                         struct rewind *rewind);
+
+/* The mark under which that checkpoint is to be installed for the entry at `index`.
+ * INVALID_ARGUMENT: it will not do; CORRUPT, NEWER_FORMAT. */
+MUST_CHECK enum status state_rewind_mark(const struct lsm_mark *checkpoint,
+                                         const struct rewind *rewind, uint64_t index,
+                                         struct lsm_mark *mark);
+
+/* The log is applied again from a checkpoint on: nobody is to see the state. */
+bool state_is_rewinding(const struct state *state);
+
+/* Of the newest entry that rewound, or is about to; 0: none. Checkpoints below it are of use no
+ * more. */
+uint64_t state_rewind_index(const struct state *state);
+
+struct state_mark_facts {
+    struct epoch epoch;
+    uint64_t version;
+    uint64_t rewind_index; /* as state_rewind_index() */
+    bool is_rewinding;
+};
+
+/* What a mark says of the state that has it. CORRUPT, NEWER_FORMAT. */
+MUST_CHECK enum status state_mark_look(const struct lsm_mark *mark, struct state_mark_facts *facts);
+
 /* ---- What was given up ----
  *
  * The entries that a rewind took away, until an administrator closes the report. The region's own;
@@ -271,6 +308,8 @@ struct state_result {
     uint64_t version;   /* of the outcome: of the first attempt where `repeated_reply` */
     uint64_t log_time_ns;
     bool repeated_reply; /* the outcome of an earlier attempt */
+    bool given_up;       /* it was taken once, and is discarded now by a rewind */
+    bool rewound;        /* a rewind is through */
     bool scrubs;         /* a tick: every replica computes the digest of what its disk has of
                             this version (lsm_scrub()), now that it is the newest */
     uint32_t item;       /* 1 + the number of the operation or condition at fault, or 0 */

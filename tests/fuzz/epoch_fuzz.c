@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bodies that begin an epoch, or fence one: what decodes makes sense and encodes to the same bytes.
- */
+/* Bodies that begin an epoch, fence one, or rewind for one: what decodes makes sense and encodes to
+ * the same bytes. */
 #include "proto/base/assert.h"
 #include "proto/epoch.h"
 
@@ -11,6 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static uint8_t encoded[epoch_change_size_max];
     struct epoch_change change;
     struct fence fence;
+    struct rewind rewind;
 
     if (epoch_change_decode(bytes_of(data, size), &change) == STATUS_OK) {
         ASSERT(epoch_compare(change.from, change.to) < 0);
@@ -23,6 +24,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(fence.region != 0 && fence.record.size <= limit_promotion_record_size);
         ASSERT(fence_size(&fence) == size);
         fence_encode(&fence, encoded);
+        ASSERT(memcmp(encoded, data, size) == 0);
+    }
+    if (rewind_decode(bytes_of(data, size), &rewind) == STATUS_OK) {
+        ASSERT(epoch_compare(rewind.from, rewind.to) < 0 && rewind.version != 0);
+        ASSERT(size == rewind_size);
+        rewind_encode(&rewind, encoded);
         ASSERT(memcmp(encoded, data, size) == 0);
     }
     return 0;

@@ -94,8 +94,13 @@ static void look_back(struct sim_server *server, const struct chronicle_last *la
                       const struct core_region_facts *region, const struct core_facts *facts)
 {
     int order = epoch_compare(region->epoch, last->epoch);
+    bool rewinds = facts->is_rewinding || last->is_rewinding ||
+                   facts->rewinds_count != last->rewinds_count ||
+                   facts->lacks_checkpoint; /* a peer's state, which has gone back */
+    if (rewinds)
+        order = 1;
     if (order < 0 || (order == 0 && facts->version < last->version) ||
-        epoch_compare(region->highest, last->highest) < 0)
+        (epoch_compare(region->highest, last->highest) < 0 && !rewinds))
         world_fail(server->world,
                    "%c%u went back from version %" PRIu64 " of epoch %" PRIu64
                    " to version %" PRIu64 " of epoch %" PRIu64,
@@ -129,6 +134,8 @@ void chronicle_look(struct chronicle *chronicle, struct sim_server *server)
     last->version = facts.version;
     last->is_primary = region.is_primary;
     last->leads = facts.leads;
+    last->is_rewinding = facts.is_rewinding;
+    last->rewinds_count = facts.rewinds_count;
 }
 
 struct client_position chronicle_position(const struct chronicle *chronicle,

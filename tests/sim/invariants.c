@@ -87,6 +87,9 @@ static void look_at_health(struct invariants *invariants, struct world *world, u
     if (facts->odd_version != 0)
         world_fail(world, "s%u finds that its state at version %" PRIu64 " is not the others'",
                    server, facts->odd_version);
+    /* Of several regions, one that had nothing to go back to. */
+    if (facts->lacks_checkpoint && world->pair != NULL)
+        world->servers[server].is_damaged = true;
     if (facts->is_rebuilding && !world->servers[server].is_damaged)
         world_fail(world, "s%u finds its tables damaged", server);
     invariants->rebuilds_count += facts->rebuilds_count - last->rebuilds_count;
@@ -113,7 +116,11 @@ void invariants_look(struct invariants *invariants, struct world *world, unsigne
     if (facts->term < last->term)
         world_fail(world, "s%u went back from term %" PRIu64 " to %" PRIu64, server, last->term,
                    facts->term);
-    if (facts->commit_index < last->commit_index || facts->applied_index < last->applied_index)
+    /* A state goes back where a region gives up a tail, and nowhere else. */
+    bool rewinds =
+        facts->is_rewinding || last->is_rewinding || facts->rewinds_count != last->rewinds_count;
+    if (facts->commit_index < last->commit_index ||
+        (facts->applied_index < last->applied_index && !rewinds))
         world_fail(world, "s%u went back from index %" PRIu64 " to %" PRIu64, server,
                    last->applied_index, facts->applied_index);
     if (facts->cluster_version < last->cluster_version)

@@ -348,7 +348,7 @@ static void come_to_an_end(struct pair *pair)
         fail(pair, "the primary's replicas do not become equal");
         return;
     }
-    /* A region with a tail stays as it is, and takes no writes. */
+    /* One with a tail and without a checkpoint stays as it is, and takes no writes. */
     if (has_tail(pair, 2 - pair_epoch(pair).region))
         return;
     if (!run(pair, level_max_s * NS_PER_S, is_level))

@@ -91,9 +91,9 @@ END_TEST
 
 START_TEST(test_each_kind_is_known)
 {
-    const enum entry_kind kinds[] = {ENTRY_NOOP,    ENTRY_MEMBERSHIP, ENTRY_FENCE,
-                                     ENTRY_LOST,    ENTRY_COMMIT,     ENTRY_TICK,
-                                     ENTRY_REGIONS, ENTRY_EPOCH,      ENTRY_VERSION};
+    const enum entry_kind kinds[] = {ENTRY_NOOP,  ENTRY_MEMBERSHIP, ENTRY_FENCE, ENTRY_REWIND,
+                                     ENTRY_LOST,  ENTRY_COMMIT,     ENTRY_TICK,  ENTRY_REGIONS,
+                                     ENTRY_EPOCH, ENTRY_VERSION};
     uint8_t encoded[64];
     struct entry decoded;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {

@@ -159,6 +159,47 @@ START_TEST(test_fences_that_make_no_sense_are_malformed)
 }
 END_TEST
 
+START_TEST(test_a_rewind_is_read_as_it_was_written)
+{
+    static const struct rewind rewind = {
+        .to = {.number = 5, .region = 2}, .from = {.number = 3, .region = 9}, .version = 1000};
+    uint8_t encoded[rewind_size + 1] = {0};
+    struct rewind decoded;
+
+    rewind_encode(&rewind, encoded);
+    ck_assert_int_eq(rewind_decode(bytes_of(encoded, rewind_size), &decoded), STATUS_OK);
+    ck_assert(epoch_equal(decoded.to, rewind.to) && epoch_equal(decoded.from, rewind.from));
+    ck_assert_uint_eq(decoded.version, 1000);
+    for (size_t cut = 0; cut < rewind_size; cut++)
+        ck_assert_int_eq(rewind_decode(bytes_of(encoded, cut), &decoded), STATUS_MALFORMED);
+    ck_assert_int_eq(rewind_decode(bytes_of(encoded, sizeof encoded), &decoded), STATUS_MALFORMED);
+    encoded[0]++;
+    ck_assert_int_eq(rewind_decode(bytes_of(encoded, rewind_size), &decoded), STATUS_UNSUPPORTED);
+}
+END_TEST
+
+START_TEST(test_rewinds_that_make_no_sense_are_malformed)
+{
+    /* Reserved bytes, regions and numbers of 0, an epoch that is not above, and no version. */
+    static const struct {
+        size_t offset;
+        uint8_t value;
+    } changes[] = {{1, 1},  {2, 1}, {3, 1},  {28, 1}, {31, 1}, {4, 0},
+                   {24, 0}, {8, 0}, {16, 0}, {8, 2},  {32, 0}, {16, 6}};
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        const struct rewind rewind = {
+            .to = {.number = 5, .region = 2}, .from = {.number = 3, .region = 9}, .version = 7};
+        uint8_t encoded[rewind_size];
+        struct rewind decoded;
+        rewind_encode(&rewind, encoded);
+        encoded[changes[i].offset] = changes[i].value;
+        ck_assert_msg(rewind_decode(bytes_of(encoded, sizeof encoded), &decoded) ==
+                          STATUS_MALFORMED,
+                      "change %zu", i);
+    }
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_epochs_are_ordered);
@@ -168,4 +209,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_a_promotion_may_stay_where_it_is_and_a_grant_may_not);
     tcase_add_test(tests, test_a_fence_is_read_as_it_was_written);
     tcase_add_test(tests, test_fences_that_make_no_sense_are_malformed);
+    tcase_add_test(tests, test_a_rewind_is_read_as_it_was_written);
+    tcase_add_test(tests, test_rewinds_that_make_no_sense_are_malformed);
 }

@@ -207,7 +207,7 @@ START_TEST(test_hostile_bytes)
     ck_assert_int_eq(decode_with(append, 0, 2), STATUS_UNSUPPORTED);
     ck_assert_int_eq(decode_with(append, 1, 0), STATUS_UNSUPPORTED);
     ck_assert_int_eq(decode_with(append, 1, 10), STATUS_UNSUPPORTED);
-    ck_assert_int_eq(decode_with(append, 1, PEER_VERSION_LAST + 1), STATUS_UNSUPPORTED);
+    ck_assert_int_eq(decode_with(append, 1, PEER_SHARED + 1), STATUS_UNSUPPORTED);
     ck_assert_int_eq(decode_with(append, 1, PEER_VOTE), STATUS_MALFORMED); /* with entries */
     ck_assert_int_eq(decode_with(append, 3, 1), STATUS_MALFORMED);
     ck_assert_int_eq(decode_with(append, 4, 2), STATUS_MALFORMED); /* bytes are left over */

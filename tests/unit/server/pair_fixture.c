@@ -339,6 +339,20 @@ void pair_abandon(unsigned number)
     end_connections(&pair_servers[number]);
 }
 
+void pair_crash(uint64_t seed)
+{
+    sim_disk_crash_now(disk);
+    for (unsigned i = 0; i < pair_count; i++) {
+        core_abandon(pair_servers[i].fixture.core);
+        pair_servers[i].fixture.core = NULL;
+    }
+    for (unsigned i = 0; i < pair_count; i++)
+        end_connections(&pair_servers[i]);
+    sim_disk_restart(disk, seed, SIM_RESTART_RANDOM);
+    for (unsigned i = 0; i < pair_count; i++)
+        pair_servers[i].fixture.io = sim_disk_io(disk);
+}
+
 void pair_begin(void)
 {
     disk = sim_disk_create(4);

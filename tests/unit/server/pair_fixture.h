@@ -56,6 +56,10 @@ void pair_open(unsigned number);
 void pair_close(unsigned number);
 void pair_abandon(unsigned number); /* of one that has failed */
 
+/* Both lose power: what was not flushed is gone or not, as the seed has it. Neither is open then.
+ */
+void pair_crash(uint64_t seed);
+
 /* One turn of each, or of the clock where nobody has anything to do; and for as long. */
 void pair_turn(void);
 void pair_run_ms(uint64_t ms);

@@ -122,6 +122,7 @@ START_TEST(test_an_older_program_stops_before_the_raise)
     region_set_up();
     restart(0, 2);
     unsigned old = 2;
+    run_ms(2000); /* until whoever leads has heard of the others */
     if (region_wait_leader() == old) {
         Strait__LeaderTransfer transfer = STRAIT__LEADER_TRANSFER__INIT;
         struct region_asked asked;

@@ -67,22 +67,63 @@ START_TEST(test_a_fence_holds_until_it_is_reached)
 }
 END_TEST
 
-START_TEST(test_a_mark_of_the_first_format_has_no_fence)
+START_TEST(test_a_rewind_under_way)
+{
+    struct mark_state state = state_new();
+    struct mark_state decoded;
+    struct lsm_mark mark;
+    state.epoch_number = 2;
+    state.epoch_region = 3;
+    state.version = 5;
+    state.rewind_index = 90;
+    state.rewind_epoch.number = 2;
+    state.rewind_epoch.region = 3;
+    state.rewind_version = 6;
+    state.tail_epoch.number = 4;
+    state.tail_epoch.region = 3;
+    state.tail_version = 8;
+    mark_encode(&state, 70, 1, &mark);
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_OK);
+    ck_assert_mem_eq(&decoded, &state, sizeof state);
+    ck_assert(mark_is_rewinding(&decoded));
+
+    /* It ends with an entry to come, and goes no farther than to its version. */
+    mark.index = 90;
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+    mark.index = 89;
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_OK);
+    mark.version = 7;
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+    state.tail_version = 5;
+    mark_encode(&state, 70, 1, &mark);
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+    state.rewind_epoch.number = 0;
+    mark_encode(&state, 95, 1, &mark);
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_OK);
+    ck_assert(!mark_is_rewinding(&decoded));
+    ck_assert_uint_eq(decoded.rewind_index, 90);
+}
+END_TEST
+
+START_TEST(test_marks_of_earlier_formats_say_less)
 {
     struct mark_state state = state_new();
     struct mark_state decoded;
     struct lsm_mark mark;
     mark_encode(&state, 1, 1, &mark);
-    mark.state[0] = 1;
-    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
-    mark.state_size -= 16;
-    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_OK);
-    ck_assert_mem_eq(&decoded, &state, sizeof state);
-    mark.state[0] = 2;
-    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+    static const uint64_t sizes[] = {56, 16};
+    for (uint8_t i = 0; i < 2; i++) {
+        mark.state[0] = (uint8_t)(2 - i);
+        ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+        mark.state_size -= sizes[i];
+        ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_OK);
+        ck_assert_mem_eq(&decoded, &state, sizeof state);
+        mark.state[0] = (uint8_t)(3 - i);
+        ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+    }
     mark.state[0] = 0;
     ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
-    mark.state[0] = 3;
+    mark.state[0] = 4;
     ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_NEWER_FORMAT);
 }
 END_TEST
@@ -117,5 +158,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_round_trip);
     tcase_add_test(tests, test_outcomes_are_evicted_with_time);
     tcase_add_test(tests, test_a_fence_holds_until_it_is_reached);
-    tcase_add_test(tests, test_a_mark_of_the_first_format_has_no_fence);
+    tcase_add_test(tests, test_a_rewind_under_way);
+    tcase_add_test(tests, test_marks_of_earlier_formats_say_less);
 }

@@ -19,14 +19,14 @@ enum {
     resend_least_ms = 50 /* a round trip, and a commit: what a repeated send is left at least */
 };
 
-enum status call_init(struct call *call, enum frame_type type, const ProtobufCMessage *message,
-                      uint64_t deadline_ns, struct strait_error *error)
+/* With room for a body of `body_size`. */
+static enum status call_create(struct call *call, enum frame_type type, size_t body_size,
+                               uint64_t deadline_ns, struct strait_error *error)
 {
     *call = (struct call){.type = type, .deadline_ns = deadline_ns};
     list_init(&call->link);
     list_init(&call->waiting);
     list_init(&call->listed);
-    size_t body_size = protobuf_c_message_get_packed_size(message);
     if (body_size > frame_body_size_max(type)) {
         client_error_set(error, STATUS_TOO_LARGE,
                          "The request has %zu bytes; at most %u are taken.", body_size,
@@ -39,9 +39,28 @@ enum status call_init(struct call *call, enum frame_type type, const ProtobufCMe
         client_error_set(error, STATUS_NO_MEMORY, "Out of memory.");
         return STATUS_NO_MEMORY;
     }
+    return STATUS_OK;
+}
+
+enum status call_init(struct call *call, enum frame_type type, const ProtobufCMessage *message,
+                      uint64_t deadline_ns, struct strait_error *error)
+{
+    size_t body_size = protobuf_c_message_get_packed_size(message);
+    enum status status = call_create(call, type, body_size, deadline_ns, error);
+    if (status != STATUS_OK)
+        return status;
     size_t packed_size = protobuf_c_message_pack(message, call->frame + frame_header_size);
     ASSERT(packed_size == body_size);
     return STATUS_OK;
+}
+
+enum status call_init_encoded(struct call *call, enum frame_type type, struct bytes body,
+                              uint64_t deadline_ns, struct strait_error *error)
+{
+    enum status status = call_create(call, type, body.size, deadline_ns, error);
+    if (status == STATUS_OK)
+        bytes_copy(call->frame + frame_header_size, body);
+    return status;
 }
 
 void call_free(struct call *call)

@@ -47,6 +47,7 @@ struct call {
     bool is_astray;            /* the last answer was that the server does not lead */
     bool is_standby;           /* the last answer was that another region is the primary */
     bool is_restamped;         /* of a commit: was told that it was issued too long ago, once */
+    bool keeps_issued;         /* of a commit: `issued_ns` is part of what it is, whatever comes */
 
     /* The outcome, once DONE. `text` is empty where the server's own words are in the body. */
     enum status status;
@@ -69,6 +70,10 @@ struct call {
 MUST_CHECK enum status call_init(struct call *call, enum frame_type type,
                                  const ProtobufCMessage *message, uint64_t deadline_ns,
                                  struct strait_error *error);
+
+/* The same of a body that is encoded already. */
+MUST_CHECK enum status call_init_encoded(struct call *call, enum frame_type type, struct bytes body,
+                                         uint64_t deadline_ns, struct strait_error *error);
 void call_free(struct call *call);
 
 /* A ping from malloc(); NULL where memory ran out. */
@@ -106,7 +111,16 @@ void call_note_promotion(struct bytes body, struct promotion_known *known);
 /* Whether a request is for the region that is asked, even where that is not the primary. */
 static inline bool call_is_regional(const struct call *call)
 {
-    return call->type == FRAME_REGION_LIST || call->type == FRAME_REGION_PROMOTE;
+    switch (call->type) {
+    case FRAME_REGION_LIST:
+    case FRAME_REGION_PROMOTE:
+    case FRAME_REGION_LOST_LIST:
+    case FRAME_REGION_LOST_READ:
+    case FRAME_REGION_LOST_CLOSE:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* How long a call that was answered "not now" waits: what the server asked for, or a pause that

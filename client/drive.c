@@ -246,7 +246,7 @@ static bool try_again(strait *handle, struct call *call, enum status status, str
  */
 static bool restamp(strait *handle, struct call *call, enum status status, struct bytes body)
 {
-    if (!call_is_commit(call) || call->unanswered_count != 0)
+    if (!call_is_commit(call) || call->unanswered_count != 0 || call->keeps_issued)
         return false;
     if (status != STATUS_TXN_EXPIRED) {
         if (is_not_now(call, status))

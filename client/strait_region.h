@@ -136,6 +136,121 @@ STRAIT_API enum strait_status strait_region_promote(strait *handle, bool explain
                                                     struct strait_promotion **made,
                                                     struct strait_error *error);
 
+/* ---- What was given up ----
+ *
+ * A region that comes back as a standby after another was promoted without it gives up what the
+ * other never had. All of it is kept, in a report, until that is closed. These calls ask the region
+ * that the handle's connection leads to: give the handle endpoints of its servers alone. */
+
+struct strait_lost_report {
+    uint64_t id;
+    struct strait_token position; /* of the last entry that was given up */
+    uint64_t next_epoch_number;   /* of the epoch that it gave way to */
+    uint32_t next_epoch_region;
+    uint64_t first_version;
+    uint64_t last_version;
+    uint64_t count; /* of entries */
+    uint64_t size;  /* their bytes */
+    uint64_t log_time_ns;
+    bool closed; /* its entries are gone */
+};
+
+struct strait_lost_reports {
+    uint32_t region_id; /* of whoever answers */
+    size_t count;
+    const struct strait_lost_report *items; /* oldest first */
+};
+
+STRAIT_API enum strait_status strait_region_lost_list(strait *handle, uint32_t timeout_ms,
+                                                      struct strait_lost_reports **reports,
+                                                      struct strait_error *error);
+
+enum strait_lost_kind {
+    STRAIT_LOST_COMMIT = 1,  /* a transaction */
+    STRAIT_LOST_TICK = 2,    /* the region's own housekeeping: what was due was removed */
+    STRAIT_LOST_REGIONS = 3, /* a change of the list of regions */
+    STRAIT_LOST_EPOCH = 4    /* a hand-over that came to nothing */
+};
+
+struct strait_lost_entry {
+    enum strait_lost_kind kind;
+    struct strait_token position; /* where it stood in the history that was given up */
+    uint64_t log_time_ns;
+    const char *identity; /* who asked for it; "": nobody did */
+
+    /* Of a transaction. */
+    bool has_outcome;           /* what it had come to there is known */
+    enum strait_status outcome; /* OK: it was done; else why it was refused, and nothing was */
+    struct strait_bytes commit; /* as it came from its client */
+};
+
+struct strait_lost_entries {
+    bool more;
+    size_t count;
+    const struct strait_lost_entry *items; /* by position, ascending */
+};
+
+/* A page of a report: what follows `after` (NULL: from the first on), at most `entries_max` of it
+ * (0: as many as a reply holds). NOT_FOUND: there is no such report, or it is closed. */
+STRAIT_API enum strait_status strait_region_lost_read(strait *handle, uint64_t report_id,
+                                                      const struct strait_token *after,
+                                                      uint32_t entries_max, uint32_t timeout_ms,
+                                                      struct strait_lost_entries **entries,
+                                                      struct strait_error *error);
+
+enum strait_lost_operation_kind {
+    STRAIT_LOST_PUT = 1,
+    STRAIT_LOST_DELETE = 2,
+    STRAIT_LOST_ADD = 3,
+    STRAIT_LOST_TABLE_CREATE = 4,
+    STRAIT_LOST_TABLE_DROP = 5,
+    STRAIT_LOST_INDEX_CREATE = 6,
+    STRAIT_LOST_INDEX_DROP = 7
+};
+
+struct strait_lost_operation {
+    enum strait_lost_operation_kind kind;
+    const char *table;
+    struct strait_bytes key;                  /* of PUT, DELETE, ADD */
+    struct strait_bytes value;                /* of PUT */
+    uint64_t ttl_ms;                          /* of PUT; 0: it does not expire */
+    const struct strait_index_entry *indexes; /* of PUT */
+    size_t indexes_count;
+    int64_t amount;                /* of ADD */
+    struct strait_add_options add; /* of ADD */
+    const char *index;             /* of INDEX_CREATE, INDEX_DROP; else "" */
+    bool unique;                   /* of INDEX_CREATE */
+};
+
+struct strait_lost_commit {
+    char txn[STRAIT_TXN_TOKEN_SIZE]; /* as strait_txn_status() takes it */
+    size_t conditions_count;
+    size_t reads_count; /* keys and ranges that it had read */
+    size_t count;
+    const struct strait_lost_operation *operations;
+};
+
+/* What a transaction was to do. MALFORMED: the bytes are no commit. Asks nobody. */
+STRAIT_API enum strait_status strait_lost_commit_of(const struct strait_lost_entry *entry,
+                                                    struct strait_lost_commit **commit,
+                                                    struct strait_error *error);
+
+/* Commits the transaction again as it is, under its old id: `handle` leads to the primary. It runs
+ * at most once: where it is known there, `repeated` of the result says so; where it is too old for
+ * that to be told, TXN_EXPIRED, and nothing is done. Also without effect: HISTORY_LOST, where it
+ * goes by what it read in the history that was given up; CONDITION_FAILED, where it was refused at
+ * its time, or that is not known. Else as strait_commit(). */
+STRAIT_API enum strait_status
+strait_region_lost_replay(strait *handle, const struct strait_lost_report *report,
+                          const struct strait_lost_entry *entry, uint32_t timeout_ms,
+                          struct strait_commit_result *result, struct strait_error *error);
+
+/* Gives up the entries of a report for good. May be repeated. NOT_FOUND: there is no such report.
+ */
+STRAIT_API enum strait_status strait_region_lost_close(strait *handle, uint64_t report_id,
+                                                       uint32_t timeout_ms,
+                                                       struct strait_error *error);
+
 #ifdef __cplusplus
 }
 #endif

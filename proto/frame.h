@@ -44,7 +44,13 @@ enum { frame_header_size = 16, frame_protocol_version = 1 };
     X(REGION_CHANGE, 20, RegionChange, RegionChangeReply, region_change, region_change_reply)      \
     X(REGION_SWITCHOVER, 21, RegionSwitchover, RegionSwitchoverReply, region_switchover,           \
       region_switchover_reply)                                                                     \
-    X(REGION_PROMOTE, 22, RegionPromote, RegionPromoteReply, region_promote, region_promote_reply)
+    X(REGION_PROMOTE, 22, RegionPromote, RegionPromoteReply, region_promote, region_promote_reply) \
+    X(REGION_LOST_LIST, 23, RegionLostList, RegionLostListReply, region_lost_list,                 \
+      region_lost_list_reply)                                                                      \
+    X(REGION_LOST_READ, 24, RegionLostRead, RegionLostReadReply, region_lost_read,                 \
+      region_lost_read_reply)                                                                      \
+    X(REGION_LOST_CLOSE, 25, RegionLostClose, RegionLostCloseReply, region_lost_close,             \
+      region_lost_close_reply)
 
 enum { frame_reply = 0x8000 };
 

@@ -26,6 +26,7 @@ enum {
     limit_get_keys_count = 1000,
     limit_scan_records_count = 10000,   /* in one reply; a scan goes on with another request */
     limit_reply_size = 4 * 1024 * 1024, /* records stop being added to a reply past this */
+    limit_lost_entries_count = 1000,    /* in one reply, of what a rewind gave up */
     limit_request_get_size = limit_get_keys_count * (limit_key_size + limit_name_size + 32),
     limit_request_scan_size = 16 * 1024,  /* bounds, names and the token to go on from */
     limit_request_pull_size = 16 * 1024,  /* a region's pull, with a promotion record */

@@ -107,6 +107,7 @@ void core_take(struct core *core, struct request *request)
     case FRAME_SNAPSHOT_OPEN:
     case FRAME_SNAPSHOT_RENEW:
     case FRAME_SNAPSHOT_CLOSE:
+    case FRAME_REGION_LOST_READ:
         core_read(core, request);
         break;
     case FRAME_TXN_LIST:
@@ -123,6 +124,10 @@ void core_take(struct core *core, struct request *request)
     case FRAME_REGION_SWITCHOVER:
     case FRAME_REGION_PROMOTE:
         core_regions_request(core, request);
+        break;
+    case FRAME_REGION_LOST_LIST:
+    case FRAME_REGION_LOST_CLOSE:
+        core_lost_request(core, request);
         break;
     case FRAME_MEMBER_LIST:
     case FRAME_MEMBER_CHANGE:
@@ -152,6 +157,8 @@ static bool has_more(const struct core *core)
         (core->install.step != CORE_INSTALL_NONE && core->install.answered))
         return true;
     if (core->remote.look && core->remote.waiting_count != 0)
+        return true;
+    if (core_lost_tells(core))
         return true;
     return (core->apply_ready && !core->apply_waits_room && !core_is_installing(core) &&
             !core_is_healing(core) && state_apply_is_active(core->state)) ||
@@ -224,6 +231,7 @@ static void on_tick(struct io_timer *timer)
     core_ship_pin(core);
     core_herald_turn(core);
     core_guard_look(core);
+    core_lost_look(core);
     core_tick(core);
     core_version_look(core);
     core_digests_lead(core);

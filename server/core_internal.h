@@ -79,6 +79,7 @@ struct core_read {
     struct lsm_wait wait;
     struct state_view *view; /* NULL: not begun */
     struct state_scan *scan;
+    struct state_lost_walk *lost;
     struct state_refusal refusal;
     uint64_t version;     /* to read at; UINT64_MAX: the newest */
     uint64_t snapshot_id; /* that it opened */
@@ -101,6 +102,7 @@ struct core_read {
         Strait__TxnStatusReply txn_status;
         Strait__TableListReply tables;
         Strait__SnapshotOpenReply snapshot;
+        Strait__RegionLostReadReply lost;
         ProtobufCMessage base;
     } reply;
 };
@@ -367,6 +369,21 @@ struct core_ship {
     struct core_claims claims;
 };
 
+/* Reports of what was given up; core_lost.c. */
+struct core_lost {
+    struct request *closing; /* in the log; NULL: none is */
+    bool logging;            /* what empties a report, or tells, is in the log */
+
+    /* What commits have come to, for a rewind to `told_version`. */
+    uint64_t told_version;
+    uint64_t told_term;                 /* in which it is told, or was; 0: neither */
+    struct state_lost_telling *telling; /* NULL: all was told */
+    struct lsm_wait wait;
+    bool tells_more;
+    size_t tell_size; /* of what could not be logged yet; 0: nothing */
+    uint8_t tell_body[state_lost_tell_size_max];
+};
+
 struct core {
     struct core_options options;
     char path_wal[512];
@@ -395,6 +412,7 @@ struct core {
     struct core_install install;
     struct core_heal heal;
     struct core_scrub scrub;
+    struct core_lost lost;
     struct core_ship ship;
     struct core_remote remote;
     struct core_checkpoints checkpoints;
@@ -680,6 +698,22 @@ void core_regions_turn(struct core *core);
 bool core_regions_ended(struct core *core, const void *context, const struct state_result *result);
 void core_regions_refuse(struct core *core);    /* what is under way: the core ends */
 bool core_is_draining(const struct core *core); /* commits wait for a switchover */
+
+/* ---- core_lost.c: what a rewind gave up ---- */
+
+void core_lost_request(struct core *core, struct request *request);
+enum status core_lost_read_open(struct core_read *read); /* of a page of a report */
+enum status core_lost_read_step(struct core_read *read);
+void core_lost_look(struct core *core); /* each second: empties what is closed */
+bool core_lost_ended(struct core *core, const void *context, const struct state_result *result);
+void core_lost_refuse(struct core *core); /* what is under way: the core ends */
+
+/* By a leader that is about to propose a rewind to `version`, each turn until it is OK: what the
+ * commits above it have come to is in the log then, and applied. AGAIN: not yet. Anything else is a
+ * failure, after which it begins anew. */
+MUST_CHECK enum status core_lost_tell(struct core *core, uint64_t version);
+void core_lost_tell_stop(struct core *core);   /* the state is about to be replaced, or closed */
+bool core_lost_tells(const struct core *core); /* core_lost_tell() has something to do at once */
 
 /* ---- core_commit.c: admission, validation ---- */
 

@@ -88,15 +88,21 @@ static void read_end(struct core_read *read)
         state_view_close(view);
 }
 
+static void walks_close(struct core_read *read)
+{
+    state_scan_close(read->scan);
+    state_lost_walk_close(read->lost);
+    read->scan = NULL;
+    read->lost = NULL;
+}
+
 /* It has run. What it holds is given back, but the view, which the reply refers to. */
 static void read_finish(struct core_read *read, enum status status)
 {
     struct core *core = read->core;
 
     lsm_wait_cancel(&read->wait);
-    if (read->scan != NULL)
-        state_scan_close(read->scan);
-    read->scan = NULL;
+    walks_close(read);
     read->status = status;
     if (read->is_linearizable && !read->is_confirmed &&
         replicated_log_term(core->log) == read->term) {
@@ -128,6 +134,8 @@ static enum status read_step(struct core_read *read)
                              &request->arena, &read->reply.txn_status, &read->refusal);
     case FRAME_TABLE_LIST:
         return state_tables(read->view, &request->arena, &read->reply.tables);
+    case FRAME_REGION_LOST_READ:
+        return core_lost_read_step(read);
     case FRAME_SNAPSHOT_OPEN:
         return STATUS_OK;
     default:
@@ -176,8 +184,7 @@ static void refuse_all(struct list_link *list, enum status status, const char *t
     while ((link = list_first(list)) != NULL) {
         struct core_read *read = LIST_ENTRY(link, struct core_read, link);
         lsm_wait_cancel(&read->wait);
-        if (read->scan != NULL)
-            state_scan_close(read->scan);
+        walks_close(read);
         close_snapshot(read);
         read->is_linearizable = false;
         read->status = status;
@@ -188,6 +195,7 @@ static void refuse_all(struct list_link *list, enum status status, const char *t
 
 void core_reads_refuse(struct core *core, enum status status, const char *text)
 {
+    core_lost_tell_stop(core);
     refuse_all(&core->fresh.waiting, status, text);
     refuse_all(&core->reads_ready, status, text);
     refuse_all(&core->reads_parked, status, text);
@@ -248,6 +256,8 @@ static enum status read_open(struct core_read *read)
     case FRAME_TABLE_LIST:
         strait__table_list_reply__init(&read->reply.tables);
         return STATUS_OK;
+    case FRAME_REGION_LOST_READ:
+        return core_lost_read_open(read);
     case FRAME_SNAPSHOT_OPEN:
         return open_snapshot(read);
     default:
@@ -408,6 +418,15 @@ static void start(struct core *core, struct request *request, uint64_t snapshot_
         core_fresh_wait(read);
 }
 
+/* What is this region's own is read from what this server has of it, however old that is. */
+static void start_here(struct core *core, struct request *request)
+{
+    Strait__Consistency any = STRAIT__CONSISTENCY__INIT;
+    any.kind = STRAIT__CONSISTENCY__KIND__BOUNDED_STALE;
+    any.max_staleness_ms = UINT64_MAX;
+    start(core, request, 0, &any);
+}
+
 static void txn_status(struct core *core, struct request *request)
 {
     const Strait__TxnStatus *asked = REQUEST_MESSAGE(request, TxnStatus);
@@ -493,6 +512,9 @@ void core_read(struct core *core, struct request *request)
         break;
     case FRAME_TXN_STATUS:
         txn_status(core, request);
+        break;
+    case FRAME_REGION_LOST_READ:
+        start_here(core, request);
         break;
     case FRAME_TABLE_LIST:
     case FRAME_SNAPSHOT_OPEN:

@@ -668,6 +668,8 @@ bool core_regions_ended(struct core *core, const void *context, const struct sta
     struct core_ship *ship = &core->ship;
     bool is_ours =
         context == &ship->change || context == &ship->switchover || context == &ship->promotion;
+    if (core_lost_ended(core, context, result))
+        return true;
     if (!is_ours || core->answers_none)
         return is_ours;
     if (context == &ship->change)
@@ -690,6 +692,7 @@ void core_regions_refuse(struct core *core)
         core_refuse(core, ship->switchover.request, STATUS_OUTCOME_UNKNOWN, 0, text);
     if (ship->promotion.request != NULL)
         core_refuse(core, ship->promotion.request, STATUS_OUTCOME_UNKNOWN, 0, text);
+    core_lost_refuse(core);
     io_timer_stop(core->options.io, &ship->switchover.timer);
     ship->change = NULL;
     ship->switchover = (struct core_switchover){0};

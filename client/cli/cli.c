@@ -152,11 +152,10 @@ static enum strait_status set_options(struct cli *cli, strait_options *options,
     return status;
 }
 
-strait *cli_handle(struct cli *cli, enum cli_exit *exit)
+strait *cli_handle_open(struct cli *cli, enum cli_exit *exit)
 {
     struct strait_error error = {0};
-    if (cli->handle != NULL)
-        return cli->handle;
+    strait *handle = NULL;
     strait_options *options = strait_options_new();
     if (options == NULL) {
         *exit = cli_fail(cli, CLI_REFUSED, "out of memory");
@@ -165,7 +164,7 @@ strait *cli_handle(struct cli *cli, enum cli_exit *exit)
     enum strait_status status = set_options(cli, options, &error);
     strait_options_set_loop(options, cli->loop);
     if (status == STRAIT_OK)
-        status = strait_open(options, &cli->handle, &error);
+        status = strait_open(options, &handle, &error);
     strait_options_free(options);
     if (status != STRAIT_OK) {
         error.status = status;
@@ -173,6 +172,13 @@ strait *cli_handle(struct cli *cli, enum cli_exit *exit)
         *exit = status == STRAIT_INVALID_ARGUMENT ? CLI_USAGE : CLI_UNREACHABLE;
         return NULL;
     }
+    return handle;
+}
+
+strait *cli_handle(struct cli *cli, enum cli_exit *exit)
+{
+    if (cli->handle == NULL)
+        cli->handle = cli_handle_open(cli, exit);
     return cli->handle;
 }
 

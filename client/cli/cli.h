@@ -97,6 +97,9 @@ enum cli_exit cli_usage(struct cli *cli, const char *format, ...)
  * is set. */
 strait *cli_handle(struct cli *cli, enum cli_exit *exit);
 
+/* Another handle of the same kind, for whoever asks two regions; the caller closes it. */
+strait *cli_handle_open(struct cli *cli, enum cli_exit *exit);
+
 /* Says an error of the library's, as text or JSON, and gives its exit status. */
 enum cli_exit cli_error(struct cli *cli, const struct strait_error *error);
 
@@ -167,6 +170,7 @@ enum cli_exit cli_region_set(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_region_remove(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_region_switchover(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_region_promote(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_region_lost(struct cli *cli, int count, char **arguments); /* lost.c */
 enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments); /* load.c */
 enum cli_exit cli_bench(struct cli *cli, int count, char **arguments);       /* bench.c */
 enum cli_exit cli_shell(struct cli *cli, int count, char **arguments);       /* shell.c */

@@ -132,6 +132,24 @@ const struct command cli_commands[] = {
      "              switchover` loses nothing then\n"
      "May be repeated.\n",
      cli_region_promote},
+    {"region", "lost", "list | show N | export N FILE | replay N | close N",
+     "what the region that is asked gave up when it came back as a standby",
+     "  list             lists the reports by their numbers\n"
+     "  show N [--values] [--limit COUNT]\n"
+     "                   prints a report's transactions (100; 0: all), each lost, redone (the\n"
+     "                   primary has it), refused (at its time: nothing is lost), or unknown; "
+     "what\n"
+     "                   it wrote, with --values also the values\n"
+     "  export N FILE    saves all of it, with values, one JSON document a line, in a new file "
+     "that\n"
+     "                   only you can read\n"
+     "  replay N [--txn TOKEN[,TOKEN...]]\n"
+     "                   offers each, or those named, to the primary under its old id: what is "
+     "there\n"
+     "                   already is not done twice; may be repeated\n"
+     "  close N          gives the report up for good\n"
+     "Asked of the region that has the report: --endpoint with its servers.\n",
+     cli_region_lost},
     {"load", "retail", "FILE [--initial-stock N]", "loads real orders, one transaction an invoice",
      "  FILE   CSV, plain or gzip, with the columns InvoiceNo, StockCode, Description, Quantity,\n"
      "         InvoiceDate, UnitPrice, CustomerID, Country\n"

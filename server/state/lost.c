@@ -9,9 +9,9 @@
 #include "server/state/command.h"
 #include "server/state/state_internal.h"
 
-enum { lost_format = 1, lost_flag_closed = 1, lost_body_format = 1, lost_range_key_size = 10 };
+enum { lost_format = 1, lost_flag_closed = 1, lost_body_format = 1 };
 
-enum lost_action { LOST_CLOSE = 1, LOST_EMPTY = 2 };
+enum lost_action { LOST_CLOSE = 1, LOST_EMPTY = 2, LOST_TELL = 3 };
 
 _Static_assert((int)lost_part_size <= (int)lsm_value_size_max, "a part fits a value");
 _Static_assert((limit_txn_size + entry_header_size + limit_identity_size) / lost_part_size < 255,
@@ -26,22 +26,16 @@ static void id_key(char letter, uint64_t id, uint8_t to[lost_report_key_size])
     store_u64_be(to + 1, id);
 }
 
-/* Where a report's entries begin and end: `start` and `end` of an iterator. */
-struct lost_range {
-    uint8_t start[lost_report_key_size];
-    uint8_t end[lost_report_key_size];
-};
-
-static struct lost_range range_of(uint64_t id)
+struct lost_range lost_range(char letter, uint64_t id)
 {
     struct lost_range range;
-    id_key('T', id, range.start);
-    id_key('T', id + 1, range.end);
+    id_key(letter, id, range.start);
+    id_key(letter, id + 1, range.end);
     return range;
 }
 
-static void entry_key(uint64_t id, struct epoch epoch, uint64_t version, unsigned part,
-                      unsigned parts_count, uint8_t to[lost_entry_key_size])
+void lost_entry_key(uint64_t id, struct epoch epoch, uint64_t version, unsigned part,
+                    unsigned parts_count, uint8_t to[lost_entry_key_size])
 {
     id_key('T', id, to);
     store_u64_be(to + 9, epoch.number);
@@ -51,7 +45,14 @@ static void entry_key(uint64_t id, struct epoch epoch, uint64_t version, unsigne
     to[30] = (uint8_t)parts_count;
 }
 
-static void report_encode(const struct state_lost_report *report, uint8_t to[lost_report_size])
+void lost_outcome_key(uint64_t telling_id, uint64_t version, uint8_t to[lost_outcome_key_size])
+{
+    id_key('O', telling_id, to);
+    store_u64_be(to + 9, version);
+}
+
+static void report_encode(const struct state_lost_report *report, uint64_t telling_id,
+                          uint8_t to[lost_report_size])
 {
     memset(to, 0, lost_report_size);
     to[0] = lost_format;
@@ -65,10 +66,10 @@ static void report_encode(const struct state_lost_report *report, uint8_t to[los
     store_u64(to + 48, report->count);
     store_u64(to + 56, report->size);
     store_u64(to + 64, report->log_time_ns);
+    store_u64(to + 72, telling_id);
 }
 
-static enum status report_decode(struct bytes key, struct bytes value,
-                                 struct state_lost_report *report)
+static enum status item_decode(struct bytes key, struct bytes value, struct lost_item *item)
 {
     const uint8_t *from = value.data;
     if (value.size != 0 && from[0] > lost_format)
@@ -76,7 +77,8 @@ static enum status report_decode(struct bytes key, struct bytes value,
     if (key.size != lost_report_key_size || value.size != lost_report_size ||
         from[0] != lost_format || from[1] > lost_flag_closed || load_u16(from + 2) != 0)
         return STATUS_CORRUPT;
-    *report = (struct state_lost_report){
+    *item = (struct lost_item){.telling_id = load_u64(from + 72)};
+    item->report = (struct state_lost_report){
         .id = load_u64_be(key.data + 1),
         .epoch = {.number = load_u64(from + 16), .region = load_u32(from + 24)},
         .next = {.number = load_u64(from + 8), .region = load_u32(from + 4)},
@@ -87,6 +89,7 @@ static enum status report_decode(struct bytes key, struct bytes value,
         .log_time_ns = load_u64(from + 64),
         .closed = from[1] == lost_flag_closed,
     };
+    item->left = item->report.closed ? 'O' : 0;
     return STATUS_OK;
 }
 
@@ -129,7 +132,7 @@ void lost_file(struct apply *apply, uint64_t id, const struct entry *entry)
     for (unsigned part = 0; part < parts_count; part++) {
         size_t at = (size_t)part * lost_part_size;
         size_t part_size = size - at < lost_part_size ? size - at : lost_part_size;
-        entry_key(id, epoch_of(entry), entry->version, part, parts_count, key);
+        lost_entry_key(id, epoch_of(entry), entry->version, part, parts_count, key);
         if (overlay_copy(&apply->overlay, bytes_of(key, sizeof key), &key_copy))
             overlay_write(&apply->overlay, STATE_TREE_LOST, key_copy,
                           bytes_of(value + at, part_size));
@@ -151,30 +154,43 @@ static bool items_reserve(struct lost *lost)
     return true;
 }
 
-static void write_report(struct apply *apply, const struct state_lost_report *report)
+/* A key and a value of this file's, both short. */
+static void write_copied(struct apply *apply, struct bytes key, struct bytes value)
 {
-    uint8_t key[lost_report_key_size];
-    uint8_t value[lost_report_size];
     struct bytes key_copy;
     struct bytes value_copy;
 
-    id_key('R', report->id, key);
-    report_encode(report, value);
-    if (overlay_copy(&apply->overlay, bytes_of(key, sizeof key), &key_copy) &&
-        overlay_copy(&apply->overlay, bytes_of(value, sizeof value), &value_copy))
+    if (overlay_copy(&apply->overlay, key, &key_copy) &&
+        overlay_copy(&apply->overlay, value, &value_copy))
         overlay_write(&apply->overlay, STATE_TREE_LOST, key_copy, value_copy);
+}
+
+static void write_removal(struct apply *apply, struct bytes key)
+{
+    struct bytes copy;
+    if (overlay_copy(&apply->overlay, key, &copy))
+        overlay_write_deletion(&apply->overlay, STATE_TREE_LOST, copy);
+}
+
+static void write_report(struct apply *apply, const struct state_lost_report *report,
+                         uint64_t telling_id)
+{
+    uint8_t key[lost_report_key_size];
+    uint8_t value[lost_report_size];
+
+    id_key('R', report->id, key);
+    report_encode(report, telling_id, value);
+    write_copied(apply, bytes_of(key, sizeof key), bytes_of(value, sizeof value));
 }
 
 /* A closed report whose entries are gone says only that it was. */
 static void forget_report(struct apply *apply, uint64_t id)
 {
     uint8_t key[lost_report_key_size];
-    struct bytes copy;
 
     id_key('R', id, key);
     apply->lost.forgotten_id = id;
-    if (overlay_copy(&apply->overlay, bytes_of(key, sizeof key), &copy))
-        overlay_write_deletion(&apply->overlay, STATE_TREE_LOST, copy);
+    write_removal(apply, bytes_of(key, sizeof key));
 }
 
 void lost_finish(struct apply *apply, uint64_t id, struct epoch next)
@@ -190,7 +206,7 @@ void lost_finish(struct apply *apply, uint64_t id, struct epoch next)
         return;
     }
     for (size_t i = 0; i < lost->count && lost->count >= lost_reports_max; i++) {
-        if (lost->items[i].report.closed && !lost->items[i].is_left) {
+        if (lost->items[i].report.closed && lost->items[i].left == 0) {
             forget_report(apply, lost->items[i].report.id);
             break;
         }
@@ -198,13 +214,18 @@ void lost_finish(struct apply *apply, uint64_t id, struct epoch next)
     change->finished = change->tail.report;
     change->finished.next = next;
     change->finished_id = id;
+    change->finished_telling_id = change->telling_id;
     change->tail = (struct lost_tail){0};
-    write_report(apply, &change->finished);
+    if (change->telling_id != 0)
+        write_removal(apply, bytes_of_text("P"));
+    change->telling_id = 0;
+    write_report(apply, &change->finished, change->finished_telling_id);
 }
 
 void lost_change_init(struct apply *apply)
 {
-    apply->lost = (struct lost_change){.tail = apply->state->lost.tail};
+    const struct lost *lost = &apply->state->lost;
+    apply->lost = (struct lost_change){.tail = lost->tail, .telling_id = lost->telling_id};
 }
 
 void lost_published(struct apply *apply)
@@ -212,6 +233,7 @@ void lost_published(struct apply *apply)
     struct lost *lost = &apply->state->lost;
 
     lost->tail = apply->lost.tail;
+    lost->telling_id = apply->lost.telling_id;
     if (apply->lost.finished_id == 0)
         return;
     for (size_t i = 0; i < lost->count; i++) {
@@ -222,7 +244,8 @@ void lost_published(struct apply *apply)
     }
     ASSERT(lost->count < lost->capacity);
     ASSERT(lost->count == 0 || lost->items[lost->count - 1].report.id < apply->lost.finished_id);
-    lost->items[lost->count++] = (struct lost_item){.report = apply->lost.finished};
+    lost->items[lost->count++] = (struct lost_item){.report = apply->lost.finished,
+                                                    .telling_id = apply->lost.finished_telling_id};
 }
 
 /* ---- Opening ---- */
@@ -247,22 +270,32 @@ static enum status next_blocking(struct io *io, struct lsm_iterator *iterator,
     return status;
 }
 
+static enum status load_item(struct lost *lost, const struct lsm_item *item)
+{
+    if (item->key.data[0] == 'P') {
+        lost->telling_id = item->value.size == 8 ? load_u64(item->value.data) : 0;
+        return lost->telling_id != 0 ? STATUS_OK : STATUS_CORRUPT;
+    }
+    if (!items_reserve(lost))
+        return STATUS_NO_MEMORY;
+    enum status status = item_decode(item->key, item->value, &lost->items[lost->count]);
+    lost->count += status == STATUS_OK;
+    return status;
+}
+
+/* "P" and "R". */
 static enum status load_reports(struct lost *lost, struct io *io, struct lsm_view *view)
 {
     struct lsm_iterator *iterator;
     struct lsm_item item;
-    enum status status = lsm_iterator_open(view, STATE_TREE_LOST, bytes_of_text("R"),
+    enum status status = lsm_iterator_open(view, STATE_TREE_LOST, bytes_of_text("P"),
                                            bytes_of_text("S"), false, &iterator);
     if (status != STATUS_OK)
         return status;
-    while ((status = next_blocking(io, iterator, &item)) == STATUS_OK) {
-        struct state_lost_report report;
-        status = report_decode(item.key, item.value, &report);
-        if (status == STATUS_OK && !items_reserve(lost))
-            status = STATUS_NO_MEMORY;
-        if (status != STATUS_OK)
-            break;
-        lost->items[lost->count++] = (struct lost_item){.report = report, .is_left = report.closed};
+    while (status == STATUS_OK) {
+        status = next_blocking(io, iterator, &item);
+        if (status == STATUS_OK)
+            status = load_item(lost, &item);
     }
     lsm_iterator_close(iterator);
     return status == STATUS_END ? STATUS_OK : status;
@@ -292,7 +325,7 @@ static enum status load_tail(struct lost *lost, struct io *io, struct lsm_view *
     struct lsm_iterator *iterator;
     struct lsm_item item;
     uint64_t last_id = lost->count == 0 ? 0 : lost->items[lost->count - 1].report.id;
-    struct lost_range range = range_of(last_id);
+    struct lost_range range = lost_range('T', last_id);
     enum status status =
         lsm_iterator_open(view, STATE_TREE_LOST, bytes_of(range.end, sizeof range.end),
                           bytes_of_text("U"), false, &iterator);
@@ -321,7 +354,7 @@ void lost_free(struct lost *lost)
 
 /* ---- The command LOST ---- */
 
-static struct lost_item *item_find(const struct lost *lost, uint64_t id)
+struct lost_item *lost_item_find(const struct lost *lost, uint64_t id)
 {
     for (size_t i = 0; i < lost->count; i++) {
         if (lost->items[i].report.id == id)
@@ -330,65 +363,119 @@ static struct lost_item *item_find(const struct lost *lost, uint64_t id)
     return NULL;
 }
 
-/* The leader encoded it: bytes that are none mean that the log is not what it was. */
-static enum status lost_plan(struct apply *apply)
+static void plan_removal(struct apply *apply, enum lost_action action, uint64_t id)
 {
     struct lost_change *change = &apply->lost;
-    struct bytes body = apply->entry.body;
 
-    if (body.size != 0 && body.data[0] > lost_body_format)
-        return STATUS_NEWER_FORMAT;
-    if (body.size != state_lost_body_size || body.data[0] != lost_body_format ||
-        (body.data[1] != LOST_CLOSE && body.data[1] != LOST_EMPTY))
-        return STATUS_CORRUPT;
-    uint64_t id = load_u64(body.data + 8);
-    change->item = item_find(&apply->state->lost, id);
+    change->item = lost_item_find(&apply->state->lost, id);
     if (change->item == NULL) {
         apply->result.status = STATUS_NOT_FOUND;
         (void)snprintf(apply->result.text, sizeof apply->result.text,
                        "There is no report %" PRIu64 " of what was given up.", id);
-        return STATUS_OK;
+        return;
     }
-    change->closes = body.data[1] == LOST_CLOSE && !change->item->report.closed;
-    if (change->closes || change->item->is_left)
-        change->removals_left = lost_removals_max;
-    return STATUS_OK;
+    change->closes = action == LOST_CLOSE && !change->item->report.closed;
+    change->left = change->closes ? 'O' : change->item->left;
+    change->removals_left = lost_removals_max;
+}
+
+/* One that was cut short goes on under its id: what it tells of has not changed since. */
+static void plan_telling(struct apply *apply, struct bytes told)
+{
+    struct lost_change *change = &apply->lost;
+    uint8_t key[lost_outcome_key_size];
+    uint8_t begun[8];
+
+    if (change->telling_id == 0) {
+        change->telling_id = apply->index;
+        store_u64(begun, apply->index);
+        write_copied(apply, bytes_of_text("P"), bytes_of(begun, sizeof begun));
+    }
+    for (size_t at = 0; at < told.size; at += lost_told_size) {
+        lost_outcome_key(change->telling_id, load_u64(told.data + at), key);
+        write_copied(apply, bytes_of(key, sizeof key), bytes_of(told.data + at + 8, 2));
+    }
+}
+
+/* The leader encoded it: bytes that are none mean that the log is not what it was. */
+static enum status lost_plan(struct apply *apply)
+{
+    struct bytes body = apply->entry.body;
+
+    if (body.size != 0 && body.data[0] > lost_body_format)
+        return STATUS_NEWER_FORMAT;
+    if (body.size < state_lost_body_size || body.data[0] != lost_body_format)
+        return STATUS_CORRUPT;
+    uint32_t count = load_u32(body.data + 4);
+    uint64_t id = load_u64(body.data + 8);
+    struct bytes told =
+        bytes_of(body.data + state_lost_body_size, body.size - state_lost_body_size);
+    if (count > lost_tell_count_max || told.size != (size_t)count * lost_told_size)
+        return STATUS_CORRUPT;
+    switch (body.data[1]) {
+    case LOST_CLOSE:
+    case LOST_EMPTY:
+        plan_removal(apply, (enum lost_action)body.data[1], id);
+        return STATUS_OK;
+    case LOST_TELL:
+        plan_telling(apply, told);
+        return apply->overlay.failure;
+    default:
+        return STATUS_CORRUPT;
+    }
 }
 
 static enum status removals_open(struct apply *apply)
 {
     struct lost_change *change = &apply->lost;
-    const struct keys_buffer *cursor = &change->item->cursor;
-    struct lost_range range = range_of(change->item->report.id);
-    struct bytes start =
-        cursor->size != 0 ? keys_bytes(cursor) : bytes_of(range.start, sizeof range.start);
+    const struct lost_item *item = change->item;
+    struct lost_range range =
+        lost_range(change->left, change->left == 'O' ? item->telling_id : item->report.id);
+    struct bytes start = bytes_of(range.start, sizeof range.start);
+    if (item->cursor.size != 0 && item->left == change->left)
+        start = keys_bytes(&item->cursor);
+    change->last = (struct bytes){0};
     return lsm_iterator_open(apply->view, STATE_TREE_LOST, start,
                              bytes_of(range.end, sizeof range.end), false, &change->iterator);
+}
+
+static void removals_close(struct lost_change *change)
+{
+    if (change->iterator != NULL)
+        lsm_iterator_close(change->iterator);
+    change->iterator = NULL;
+}
+
+static enum status remove_next(struct apply *apply)
+{
+    struct lost_change *change = &apply->lost;
+    struct lsm_item item;
+    enum status status = change->iterator == NULL ? removals_open(apply) : STATUS_OK;
+
+    if (status == STATUS_OK)
+        status = lsm_iterator_next(change->iterator, &apply->wait, &item);
+    if (status == STATUS_END) {
+        removals_close(change);
+        change->left = change->left == 'O' ? 'T' : 0;
+        return STATUS_OK;
+    }
+    if (status != STATUS_OK)
+        return status;
+    write_removal(apply, item.key);
+    if (apply->overlay.failure != STATUS_OK)
+        return apply->overlay.failure;
+    change->last = apply->overlay.writes[apply->overlay.writes_count - 1].key;
+    change->removals_left--;
+    return STATUS_OK;
 }
 
 static enum status lost_gather(struct apply *apply)
 {
     struct lost_change *change = &apply->lost;
-    struct lsm_item item;
-    struct bytes key;
     enum status status = STATUS_OK;
 
-    if (change->removals_left != 0 && change->iterator == NULL)
-        status = removals_open(apply);
-    while (status == STATUS_OK && change->removals_left != 0) {
-        status = lsm_iterator_next(change->iterator, &apply->wait, &item);
-        if (status == STATUS_END) {
-            change->is_emptied = true;
-            return STATUS_OK;
-        }
-        if (status != STATUS_OK)
-            return status;
-        if (!overlay_copy(&apply->overlay, item.key, &key))
-            return apply->overlay.failure;
-        overlay_write_deletion(&apply->overlay, STATE_TREE_LOST, key);
-        change->last = key;
-        change->removals_left--;
-    }
+    while (status == STATUS_OK && change->left != 0 && change->removals_left != 0)
+        status = remove_next(apply);
     return status;
 }
 
@@ -399,7 +486,7 @@ static enum status lost_execute(struct apply *apply)
         return STATUS_OK;
     struct state_lost_report report = change->item->report;
     report.closed = true;
-    write_report(apply, &report);
+    write_report(apply, &report, change->item->telling_id);
     return STATUS_OK;
 }
 
@@ -410,12 +497,10 @@ static void lost_command_published(struct apply *apply)
 
     if (item == NULL)
         return;
-    if (change->closes) {
-        item->report.closed = true;
-        item->is_left = true;
-    }
-    if (change->is_emptied)
-        item->is_left = false;
+    if (item->left != change->left)
+        item->cursor.size = 0;
+    item->report.closed = item->report.closed || change->closes;
+    item->left = change->left;
     if (change->last.size == 0)
         return;
     item->cursor.size = change->last.size;
@@ -425,9 +510,7 @@ static void lost_command_published(struct apply *apply)
 
 static void lost_end(struct apply *apply)
 {
-    if (apply->lost.iterator != NULL)
-        lsm_iterator_close(apply->lost.iterator);
-    apply->lost.iterator = NULL;
+    removals_close(&apply->lost);
 }
 
 const struct command command_lost = {
@@ -443,17 +526,24 @@ const struct command command_lost = {
 
 /* ---- Asking ---- */
 
-static void body_encode(enum lost_action action, uint64_t id, uint8_t to[state_lost_body_size])
+static void body_encode(enum lost_action action, uint64_t id, uint32_t count,
+                        uint8_t to[state_lost_body_size])
 {
     memset(to, 0, state_lost_body_size);
     to[0] = lost_body_format;
     to[1] = (uint8_t)action;
+    store_u32(to + 4, count);
     store_u64(to + 8, id);
+}
+
+void lost_tell_encode(uint32_t count, uint8_t to[state_lost_body_size])
+{
+    body_encode(LOST_TELL, 0, count, to);
 }
 
 void state_lost_close_encode(uint64_t id, uint8_t to[state_lost_body_size])
 {
-    body_encode(LOST_CLOSE, id, to);
+    body_encode(LOST_CLOSE, id, 0, to);
 }
 
 bool state_lost_report_at(const struct state *state, size_t place, struct state_lost_report *report)
@@ -469,156 +559,10 @@ bool state_lost_due(const struct state *state, uint8_t to[state_lost_body_size])
 {
     for (size_t i = 0; i < state->lost.count; i++) {
         const struct lost_item *item = &state->lost.items[i];
-        if (item->report.closed && item->is_left) {
-            body_encode(LOST_EMPTY, item->report.id, to);
+        if (item->report.closed && item->left != 0) {
+            body_encode(LOST_EMPTY, item->report.id, 0, to);
             return true;
         }
     }
     return false;
-}
-
-/* ---- A page of entries ---- */
-
-struct state_lost_walk {
-    struct arena *arena;
-    struct lsm_iterator *iterator;
-    struct state_lost_page page;
-    struct bytes *entries;
-    size_t count;
-    size_t capacity;
-    size_t size;
-    bool more;
-
-    /* An entry of several parts, of which `parts_count` are here. */
-    uint8_t *joined;
-    size_t joined_size;
-    unsigned parts_count;
-};
-
-enum status state_lost_walk_open(struct state_view *view, const struct state_lost_page *page,
-                                 struct arena *arena, struct state_lost_walk **opened,
-                                 struct state_refusal *refusal)
-{
-    const struct lost_item *item = item_find(&view->state->lost, page->id);
-    struct lost_range range = range_of(page->id);
-    uint8_t after[lost_entry_key_size];
-    struct bytes start = bytes_of(range.start, sizeof range.start);
-
-    *opened = NULL;
-    if (item == NULL || item->report.closed) {
-        *refusal = (struct state_refusal){0};
-        (void)snprintf(refusal->text, sizeof refusal->text,
-                       item == NULL ? "There is no report %" PRIu64 " of what was given up."
-                                    : "Report %" PRIu64 " is closed: what it held is gone.",
-                       page->id);
-        return STATUS_NOT_FOUND;
-    }
-    struct state_lost_walk *walk = arena_alloc_zeroed(arena, 1, sizeof *walk);
-    if (walk == NULL)
-        return STATUS_NO_MEMORY;
-    walk->arena = arena;
-    walk->page = *page;
-    if (page->after_epoch.number != 0) {
-        /* Above all parts of that entry. */
-        entry_key(page->id, page->after_epoch, page->after_version, 255, 255, after);
-        start = bytes_of(after, sizeof after);
-    }
-    enum status status =
-        lsm_iterator_open(view->lsm, STATE_TREE_LOST, start, bytes_of(range.end, sizeof range.end),
-                          false, &walk->iterator);
-    if (status == STATUS_OK)
-        *opened = walk;
-    return status;
-}
-
-void state_lost_walk_close(struct state_lost_walk *walk)
-{
-    if (walk != NULL && walk->iterator != NULL)
-        lsm_iterator_close(walk->iterator);
-    if (walk != NULL)
-        walk->iterator = NULL;
-}
-
-static enum status page_add(struct state_lost_walk *walk, struct bytes entry)
-{
-    if (walk->count == walk->capacity) {
-        size_t capacity = walk->capacity == 0 ? 32 : 2 * walk->capacity;
-        struct bytes *entries = arena_alloc_zeroed(walk->arena, capacity, sizeof *entries);
-        if (entries == NULL)
-            return STATUS_NO_MEMORY;
-        if (walk->count != 0)
-            memcpy(entries, walk->entries, walk->count * sizeof *entries);
-        walk->entries = entries;
-        walk->capacity = capacity;
-    }
-    walk->entries[walk->count++] = entry;
-    walk->size += entry.size;
-    return STATUS_OK;
-}
-
-/* The first part says how many follow, so that memory is taken once. */
-static enum status take_part(struct state_lost_walk *walk, const struct lsm_item *item)
-{
-    unsigned part = item->key.data[29];
-    unsigned parts_count = item->key.data[30];
-    struct bytes copy;
-
-    if (part != walk->parts_count || part >= parts_count ||
-        (part + 1 < parts_count && item->value.size != lost_part_size))
-        return STATUS_CORRUPT;
-    if (parts_count == 1)
-        return arena_copy(walk->arena, item->value, &copy) ? page_add(walk, copy)
-                                                           : STATUS_NO_MEMORY;
-    if (part == 0) {
-        walk->joined = arena_alloc(walk->arena, (size_t)parts_count * lost_part_size);
-        walk->joined_size = 0;
-        if (walk->joined == NULL)
-            return STATUS_NO_MEMORY;
-    }
-    if (item->value.size > lost_part_size)
-        return STATUS_CORRUPT;
-    bytes_copy(walk->joined + walk->joined_size, item->value);
-    walk->joined_size += item->value.size;
-    walk->parts_count++;
-    if (walk->parts_count < parts_count)
-        return STATUS_OK;
-    walk->parts_count = 0;
-    return page_add(walk, bytes_of(walk->joined, walk->joined_size));
-}
-
-/* Whether an entry that begins with this part is left to the next page. */
-static bool is_full(const struct state_lost_walk *walk, const struct lsm_item *item)
-{
-    size_t size = (size_t)(item->key.data[30] - 1) * lost_part_size + item->value.size;
-    if (walk->count == 0 || walk->parts_count != 0)
-        return false;
-    return (walk->page.count_max != 0 && walk->count >= walk->page.count_max) ||
-           walk->size + size > walk->page.size_max;
-}
-
-enum status state_lost_walk_step(struct state_lost_walk *walk, struct lsm_wait *wait,
-                                 const struct bytes **entries, size_t *count, bool *more)
-{
-    struct lsm_item item;
-    enum status status = STATUS_OK;
-
-    *entries = NULL;
-    *count = 0;
-    while (status == STATUS_OK && !walk->more) {
-        status = lsm_iterator_next(walk->iterator, wait, &item);
-        if (status == STATUS_OK && item.key.size != lost_entry_key_size)
-            status = STATUS_CORRUPT;
-        if (status == STATUS_OK && is_full(walk, &item))
-            walk->more = true;
-        else if (status == STATUS_OK)
-            status = take_part(walk, &item);
-    }
-    if (status == STATUS_END)
-        status = walk->parts_count == 0 ? STATUS_OK : STATUS_CORRUPT;
-    if (status != STATUS_OK)
-        return status;
-    *entries = walk->entries;
-    *count = walk->count;
-    *more = walk->more;
-    return STATUS_OK;
 }

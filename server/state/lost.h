@@ -13,6 +13,8 @@
  * A report's id is the log's index of the entry that rewinds. The tree's keys, integers big-endian:
  *
  *     "R" id (8)                      the report
+ *     "P"                             the id (8) of a telling that no report refers to yet
+ *     "O" telling (8), version (8)    what a commit had come to: its status (2)
  *     "T" id (8), epoch number (8) and region (4), version (8), part (1) of (1)
  *                                     an entry, as in the log; a large one in several parts, all
  *                                     but the last of lost_part_size bytes
@@ -33,16 +35,25 @@
  *     48      8   how many entries
  *     56      8   their bytes
  *     64      8   log time of the last entry, nanoseconds
+ *     72      8   the telling that belongs to it; 0: there is none
  *
- * ENTRY_LOST is regional, and what the leader proposes to close a report and to empty it. Its body:
+ * What a commit of the tail had come to is not in its entry, and goes with the outcomes that the
+ * rewind takes away. So the leader, before it proposes the rewind, puts that into the log too: a
+ * telling, whose id is the index of its first entry. One that was refused was never acknowledged,
+ * and must not be run later.
+ *
+ * ENTRY_LOST is regional, and what the leader proposes to close a report, to empty it, and to tell.
+ * Its body:
  *
  *      0      1   format, 1
- *      1      1   action: 1 CLOSE, 2 EMPTY
- *      2      6   0
- *      8      8   the report's id
+ *      1      1   action: 1 CLOSE, 2 EMPTY, 3 TELL
+ *      2      2   0
+ *      4      4   how many commits it tells of
+ *      8      8   the report's id; 0 in one that tells
+ *     16          each: version (8), status (2)
  *
- * Both remove at most lost_removals_max entries of a report that is closed; the leader proposes
- * EMPTY until nothing is left (state_lost_due()). */
+ * CLOSE and EMPTY remove at most lost_removals_max entries of a report that is closed; the leader
+ * proposes EMPTY until nothing is left (state_lost_due()). */
 #ifndef SERVER_STATE_LOST_H
 #define SERVER_STATE_LOST_H
 
@@ -55,7 +66,8 @@ struct apply;
 enum {
     lost_report_key_size = 9,
     lost_entry_key_size = 31,
-    lost_report_size = 72,
+    lost_outcome_key_size = 17,
+    lost_report_size = 80,
     lost_part_size = 256 * 1024,
     lost_removals_max = 1024, /* of one entry of the log */
     lost_reports_max = 1024,  /* past which the oldest that is closed is forgotten */
@@ -70,13 +82,16 @@ struct lost_tail {
 /* A report, and where its emptying stands. */
 struct lost_item {
     struct state_lost_report report;
-    bool is_left;              /* closed, and there may be entries */
-    struct keys_buffer cursor; /* all below is removed; empty: nothing is. A hint */
+    uint64_t telling_id;
+    char
+        left; /* closed: the letter of the keys that are being removed, "O" and then "T"; 0: none */
+    struct keys_buffer cursor; /* of these all below is removed; empty: nothing is. A hint */
 };
 
 /* What the state keeps in memory of the tree. */
 struct lost {
     struct lost_item *items; /* ids ascend */
+    uint64_t telling_id;     /* that the next report will refer to; 0: none */
     size_t count;
     size_t capacity;
     struct lost_tail tail;
@@ -86,12 +101,14 @@ struct lost {
 struct lost_change {
     struct lost_tail tail; /* after it */
     uint64_t finished_id;  /* the tail became this report; 0: it did not */
+    uint64_t finished_telling_id;
     uint64_t forgotten_id; /* for which an old one made room; 0: none */
+    uint64_t telling_id;   /* after it */
     struct lost_item *item;
     bool closes;
-    bool is_emptied;
+    char left; /* of `item`, after it */
     unsigned removals_left;
-    struct bytes last; /* the last key that was removed */
+    struct bytes last; /* the last key that was removed, of those of `left` */
     struct lsm_iterator *iterator;
     struct state_lost_report finished;
 };
@@ -107,7 +124,7 @@ void lost_file(struct apply *apply, uint64_t id, const struct entry *entry);
  * rewinds, or any after the last was filed. Where nothing was filed there is none. */
 void lost_finish(struct apply *apply, uint64_t id, struct epoch next);
 
-/* ---- For apply.c and state.c ---- */
+/* ---- For apply.c, state.c and lost_read.c ---- */
 
 /* Before a command; after its publish. */
 void lost_change_init(struct apply *apply);
@@ -117,5 +134,24 @@ void lost_published(struct apply *apply);
  * being opened: by blocking. CORRUPT, NEWER_FORMAT, NO_MEMORY, IO_ERROR. */
 MUST_CHECK enum status lost_load(struct lost *lost, struct io *io, struct lsm_view *view);
 void lost_free(struct lost *lost);
+
+/* NULL: there is none. */
+struct lost_item *lost_item_find(const struct lost *lost, uint64_t id);
+
+void lost_entry_key(uint64_t id, struct epoch epoch, uint64_t version, unsigned part,
+                    unsigned parts_count, uint8_t to[lost_entry_key_size]);
+void lost_outcome_key(uint64_t telling_id, uint64_t version, uint8_t to[lost_outcome_key_size]);
+
+/* Where keys of `letter` and `id` begin and end: the bounds of an iterator. */
+enum { lost_bound_size = 9 };
+struct lost_range {
+    uint8_t start[lost_bound_size];
+    uint8_t end[lost_bound_size];
+};
+struct lost_range lost_range(char letter, uint64_t id);
+
+/* The body of an entry that tells; `count` may be 0. */
+enum { lost_told_size = 10, lost_tell_count_max = (state_lost_tell_size_max - 16) / 10 };
+void lost_tell_encode(uint32_t count, uint8_t to[state_lost_body_size]);
 
 #endif

@@ -282,6 +282,13 @@ struct state_lost_page {
     size_t size_max;  /* bytes of entries; the first comes whatever its size */
 };
 
+struct state_lost_entry {
+    struct bytes bytes; /* as it stood in the log */
+    uint64_t version;
+    bool has_outcome;    /* of a commit: what it had come to is known... */
+    enum status outcome; /* ... OK, or why it was refused */
+};
+
 struct state_lost_walk;
 
 /* The walk is in the arena; the page is copied. NOT_FOUND: there is no such report, or it is
@@ -291,12 +298,28 @@ MUST_CHECK enum status state_lost_walk_open(struct state_view *view,
                                             struct state_lost_walk **walk,
                                             struct state_refusal *refusal);
 
-/* OK: `*entries` holds `*count` entries as they stood in the log, in the arena, and `*more` tells
- * whether others follow. AGAIN as any read. */
+/* OK: `*entries` holds `*count` of them, in the arena, and `*more` tells whether others follow.
+ * AGAIN as any read. */
 MUST_CHECK enum status state_lost_walk_step(struct state_lost_walk *walk, struct lsm_wait *wait,
-                                            const struct bytes **entries, size_t *count,
+                                            const struct state_lost_entry **entries, size_t *count,
                                             bool *more);
 void state_lost_walk_close(struct state_lost_walk *walk); /* before its view */
+
+/* What the commits above a version have come to, for the log, before a rewind takes their outcomes
+ * away: bodies of entries ENTRY_LOST, which the leader proposes one after the other before it
+ * proposes the rewind. Where that was cut short it is begun anew, by whoever leads then. */
+enum { state_lost_tell_size_max = 40 * 1024 };
+struct state_lost_telling;
+MUST_CHECK enum status state_lost_telling_open(struct state *state, uint64_t version,
+                                               struct state_lost_telling **telling);
+
+/* OK: `body` is the next one, of `*size` bytes, and `*more` tells whether others follow. AGAIN: as
+ * any read, with the same `body` again; with nothing pending in `wait`, at once. */
+MUST_CHECK enum status state_lost_telling_step(struct state_lost_telling *telling,
+                                               struct lsm_wait *wait,
+                                               uint8_t body[state_lost_tell_size_max], size_t *size,
+                                               bool *more);
+void state_lost_telling_close(struct state_lost_telling *telling); /* NULL is permitted */
 
 /* ---- Applying ---- */
 

@@ -7,9 +7,11 @@
 #include "tests/unit/server_state/harness.h"
 
 static struct harness harness;
+static enum status (*told_status)(uint64_t version); /* what pages are to tell; NULL: nothing */
 
 static void set_up(void)
 {
+    told_status = NULL;
     harness_open_on(&harness, backend_open(1, 64 << 10, 16 << 20, 20));
     harness_table(&harness, "orders");
 }
@@ -95,7 +97,7 @@ static unsigned expect_pages(uint64_t id, uint64_t first_version, unsigned count
         struct lsm_wait wait;
         struct state_refusal refusal = {0};
         struct state_lost_walk *walk;
-        const struct bytes *entries;
+        const struct state_lost_entry *entries;
         size_t found;
         enum status status;
 
@@ -113,8 +115,12 @@ static unsigned expect_pages(uint64_t id, uint64_t first_version, unsigned count
         for (size_t i = 0; i < found; i++, seen++) {
             struct entry entry;
             const struct entry expected = given_up(first_version + seen, body, size);
-            ck_assert_int_eq(entry_decode(entries[i], &entry), STATUS_OK);
+            ck_assert_int_eq(entry_decode(entries[i].bytes, &entry), STATUS_OK);
             ck_assert_uint_eq(entry.version, expected.version);
+            ck_assert_uint_eq(entries[i].version, expected.version);
+            ck_assert(entries[i].has_outcome == (told_status != NULL));
+            if (told_status != NULL)
+                ck_assert_int_eq(entries[i].outcome, told_status(entry.version));
             ck_assert_uint_eq(entry.log_time_ns, expected.log_time_ns);
             ck_assert(bytes_equal(entry.body, expected.body));
             ck_assert(bytes_equal(entry.identity, expected.identity));
@@ -287,6 +293,90 @@ START_TEST(test_closed_and_emptied)
 }
 END_TEST
 
+/* Tells what became of the commits above a version, and returns how many entries that took. */
+static unsigned tell(uint64_t above)
+{
+    static uint8_t body[state_lost_tell_size_max];
+    struct state_lost_telling *telling;
+    struct lsm_wait wait;
+    unsigned count = 0;
+    bool more = true;
+    size_t size;
+
+    lsm_wait_init(&wait, harness_no_wait, NULL);
+    ck_assert_int_eq(state_lost_telling_open(harness.state, above, &telling), STATUS_OK);
+    for (; more; count++) {
+        enum status status;
+        while ((status = state_lost_telling_step(telling, &wait, body, &size, &more)) ==
+               STATUS_AGAIN)
+            backend_turn(harness.backend);
+        ck_assert_int_eq(status, STATUS_OK);
+        ck_assert_int_eq(harness_apply(&harness, ENTRY_LOST, bytes_of(body, size)).status,
+                         STATUS_OK);
+    }
+    state_lost_telling_close(telling);
+    return count;
+}
+
+static uint64_t first_told;
+
+/* Every third was refused. */
+static enum status as_committed(uint64_t version)
+{
+    return (version - first_told) % 3 == 2 ? STATUS_CONDITION_FAILED : STATUS_OK;
+}
+
+static void commit_some(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct txn txn;
+        txn_begin(&harness, &txn);
+        txn_put(&txn, "orders", "key", "value", 0);
+        uint64_t version = harness_next_version(&harness);
+        if (as_committed(version) != STATUS_OK)
+            txn_condition(&txn, STRAIT__CONDITION__KIND__ABSENT, "orders", "key");
+        ck_assert_int_eq(txn_commit(&harness, &txn).status, as_committed(version));
+    }
+}
+
+/* What they had come to is told before it is given up, twice where it was cut short, and goes with
+ * the report. */
+START_TEST(test_what_they_had_come_to)
+{
+    uint8_t body[state_lost_body_size];
+    set_up();
+    first_told = harness_next_version(&harness);
+    commit_some(30);
+    uint64_t kept = state_facts(harness.state).position.version;
+    commit_some(5000);
+    ck_assert_uint_eq(tell(kept), 2);
+    reopen();
+    ck_assert_uint_eq(tell(kept), 2);
+    told_status = as_committed;
+    file(harness.index + 9000, kept + 1, 5000, 30);
+    uint64_t id = harness.index - 5000 + 9000;
+    step_with(id, NULL, 0, true);
+    reopen();
+    (void)expect_pages(id, kept + 1, 5000, 30, 1000, 1 << 20);
+    /* The next one is not told of. */
+    file(id + 1, kept + 1, 3, 30);
+    step_with(id + 1, NULL, 0, true);
+    told_status = NULL;
+    (void)expect_pages(id + 1, kept + 1, 3, 30, 1000, 1 << 20);
+    ck_assert_uint_eq(keys_count(), 2 + 5000 + 5000 + 3);
+    ck_assert_int_eq(close_report(id).status, STATUS_OK);
+    unsigned count = 1;
+    for (; state_lost_due(harness.state, body); count++) {
+        ck_assert_int_eq(apply_lost(body).status, STATUS_OK);
+        if (count % 4 == 0)
+            reopen();
+    }
+    ck_assert_uint_ge(count, 10);
+    ck_assert_uint_eq(keys_count(), 2 + 3);
+    harness_close(&harness);
+}
+END_TEST
+
 START_TEST(test_a_closed_report_is_not_read)
 {
     struct state_lost_page page = {.id = 80, .size_max = 100};
@@ -342,6 +432,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_the_largest_entry);
     tcase_add_test(tests, test_several_at_once);
     tcase_add_test(tests, test_closed_and_emptied);
+    tcase_add_test(tests, test_what_they_had_come_to);
     tcase_add_test(tests, test_a_closed_report_is_not_read);
     tcase_add_test(tests, test_reports_are_bounded);
 }

@@ -6,7 +6,10 @@
  *
  *     the primary refuses its position, and names one of its own      -> asks whether both have the
  *     history (receiver.h)                                               newest that is below it
- *     the primary has that one                                        -> ENTRY_REWIND is proposed,
+ *     the primary has that one                                        -> what the commits above it
+ *                                                                        had come to is told in the
+ *                                                                        log (core_lost.c), then
+ *                                                                        ENTRY_REWIND is proposed,
  *                                                                        where a checkpoint will do
  *
  * A leader without such a checkpoint hands over, once to each voter, as another may have one. Where
@@ -160,13 +163,19 @@ void core_rewind_lead(struct core *core)
     if (state_fence(core->state).number == 0 || replicated_log_inflight_count(core->log) != 0)
         return;
     const struct rewind wanted = wanted_rewind(core);
-    rewind->agreed = false; /* whatever comes of it: the primary is asked anew */
-    if (!state_rewind_is_possible(core->state, &wanted))
+    bool is_possible = state_rewind_is_possible(core->state, &wanted);
+    bool has_checkpoint =
+        is_possible && core_checkpoint_for(core, &wanted, UINT64_MAX, &mark) != NULL;
+    enum status told = has_checkpoint ? core_lost_tell(core, wanted.version) : STATUS_NOT_FOUND;
+    if (told == STATUS_AGAIN)
         return;
-    if (core_checkpoint_for(core, &wanted, UINT64_MAX, &mark) == NULL)
-        hand_over(core);
-    else
+    rewind->agreed = false; /* whatever comes of it: the primary is asked anew */
+    if (told == STATUS_OK)
         propose(core, &wanted);
+    else if (has_checkpoint)
+        log_error("rewind_not_told", LOG_TEXT("reason", status_text(told)));
+    else if (is_possible)
+        hand_over(core);
 }
 
 /* ---- Each member's ---- */

@@ -255,14 +255,38 @@ enum status raft_step(struct raft *raft, uint64_t now_ns, const struct raft_mess
 
 /* ---- Time ---- */
 
+static uint64_t slow_write_ns(const struct raft *raft)
+{
+    return raft->options.disk_stall_ns / 6;
+}
+
 /* A disk that has stalled is a reason to let another lead, if there may be another: commits would
- * not wait for it, but everything else would. */
+ * not wait for it, but everything else would. So is one that takes as long in several slow writes
+ * in a row; but not where the others' are no faster, which shows in what they commit without it. */
 static uint64_t stall_deadline_ns(const struct raft *raft)
 {
+    uint64_t limit_ns = raft->options.disk_stall_ns;
     if (raft->log.durable_index == raft->log.last_index ||
         raft_configuration_is_alone(raft_newest_configuration(raft), raft->options.self))
         return UINT64_MAX;
-    return raft->write_since_ns + raft->options.disk_stall_ns;
+    if (raft->commit_index > raft->log.durable_index) {
+        limit_ns -= raft->write_slow_ns < limit_ns ? raft->write_slow_ns : limit_ns;
+        limit_ns = limit_ns > slow_write_ns(raft) ? limit_ns : slow_write_ns(raft);
+    }
+    return raft->write_since_ns + limit_ns;
+}
+
+/* A write is done, before which the log was durable up to `durable_index`. */
+static void note_write(struct raft *raft, uint64_t durable_index)
+{
+    uint64_t took_ns = raft->now_ns - raft->write_since_ns;
+    if (raft->role == RAFT_LEADER && took_ns >= slow_write_ns(raft) &&
+        raft->commit_index > durable_index)
+        raft->write_slow_ns += took_ns;
+    else
+        raft->write_slow_ns = 0;
+    /* The next write began when this one was done. */
+    raft->write_since_ns = raft->now_ns;
 }
 
 /* 6.2: without answers from a quorum for an election timeout another leader may exist. */
@@ -322,11 +346,11 @@ uint64_t raft_deadline_ns(const struct raft *raft)
 
 void raft_persisted(struct raft *raft, uint64_t now_ns, struct raft_mark mark)
 {
+    uint64_t durable_index = raft->log.durable_index;
     raft_see_time(raft, now_ns);
     if (!raft_log_persisted(&raft->log, mark))
         return;
-    /* The next write began when this one was done. */
-    raft->write_since_ns = raft->now_ns;
+    note_write(raft, durable_index);
     if (raft->role == RAFT_LEADER)
         raft_progress_commit(raft);
     else

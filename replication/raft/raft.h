@@ -127,11 +127,13 @@ struct raft_options {
     uint64_t now_ns;
     uint64_t election_timeout_ns; /* a follower waits from this to twice this; 0: 300 ms */
     uint64_t heartbeat_ns;        /* 0: a sixth of the election timeout */
-    uint64_t disk_stall_ns;   /* a leader whose own oldest write takes longer steps down; 0: 3 s */
-    bool lease_off;           /* clocks' rates are not to be trusted: rounds alone */
-    uint32_t clock_bound_ppm; /* how far two clocks' rates may be apart; 0: 1000 */
-    uint64_t seed;            /* of the election timeouts */
-    size_t inflight_size_max; /* bytes on their way to one member; 0: 8 MiB */
+    uint64_t disk_stall_ns;      /* a leader whose own oldest write takes longer steps down, and one
+                                    whose writes in a row, each of a sixth of it or more, take as long
+                                    together while the others commit without it; 0: 3 s */
+    bool lease_off;              /* clocks' rates are not to be trusted: rounds alone */
+    uint32_t clock_bound_ppm;    /* how far two clocks' rates may be apart; 0: 1000 */
+    uint64_t seed;               /* of the election timeouts */
+    size_t inflight_size_max;    /* bytes on their way to one member; 0: 8 MiB */
     unsigned inflight_count_max; /* messages on their way to one member; 0: 64 */
     size_t append_size_max;      /* bytes of entries in one message (one entry may be larger);
                                     0: 256 KiB */

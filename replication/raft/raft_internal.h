@@ -199,6 +199,9 @@ struct raft {
      * durable. */
     uint64_t write_since_ns;
 
+    /* Of a leader: what its last writes took, of which each was slow while the others were not. */
+    uint64_t write_slow_ns;
+
     unsigned own_count;
     struct raft_own_entry own[raft_own_entries_max];
 

@@ -121,6 +121,34 @@ static void prepare_write(struct uring *uring, struct io_op *op, unsigned flags)
     io_uring_sqe_set_flags(entry, flags);
 }
 
+/* ---- A slow disk, for benchmarks ---- */
+
+#if defined(STRAIT_PLANTED)
+
+enum { slow_flush_s = 1 };
+
+/* While the file that STRAIT_SLOW_FLUSH names is there, a write with its flush begins so late. Its
+ * completion, which only tells that the time is over, is not told. */
+static void prepare_slowness(struct uring *uring)
+{
+    static struct __kernel_timespec delay = {.tv_sec = slow_flush_s};
+    const char *path = getenv("STRAIT_SLOW_FLUSH");
+    if (path == NULL || access(path, F_OK) != 0)
+        return;
+    struct io_uring_sqe *entry = uring_entry(uring, NULL, false);
+    io_uring_prep_timeout(entry, &delay, 0, IORING_TIMEOUT_ETIME_SUCCESS);
+    io_uring_sqe_set_flags(entry, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
+}
+
+#else
+
+static void prepare_slowness(struct uring *uring)
+{
+    (void)uring;
+}
+
+#endif
+
 /* The flush is linked to the last part of the write: it runs only where that part is whole. Of such
  * a pair one completion comes (IOSQE_CQE_SKIP_SUCCESS on the write): the flush's where the write
  * was whole, else the write's, and then the cancelled flush tells nothing. So the loop wakes once
@@ -128,6 +156,8 @@ static void prepare_write(struct uring *uring, struct io_op *op, unsigned flags)
 static void prepare_write_flush(struct uring *uring, struct io_op *op)
 {
     bool last = op->wanted - op->size <= transfer_size_max;
+    if (last)
+        prepare_slowness(uring);
     if (op->size < op->wanted)
         prepare_write(uring, op, last ? IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS : 0);
     if (last) {
@@ -194,7 +224,7 @@ static void prepare_one(struct io_uring_sqe *entry, struct io_op *op)
 
 bool uring_file_prepare(struct uring *uring, struct io_op *op)
 {
-    if (!uring_room(uring, op->kind == IO_KIND_WRITE_FLUSH ? 2 : 1))
+    if (!uring_room(uring, op->kind == IO_KIND_WRITE_FLUSH ? 3 : 1))
         return false;
     if (op->kind == IO_KIND_WRITE_FLUSH)
         prepare_write_flush(uring, op);

@@ -107,6 +107,8 @@ class Region:
     and `authority` are shared, `prefix` differs, `others` are the members' names elsewhere, and
     `section` has further lines of the configuration's section `region`."""
 
+    member_class = Member
+
     def __init__(self, count=3, spare=(), start=True, election_timeout=ELECTION_TIMEOUT, cluster=None,
                  prefix="n", others=(), section=()):
         self.election_timeout = election_timeout
@@ -122,7 +124,7 @@ class Region:
             for role in ("admin", "app"):
                 self.authority.issue(role, "URI:strait:" + role, "clientAuth")
         for name in self.names[:count]:
-            self.members[name] = Member(self, name)
+            self.members[name] = self.member_class(self, name)
         self.profile = os.path.join(self.folder, "profile" if cluster is None else prefix + ".profile")
         with open(self.profile, "w", encoding="utf-8") as file:
             file.write("endpoint = %s\nca = ca.crt\ncertificate = admin.crt\nkey = admin.key\n"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What quickstart.sh --regions does, once all is built: Singapore and Sydney, three servers each, on
-# loopback, with a relay between them that takes 45 ms each way. It loads the orders, loses
-# Singapore, promotes Sydney, takes Singapore back, and tells how long each step took.
+# loopback, with a relay between them that takes 45 ms each way. It loads the orders, cuts the link,
+# loses Singapore with what it acknowledged since, promotes Sydney, takes Singapore back, tells what
+# was lost and does it again in Sydney, and says how long each step took.
 
 singapore() {
     STRAIT_PROFILE=$data/profile build/strait "$@"
@@ -116,6 +117,11 @@ two_regions() {
     await_level
     took "Loaded, and all of it in Sydney" "$since"
 
+    echo "== Cutting the link: what Singapore acknowledges now, Sydney does not have"
+    build/strait-relay --tell "$data/relay.sock" cut
+    for number in 1 2 3; do
+        singapore put stock "late-$number" '{"text":"written while the link was cut"}' >/dev/null
+    done
     echo "== Losing Singapore: kill -9 of n1, n2 and n3"
     for member in 1 2 3; do
         kill -9 "$(running_pid "$data" "n$member")"
@@ -128,12 +134,24 @@ two_regions() {
     sydney put stock drill '{"text":"written in Sydney"}' >/dev/null
     took "From the command to the first write accepted in Sydney" "$since"
 
-    echo "== Bringing Singapore back"
+    echo "== Bringing Singapore and the link back"
+    build/strait-relay --tell "$data/relay.sock" resume
     since=$(clock_ms)
     members -- 1 2 3
     await_level
     took "Singapore is back as a standby, and level" "$since"
     singapore region status
+
+    echo "== What was lost: Singapore gave it up when it came back"
+    singapore region lost list
+    report=$(singapore region lost list | awk '$1 ~ /^[0-9]+$/ { last = $1 } END { print last }')
+    singapore region lost show "$report"
+    echo "== Doing it again, in Sydney, under the old ids"
+    singapore region lost replay "$report"
+    for number in 1 2 3; do
+        sydney get stock "late-$number" >/dev/null || die "late-$number is neither kept nor done again"
+    done
+    singapore region lost close "$report"
 
     echo "== Switching over to Singapore"
     since=$(clock_ms)
@@ -141,7 +159,9 @@ two_regions() {
     took "The command" "$since"
     await_level
     singapore get stock drill >/dev/null || die "Singapore lacks what was written in Sydney"
-    singapore del stock drill >/dev/null
+    for key in drill late-1 late-2 late-3; do
+        singapore del stock "$key" >/dev/null
+    done
     singapore region status
     cat <<TXT
 

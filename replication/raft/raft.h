@@ -127,9 +127,11 @@ struct raft_options {
     uint64_t now_ns;
     uint64_t election_timeout_ns; /* a follower waits from this to twice this; 0: 300 ms */
     uint64_t heartbeat_ns;        /* 0: a sixth of the election timeout */
-    uint64_t disk_stall_ns;      /* a leader whose own oldest write takes longer steps down, and one
-                                    whose writes in a row, each of a sixth of it or more, take as long
-                                    together while the others commit without it; 0: 3 s */
+    /* A leader steps down whose own oldest write takes longer than this; and one whose writes in a
+     * row, each of a sixth of it or more, take as long together while the others commit without it.
+     * 0: 3 s. */
+    uint64_t disk_stall_ns;
+
     bool lease_off;              /* clocks' rates are not to be trusted: rounds alone */
     uint32_t clock_bound_ppm;    /* how far two clocks' rates may be apart; 0: 1000 */
     uint64_t seed;               /* of the election timeouts */

@@ -250,3 +250,25 @@ enum strait_status strait_leader_transfer(strait *handle, const char *name, uint
         result_free(result);
     return STRAIT_OK;
 }
+
+/* ---- The cluster version ---- */
+
+enum strait_status strait_cluster_upgrade(strait *handle, uint32_t timeout_ms,
+                                          uint32_t *cluster_version, struct strait_error *error)
+{
+    Strait__ClusterUpgrade request = STRAIT__CLUSTER_UPGRADE__INIT;
+    const ProtobufCMessage *message;
+    struct result *result;
+
+    *cluster_version = 0;
+    enum strait_status status = handle_check(handle, error);
+    if (status == STRAIT_OK)
+        status = result_of_request(
+            handle, FRAME_CLUSTER_UPGRADE, &request.base, handle_deadline_ns(handle, timeout_ms),
+            result_descriptor(FRAME_CLUSTER_UPGRADE), 0, &result, &message, error);
+    if (status != STRAIT_OK)
+        return status;
+    *cluster_version = ((const Strait__ClusterUpgradeReply *)message)->cluster_version;
+    result_free(result);
+    return STRAIT_OK;
+}

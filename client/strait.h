@@ -792,6 +792,14 @@ STRAIT_API enum strait_status strait_leader_transfer(strait *handle, const char 
                                                      struct strait_leader **leader,
                                                      struct strait_error *error);
 
+/* Raises the cluster version to the highest that all servers can do, where their configuration
+ * holds that back (`upgrade_held`); an older program is refused from there on. Done before, it
+ * answers with the version there is. CONDITION_FAILED names a server or a region that cannot yet.
+ */
+STRAIT_API enum strait_status strait_cluster_upgrade(strait *handle, uint32_t timeout_ms,
+                                                     uint32_t *cluster_version,
+                                                     struct strait_error *error);
+
 struct strait_finding {
     const char *file;
     uint64_t offset;

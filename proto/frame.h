@@ -50,7 +50,9 @@ enum { frame_header_size = 16, frame_protocol_version = 1 };
     X(REGION_LOST_READ, 24, RegionLostRead, RegionLostReadReply, region_lost_read,                 \
       region_lost_read_reply)                                                                      \
     X(REGION_LOST_CLOSE, 25, RegionLostClose, RegionLostCloseReply, region_lost_close,             \
-      region_lost_close_reply)
+      region_lost_close_reply)                                                                     \
+    X(CLUSTER_UPGRADE, 26, ClusterUpgrade, ClusterUpgradeReply, cluster_upgrade,                   \
+      cluster_upgrade_reply)
 
 enum { frame_reply = 0x8000 };
 

@@ -50,6 +50,7 @@ struct raw_region {
     char *cluster_id;
     char *election_timeout;
     bool lease_off;
+    bool upgrade_held;
     unsigned *id;
     char *region_name;
     char **standby_of;
@@ -154,6 +155,7 @@ static const cyaml_schema_field_t region_fields[] = {
     FIELD_TEXT("cluster_id", OPTIONAL, struct raw_region, cluster_id, text_length_max),
     FIELD_TEXT("election_timeout", OPTIONAL, struct raw_region, election_timeout, text_length_max),
     CYAML_FIELD_BOOL("lease_off", CYAML_FLAG_OPTIONAL, struct raw_region, lease_off),
+    CYAML_FIELD_BOOL("upgrade_held", CYAML_FLAG_OPTIONAL, struct raw_region, upgrade_held),
     CYAML_FIELD_UINT_PTR("id", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_region, id),
     FIELD_TEXT("region_name", OPTIONAL, struct raw_region, region_name, text_length_max),
     CYAML_FIELD_SEQUENCE("standby_of", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_region,
@@ -629,6 +631,7 @@ static enum status take_region(const struct taking *taking)
                                   2 * config_cluster_id_size);
     region->has_cluster_id = raw->cluster_id != NULL;
     region->lease_off = raw->lease_off;
+    region->upgrade_held = raw->upgrade_held;
     status = take_place(taking);
     if (status != STATUS_OK)
         return status;

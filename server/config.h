@@ -38,6 +38,7 @@ struct config_region {
     uint8_t cluster_id[config_cluster_id_size];
     uint64_t election_timeout_ms; /* 0: the standard one */
     bool lease_off;               /* clocks' rates are not to be trusted */
+    bool upgrade_held;            /* the cluster version waits for an administrator */
 
     /* The region among the others of its cluster; without the section: 1, "region-1". */
     uint32_t id;             /* never 0 */

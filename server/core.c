@@ -116,6 +116,9 @@ void core_take(struct core *core, struct request *request)
     case FRAME_CHECK:
         core_admin(core, request);
         break;
+    case FRAME_CLUSTER_UPGRADE:
+        core_version_request(core, request);
+        break;
     case FRAME_REGION_PULL:
         core_ship_pull(core, request);
         break;
@@ -650,6 +653,7 @@ void core_refuse_rest(struct core *core)
     core_commits_refuse(core);
     core_remote_refuse(core);
     core_member_refuse(core);
+    core_version_refuse(core);
     core_regions_refuse(core);
     if (core->ship.source != NULL)
         source_lead(core->ship.source, false, NULL);

@@ -82,6 +82,7 @@ struct core_options {
                            numbers of snapshots */
     uint64_t election_timeout_ms; /* 0: the log's default */
     bool lease_off;               /* each linearizable read asks a quorum */
+    bool upgrade_held;            /* the cluster version rises only when an administrator asks */
 
     /* Asks the server at a peers' address (hostile text: HOST:PORT is to be checked) who it is, and
      * makes sure that its certificate says `name` and its store is of this cluster. Calls `probed`

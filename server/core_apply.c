@@ -92,7 +92,7 @@ static void applied(struct core *core, const struct state_result *result)
     if (context == &core->ticking) {
         core->ticking = false;
         follow_tick(core);
-    } else if (core_version_ended(core, context)) {
+    } else if (core_version_ended(core, context, result)) {
         core_position(core);
     } else if (core_ship_ended(core, context, result)) {
         core_position(core);

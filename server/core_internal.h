@@ -236,7 +236,8 @@ struct core_version_said {
 struct core_version {
     struct core_version_said said[limit_members_count];
     unsigned said_count;
-    bool raising; /* an entry of ours is in the log */
+    bool raising;            /* an entry of ours is in the log */
+    struct request *request; /* whoever asked for it; NULL: nobody */
 };
 
 /* The reign handed to a standby; core_regions.c. */
@@ -672,8 +673,12 @@ void core_version_look(struct core *core); /* each second */
 void core_version_received(struct core *core, uint64_t from, uint8_t kind, struct bytes message);
 void core_version_applied(const struct core *core, const struct state_result *result);
 
-/* Whether `context` is that of a raise proposed here; then it is done with. */
-bool core_version_ended(struct core *core, const void *context);
+void core_version_request(struct core *core, struct request *request);
+void core_version_refuse(struct core *core); /* what is under way: the core ends */
+
+/* Whether `context` is that of a raise proposed here; then it is done with. `result` NULL: it was
+ * dropped. */
+bool core_version_ended(struct core *core, const void *context, const struct state_result *result);
 
 /* The highest that the member's program can apply, as it is known here; 0: not known. */
 uint32_t core_version_of(const struct core *core, uint64_t member);

@@ -160,7 +160,7 @@ static void on_probed(void *context, enum status status, const struct member *me
                       uint32_t cluster_version_max, const char *text)
 {
     struct core *core = context;
-    uint32_t present = state_facts(core->state).cluster_version;
+    uint32_t present = state_cluster_version_present(core->state);
     const struct member *known;
 
     if (core->change.request == NULL)

@@ -31,7 +31,7 @@ void core_on_dropped(void *context, void *proposal)
         core->ticking = false;
         return;
     }
-    if (core_version_ended(core, proposal) || core_ship_ended(core, proposal, NULL))
+    if (core_version_ended(core, proposal, NULL) || core_ship_ended(core, proposal, NULL))
         return;
     if (core->answers_none)
         return;

@@ -301,6 +301,7 @@ static enum status open_core(struct server *server, struct error *error)
         .bootstrap = config->bootstrap,
         .election_timeout_ms = config->region.election_timeout_ms,
         .lease_off = config->region.lease_off,
+        .upgrade_held = config->region.upgrade_held,
         .probe = server->peering != NULL ? ask : NULL,
         .region_id = config->region.id,
         .link = server->linking != NULL ? linking_link(server->linking) : NULL,

@@ -163,6 +163,7 @@ enum cli_exit cli_member_promote(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_member_remove(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_member_replace(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_leader_transfer(struct cli *cli, int count, char **arguments);
+enum cli_exit cli_cluster_upgrade(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_region_list(struct cli *cli, int count, char **arguments); /* region.c */
 enum cli_exit cli_region_status(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_region_add(struct cli *cli, int count, char **arguments);

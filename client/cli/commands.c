@@ -93,6 +93,11 @@ const struct command cli_commands[] = {
      cli_member_replace},
     {"leader", "transfer", "[NAME]", "hands the leadership to a member",
      "Without NAME, to the one that has the most of the log.\n", cli_leader_transfer},
+    {"cluster", "upgrade", "", "lets all servers do what their newer program brings, for good",
+     "For regions whose configuration says `upgrade_held: true`; else it happens by itself, once "
+     "all\n"
+     "servers run the newer program. An older one is refused from then on.\n",
+     cli_cluster_upgrade},
     {"region", "list", "[--any]", "lists the cluster's regions, and how far behind each is",
      "As the region that is asked knows it; only the primary knows how far each standby is.\n"
      "  --any   as whichever of its servers answers knows it\n",

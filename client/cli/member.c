@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The region's members and its leader. */
+/* The region's members and its leader, and what version they are all at. */
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
@@ -315,4 +315,27 @@ enum cli_exit cli_leader_transfer(struct cli *cli, int count, char **arguments)
     }
     strait_free(leader);
     return exit;
+}
+
+enum cli_exit cli_cluster_upgrade(struct cli *cli, int count, char **arguments)
+{
+    struct strait_error error;
+    enum cli_exit exit = CLI_DONE;
+    uint32_t version;
+
+    if (!cli_arguments(cli, NULL, &count, arguments, 0, 0,
+                       "nothing is expected after `cluster upgrade`"))
+        return CLI_USAGE;
+    strait *handle = cli_handle(cli, &exit);
+    if (handle == NULL)
+        return exit;
+    if (strait_cluster_upgrade(handle, cli->timeout_ms, &version, &error) != STRAIT_OK)
+        return cli_error(cli, &error);
+    if (!cli->json) {
+        printf("the cluster version is %" PRIu32 "\n", version);
+        return exit;
+    }
+    json_t *document = json_object();
+    json_object_set_new(document, "cluster_version", json_integer((json_int_t)version));
+    return cli_print_json(document);
 }

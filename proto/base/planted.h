@@ -52,6 +52,7 @@
     X(core_log_released_early, "the log is released up to what is applied and not yet in tables")  \
     X(core_read_unconfirmed, "a deposed leader reads: neither lease nor quorum is asked")          \
     X(core_lease_first, "the lease is looked at before a read, and not after")                     \
+    X(core_version_unasked, "the cluster version is raised before all can apply it")               \
     X(core_snapshots_unheld, "versions that an open snapshot sees are let go")                     \
     X(state_outcome_unread, "a retry of what was committed runs again")                            \
     X(state_outcomes_volatile, "outcomes of before a restart are not known")                       \

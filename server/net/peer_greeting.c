@@ -85,8 +85,8 @@ static enum status check(const struct peer_connection *connection, const struct 
     if (hello->cluster_version_min > own->cluster_version_max ||
         hello->cluster_version_max < own->cluster_version_min) {
         snprintf(reason->text, sizeof reason->text,
-                 "%s can apply the cluster versions %u to %u, %s those from %u to %u: no program "
-                 "may be that much newer than another.",
+                 "%s can apply the cluster versions %u to %u, %s those from %u to %u: upgrade by "
+                 "way of a program in between.",
                  own->name, own->cluster_version_min, own->cluster_version_max, hello->name,
                  hello->cluster_version_min, hello->cluster_version_max);
         return STATUS_UNSUPPORTED;

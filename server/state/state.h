@@ -123,7 +123,8 @@ struct state_facts state_facts(const struct state *state);
 struct state_position state_position(const struct state *state);
 struct hash128 state_chain(const struct state *state);
 
-/* The highest cluster version that this state can apply. */
+/* The cluster version that apply goes by now, and the highest that this state can apply. */
+uint32_t state_cluster_version_present(const struct state *state);
 uint32_t state_cluster_version_max(const struct state *state);
 
 /* The bytes of the region's membership (proto/membership.h) as it was applied last; empty where

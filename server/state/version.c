@@ -86,6 +86,11 @@ enum status version_load(const struct mark_state *mark, struct bytes key, struct
                : STATUS_CORRUPT;
 }
 
+uint32_t state_cluster_version_present(const struct state *state)
+{
+    return state->mark.cluster_version;
+}
+
 uint32_t state_cluster_version_max(const struct state *state)
 {
     return state->cluster_version_max;

@@ -219,7 +219,8 @@ static enum status open_tree(struct lsm *lsm, const struct manifest_tree *tree,
         position++;
     if (position == lsm->trees_count || !tree_matches(tree, &lsm->trees[position]))
         return error_set(error, STATUS_NEWER_FORMAT,
-                         "%s holds tree %u, which this version does not know in that form.",
+                         "%s holds tree %u, which this version does not know in that form. Start "
+                         "the one that wrote it.",
                          lsm->directory, (unsigned)tree->id);
     if (tree->discard_below.size != 0) {
         struct discard *discard = calloc(1, sizeof *discard);

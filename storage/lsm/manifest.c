@@ -368,8 +368,9 @@ enum status manifest_decode(struct bytes contents, struct manifest *manifest, st
         return error_set(error, STATUS_CORRUPT, "The manifest does not begin like one.");
     if (format != manifest_format)
         return error_set(error, format > manifest_format ? STATUS_NEWER_FORMAT : STATUS_CORRUPT,
-                         "The manifest's format is %u; this version reads %u.", format,
-                         (unsigned)manifest_format);
+                         "The manifest's format is %u; this version reads %u.%s", format,
+                         (unsigned)manifest_format,
+                         format > manifest_format ? " Start the newer one." : "");
     size_t each = sizeof *tables.tables + sizeof(void *) + sizeof(uint64_t);
     uint8_t *memory = calloc(tables.max + 1, each);
     if (memory == NULL)

@@ -31,7 +31,8 @@ enum status wal_hard_state_decode(struct bytes from, const char *directory,
     *state = (struct wal_hard_state){0};
     if (from.size >= 4 && load_u32(from.data) > wal_hard_state_format)
         return error_set(error, STATUS_NEWER_FORMAT,
-                         "%s/hard-state: a newer version of this program wrote it", directory);
+                         "%s/hard-state: a newer version of this program wrote it: start that one",
+                         directory);
     if (from.size != wal_hard_state_size || load_u32(from.data) != wal_hard_state_format ||
         load_u32(from.data + 4) != 0 || load_u32(from.data + 36) != 0)
         return error_set(error, STATUS_CORRUPT, "%s/hard-state: it does not follow its format",

@@ -75,7 +75,8 @@ static enum status reader_check_header(struct wal_reader *reader, struct keyring
 {
     enum status status = wal_segment_header_decode(block, &reader->header);
     if (status == STATUS_NEWER_FORMAT)
-        return error_set(error, status, "%s: a newer version of this program wrote it",
+        return error_set(error, status,
+                         "%s: a newer version of this program wrote it: start that one",
                          reader->path.text);
     if (status != STATUS_OK)
         return corrupt(reader, "offset 0: the segment's header does not hold", error);

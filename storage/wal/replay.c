@@ -31,9 +31,9 @@ static enum status replay_entry(struct replay *replay, const struct wal_entry *e
     replay->recovery->entries_count++;
     if (status == STATUS_OK || (replay->error != NULL && replay->error->status != STATUS_OK))
         return status;
-    return error_set(replay->error, status, "%s: replaying index %llu: %s",
+    return error_set(replay->error, status, "%s: replaying index %llu: %s%s",
                      replay->recovery->directory, (unsigned long long)entry->index,
-                     status_text(status));
+                     status_text(status), status == STATUS_NEWER_FORMAT ? ": start that one" : "");
 }
 
 static enum status replay_holes(struct replay *replay, const struct wal_place *place,

@@ -198,7 +198,7 @@ def test_usage_and_reach(context):
     shown = server.strait("--help")
     for noun in ("get", "put", "del", "add", "scan", "table create", "index scan", "txn status",
                  "txn list", "txn cancel", "status", "ping", "check", "member list", "member add",
-                 "member promote", "member remove", "member replace", "leader transfer", "region list",
+                 "member promote", "member remove", "member replace", "leader transfer", "cluster upgrade", "region list",
                  "region status", "region add", "region set", "region remove", "region switchover",
                  "region promote", "load retail", "bench", "shell"):
         expect(re.search("^  %s " % noun, shown, re.M), "not in --help:", noun)

@@ -3,7 +3,7 @@
 """A rolling upgrade: the servers of a region are started anew with a newer program, one at a time, under load."""
 import time
 
-from harness import STRAITD, STRAITD_NEXT, expect, expect_equal, main
+from harness import REFUSED, STRAITD, STRAITD_NEXT, expect, expect_equal, main
 from region import Member, Region
 from region_test import begin, end, status_of, wait_caught_up
 
@@ -31,6 +31,13 @@ def upgrade(region, member, load):
     member.start()
     wait_caught_up(region, member.name)
     load.wait_more(30)
+
+
+def refused(region, *arguments):
+    result = region.run(*arguments)
+    said = result.stderr.decode("utf-8", "replace")
+    expect_equal(result.returncode, REFUSED, *arguments, said)
+    return said
 
 
 def test_rolling_upgrade(context):
@@ -63,24 +70,37 @@ def test_rolling_upgrade(context):
     expect_equal(end_state, {2})
 
 
-def test_older_programs_are_not_let_in(context):
-    """A new member with the older program is refused, with words; with the newer one it is taken."""
-    region = context.server(kind=Region, count=1, spare=["n2"], start=False)
+def test_held_back(context):
+    """`upgrade_held`: it rises when an admin asks, not before; from there on no older program is let in."""
+    region = context.server(kind=Region, count=1, spare=["n2", "n3"], start=False,
+                            section=["upgrade_held: true"])
     first = region.members["n1"]
     first.program = STRAITD_NEXT
     first.bootstrap()
-    wait_version(region, 2)
     region.members["n2"] = second = Member(region, "n2")
-    second.start()
-    result = region.run("member", "add", "n2", second.peers)
-    said = result.stderr.decode("utf-8", "replace")
-    expect_equal(result.returncode, 1, said)
-    expect("too old" in said and "Start the newer program there" in said, said)
-    second.stop()
-    second.program = STRAITD_NEXT
     second.start()
     region.strait("member", "add", "n2", second.peers)
     wait_caught_up(region, "n2")
+    expect("The program of n2" in refused(region, "cluster", "upgrade"))
+    second.stop()
+    second.program = STRAITD_NEXT
+    second.start()
+    until = time.monotonic() + 60
+    while versions_of(region)[1]["n2"] != 2:
+        expect(time.monotonic() < until, "the leader does not hear of the newer program", versions_of(region))
+        time.sleep(0.1)
+    expect_equal(versions_of(region)[0], {1})
+    expect_equal(region.json("cluster", "upgrade"), {"cluster_version": 2})
+    wait_version(region, 2)
+
+    region.members["n3"] = third = Member(region, "n3")
+    third.start()
+    said = refused(region, "member", "add", "n3", third.peers)
+    expect("too old" in said and "Start the newer program there" in said, said)
+    third.stop()
+    third.program = STRAITD_NEXT
+    third.start()
+    region.strait("member", "add", "n3", third.peers)
     wait_version(region, 2)
 
 

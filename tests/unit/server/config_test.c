@@ -278,7 +278,8 @@ START_TEST(test_a_region)
                                "  name: n1\n  listen: \"[::]:7412\"\n  peers: 192.0.2.1:7000\n"
                                "  clients: db1.example.com:7001\n"
                                "  cluster_id: 00112233445566778899aabbccddeeff\n"
-                               "  election_timeout: 2s\n  lease_off: true\n") == STATUS_OK,
+                               "  election_timeout: 2s\n  lease_off: true\n"
+                               "  upgrade_held: true\n") == STATUS_OK,
                   "%s", error.text);
     ck_assert_str_eq(config.region.name, "n1");
     ck_assert_str_eq(config.region.listen_host, "::");
@@ -289,6 +290,7 @@ START_TEST(test_a_region)
     ck_assert_mem_eq(config.region.cluster_id, id, sizeof id);
     ck_assert_uint_eq(config.region.election_timeout_ms, 2000);
     ck_assert(config.region.lease_off);
+    ck_assert(config.region.upgrade_held);
     ck_assert(!config.bootstrap);
     ck_assert_int_eq(config.access[0].role, ROLE_PEER);
     config_free(&config);
@@ -301,6 +303,7 @@ START_TEST(test_a_region)
     ck_assert(!config.region.has_cluster_id);
     ck_assert_uint_eq(config.region.election_timeout_ms, 0);
     ck_assert(!config.region.lease_off);
+    ck_assert(!config.region.upgrade_held);
     config_free(&config);
 }
 END_TEST

@@ -25,6 +25,7 @@ static uint64_t numbers;
 static uint64_t log_time_ns;
 uint64_t region_scrub_period_ms;
 uint32_t region_version_max[region_servers_count];
+bool region_upgrade_held;
 bool region_is_cut[region_servers_count];
 
 /* ---- The bus ---- */
@@ -152,6 +153,7 @@ enum status region_open_server(unsigned number, bool bootstrap)
         .disk_reserve_size = 1024 * 1024,
         .scrub_period_ms = region_scrub_period_ms,
         .cluster_version_max = region_version_max[number],
+        .upgrade_held = region_upgrade_held,
         .bus = &server->bus,
         .bootstrap = bootstrap,
         .seed = 7 + number,

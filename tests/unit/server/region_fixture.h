@@ -40,6 +40,7 @@ extern bool region_is_cut[region_servers_count]; /* nothing goes to it or comes 
 extern uint64_t region_scrub_period_ms;          /* of those that are opened from now on */
 /* The same: the highest cluster versions that they can apply; 0: the program's. */
 extern uint32_t region_version_max[region_servers_count];
+extern bool region_upgrade_held; /* of those that are opened from now on */
 
 /* All have the same records of a table "things", in tables; and one of them anew, in memory. */
 void region_set_up(void);

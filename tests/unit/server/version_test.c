@@ -121,17 +121,8 @@ START_TEST(test_an_older_program_stops_before_the_raise)
     set_versions(1, 2, 1);
     region_set_up();
     restart(0, 2);
-    unsigned old = 2;
-    run_ms(2000); /* until whoever leads has heard of the others */
-    if (region_wait_leader() == old) {
-        Strait__LeaderTransfer transfer = STRAIT__LEADER_TRANSFER__INIT;
-        struct region_asked asked;
-        region_ask(old, &asked, FRAME_LEADER_TRANSFER, &transfer.base);
-        ck_assert_int_eq(asked.status, STATUS_OK);
-        region_forget(&asked);
-    }
+    const unsigned old = 2;
     restart(old, 2);
-    /* Heard, and gone before the leader's next look. */
     while (active(region_wait_leader()) == 1)
         region_turn();
     region_kill_server(old);
@@ -182,6 +173,57 @@ START_TEST(test_an_older_program_is_not_let_in)
     ck_assert_int_eq(asked.status, STATUS_UNSUPPORTED);
     region_forget(&asked);
     region_tear_down();
+}
+END_TEST
+
+/* Asks for the raise; the version that is answered, or 0. */
+static uint32_t ask_upgrade(unsigned number, enum status wanted, const char *words)
+{
+    Strait__ClusterUpgrade upgrade = STRAIT__CLUSTER_UPGRADE__INIT;
+    struct region_asked asked;
+    uint32_t version = 0;
+
+    region_ask(number, &asked, FRAME_CLUSTER_UPGRADE, &upgrade.base);
+    ck_assert_int_eq(asked.status, wanted);
+    struct bytes reply = region_reply_of(&asked);
+    if (wanted == STATUS_OK) {
+        Strait__ClusterUpgradeReply *message =
+            strait__cluster_upgrade_reply__unpack(NULL, reply.size, reply.data);
+        version = message->cluster_version;
+        strait__cluster_upgrade_reply__free_unpacked(message, NULL);
+    } else {
+        Strait__Refusal *refusal = strait__refusal__unpack(NULL, reply.size, reply.data);
+        ck_assert_msg(strstr(refusal->text, words) != NULL, "%s", refusal->text);
+        strait__refusal__free_unpacked(refusal, NULL);
+    }
+    region_forget(&asked);
+    return version;
+}
+
+START_TEST(test_held_back_it_rises_when_asked_for)
+{
+    region_upgrade_held = true;
+    set_versions(1, 2, 1);
+    region_set_up();
+    restart(0, 2);
+    run_ms(3000);
+    (void)ask_upgrade((region_wait_leader() + 1) % region_servers_count, STATUS_NOT_LEADER, "");
+    if (region_wait_leader() != 2)
+        (void)ask_upgrade(region_wait_leader(), STATUS_CONDITION_FAILED, "The program of s2");
+    else
+        ck_assert_uint_eq(ask_upgrade(2, STATUS_OK, ""), 1); /* it knows of no higher one */
+    region_close_server(2);
+    run_ms(1000);
+    (void)ask_upgrade(region_wait_leader(), STATUS_CONDITION_FAILED, "s2 does not answer");
+    region_version_max[2] = 2;
+    ck_assert_int_eq(region_open_server(2, false), STATUS_OK);
+    run_ms(10000);
+    ck_assert_uint_eq(active(region_wait_leader()), 1);
+    ck_assert_uint_eq(ask_upgrade(region_wait_leader(), STATUS_OK, ""), 2);
+    wait_all_at(2);
+    ck_assert_uint_eq(ask_upgrade(region_wait_leader(), STATUS_OK, ""), 2);
+    region_tear_down();
+    region_upgrade_held = false;
 }
 END_TEST
 
@@ -280,6 +322,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_an_older_program_does_not_start);
     tcase_add_test(tests, test_an_older_program_stops_before_the_raise);
     tcase_add_test(tests, test_an_older_program_is_not_let_in);
+    tcase_add_test(tests, test_held_back_it_rises_when_asked_for);
     tcase_add_test(tests, test_a_standby_that_cannot_holds_back);
     tcase_add_test(tests, test_a_standby_that_cannot_stops);
 }

@@ -161,6 +161,7 @@ START_TEST(test_role_of_each_request)
         {FRAME_REGION_LOST_LIST, ROLE_ADMIN},
         {FRAME_REGION_LOST_READ, ROLE_ADMIN},
         {FRAME_REGION_LOST_CLOSE, ROLE_ADMIN},
+        {FRAME_CLUSTER_UPGRADE, ROLE_ADMIN},
     };
     size_t requests = 0;
 #define COUNT(name, number, request, reply, request_lower, reply_lower) requests++;

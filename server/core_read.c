@@ -59,7 +59,8 @@ static void read_end(struct core_read *read)
     enum status status = read->status;
 
     list_remove(&read->link);
-    if (read->is_linearizable && !read->is_confirmed) {
+    /* Of one that has heard of a higher epoch meanwhile, nothing is promised any more. */
+    if (read->is_linearizable && (!read->is_confirmed || !core_is_primary(core))) {
         close_snapshot(read);
         refuse_unconfirmed(core, request);
     } else if (status == STATUS_OK) {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
-#include "tests/sim/world.h"
+#include "tests/sim/pair.h"
 
 void chronicle_free(struct chronicle *chronicle)
 {
@@ -37,6 +37,7 @@ static void look_at_grant(struct chronicle *chronicle, struct sim_server *server
     if (epoch.region == server->world->side + 1 || end == NULL || end->kind != EPOCH_GRANT ||
         !epoch_equal(end->next, epoch))
         return;
+    region_operator_granted(&server->world->pair->operator, 1 - server->world->side);
     if (epoch_compare(reached->epoch, end->epoch) < 0 ||
         (epoch_equal(reached->epoch, end->epoch) && reached->version < end->version))
         world_fail(server->world,
@@ -154,7 +155,7 @@ void chronicle_acknowledges(struct chronicle *chronicle, struct sim_server *serv
         epoch_compare(last->highest, last->epoch) > 0 ? &last->highest : &last->epoch;
     if (last->life == server->lives && newest->region != server->world->side + 1)
         world_fail(server->world,
-                   "%c%u acknowledges a commit, and knew of epoch (%" PRIu64 ", %" PRIu32 ")",
+                   "%c%u answers as the primary, and knew of epoch (%" PRIu64 ", %" PRIu32 ")",
                    'a' + (int)server->world->side, server->index, last->highest.number,
                    last->highest.region);
 }

@@ -75,7 +75,7 @@ void chronicle_free(struct chronicle *chronicle);
 /* After a turn. */
 void chronicle_look(struct chronicle *chronicle, struct sim_server *server);
 
-/* A server sends the reply to a commit: OK. And it came to the client. */
+/* A server answers OK to a commit or a linearizable read. A commit's reply came to the client. */
 void chronicle_acknowledges(struct chronicle *chronicle, struct sim_server *server);
 void chronicle_acknowledged(struct chronicle *chronicle, struct world *world,
                             const struct client *client);

@@ -416,10 +416,22 @@ static void send_back(struct sim_request *request, uint64_t now_ns,
     schedule_add(&world->schedule, &request->event, due_ns);
 }
 
+/* Commits, and reads that are to show all that was acknowledged. */
+static bool is_of_the_primary(const struct request *request)
+{
+    if (request->type == FRAME_GET)
+        return REQUEST_MESSAGE(request, Get)->snapshot_id == 0 &&
+               REQUEST_MESSAGE(request, Get)->consistency == NULL;
+    if (request->type == FRAME_SCAN)
+        return REQUEST_MESSAGE(request, Scan)->snapshot_id == 0 &&
+               REQUEST_MESSAGE(request, Scan)->consistency == NULL;
+    return request->type == FRAME_COMMIT;
+}
+
 void client_send_reply(struct sim_request *request, uint64_t now_ns)
 {
     if (request->world->pair != NULL && request->request.status == STATUS_OK &&
-        request->request.type == FRAME_COMMIT)
+        is_of_the_primary(&request->request))
         chronicle_acknowledges(&request->world->pair->chronicle,
                                &request->world->servers[request->server]);
     send_back(request, now_ns, fire_reply);

@@ -233,6 +233,15 @@ static void race(struct pair *pair, unsigned primary)
                       draw_ns(pair, lost_min_ms, lost_max_ms), cut_in_midst);
 }
 
+void region_operator_granted(struct region_operator *operator, unsigned to)
+{
+    struct pair *pair = operator->pair;
+    if (!operator->is_active || !operator->promotes || !chance(pair, 1, 3))
+        return;
+    line_faults_cut(pair, draw_ns(pair, lost_min_ms, lost_max_ms));
+    line_faults_later(pair, draw_ns(pair, 1, given_up_max_ms), to, promote_by_force);
+}
+
 static void act_next(struct pair *pair, uint64_t unused)
 {
     struct region_operator *operator= & pair->operator;

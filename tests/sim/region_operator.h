@@ -4,10 +4,12 @@
  *
  *     switchover      asked of the primary; half of them are interrupted a moment later: a server
  *                     or a whole region loses power, the line is cut, a leader hands over
- *     loss            the primary's region loses power as a whole, or the line is cut; a while
- * later the standby is promoted, by force or once nothing was heard for long enough race a
- * switchover, the line cut in the midst of it, both regions promoted by force needless        the
- * standby is to be promoted although all is well: it refuses */
+ *     loss            the primary's region loses power as a whole, or the line is cut; then the
+ *                     standby is promoted, by force or once nothing was heard for long enough
+ *     race            a switchover, the line cut in the midst of it, both promoted by force
+ *     granted         the line is cut in the moment in which a grant is given, and the region that
+ *                     it goes to is promoted by force without it
+ *     needless        the standby is to be promoted although all is well: it refuses */
 #ifndef TESTS_SIM_REGION_OPERATOR_H
 #define TESTS_SIM_REGION_OPERATOR_H
 
@@ -38,6 +40,10 @@ void region_operator_set_up(struct region_operator *operator, void (*done)(struc
 
 void region_operator_begin(struct region_operator *operator);
 void region_operator_end(struct region_operator *operator);
+
+/* A region has granted the reign to the other one. */
+void region_operator_granted(struct region_operator *operator, unsigned to);
+
 bool region_operator_is_idle(const struct region_operator *operator);
 
 #endif

@@ -339,6 +339,11 @@ static void come_to_an_end(struct pair *pair)
         fail(pair, "clients do not come to an end");
         return;
     }
+    /* A promotion that was asked for before may have come after the healing. */
+    if (!run(pair, told_max_s * NS_PER_S, one_is_primary)) {
+        fail(pair, "a region that was replaced does not hear of it");
+        return;
+    }
     workload_read_all(world->workload_clients[0], on_read_all);
     if (!run(pair, settle_max_s * NS_PER_S, is_read)) {
         fail(pair, "what was written cannot be read");

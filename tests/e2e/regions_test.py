@@ -93,10 +93,12 @@ def switched_over_and_back(regions):
 
 def a_standby_confirms_what_asks_for_it(regions):
     singapore = regions.singapore
-    written = singapore.json("put", "stock", "paid", "1", "--durability", "remote:sydney")
+    patient = ("--confirm-within", "60s")
+    written = singapore.json("put", "stock", "paid", "1", "--durability", "remote:sydney", *patient)
     expect_equal((written["confirmed"], written["confirmed_by"]), (True, "sydney"))
-    expect_equal(singapore.json("put", "stock", "paid", "2", "--durability", "remote")["confirmed_by"], "sydney")
-    expect("confirmed by sydney" in singapore.strait("del", "stock", "paid", "--durability", "remote:sydney"))
+    expect_equal(singapore.json("put", "stock", "paid", "2", "--durability", "remote", *patient)["confirmed_by"],
+                 "sydney")
+    expect("confirmed by sydney" in singapore.strait("del", "stock", "paid", "--durability", "remote:sydney", *patient))
     for region in ("perth", "singapore"):
         refused = singapore.run("put", "stock", "paid", "3", "--durability", "remote:" + region)
         expect_equal(refused.returncode, REFUSED)

@@ -6,10 +6,12 @@
 #include "proto/base/generator.h"
 #include "tests/sim/disk.h"
 
+enum { decay_path_size = 256 };
+
 enum decay {
     DECAY_BIT,         /* one is flipped */
     DECAY_SECTOR,      /* one reads as zeros */
-    DECAY_MISDIRECTED, /* a block of the log was written over another one */
+    DECAY_MISDIRECTED, /* a block of its kind was written over another one */
 };
 
 /* Within the batch of the write-ahead log in `directory` that holds the entry `index`. `other` is
@@ -21,5 +23,9 @@ bool decay_log(struct sim_disk *disk, const char *directory, uint64_t index, uin
 /* In one of the two copies of a file that is kept twice (storage/seal/twin.h), where both are
  * there. False: none is, or nothing has changed. */
 bool decay_copy(struct sim_disk *disk, struct generator *generator);
+
+/* In a table of the store, whose `path` it tells. False: there is none, or nothing has changed. */
+bool decay_table(struct sim_disk *disk, enum decay decay, struct generator *generator,
+                 char path[decay_path_size]);
 
 #endif

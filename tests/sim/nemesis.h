@@ -4,6 +4,7 @@
 #ifndef TESTS_SIM_NEMESIS_H
 #define TESTS_SIM_NEMESIS_H
 
+#include "tests/sim/decay.h"
 #include "tests/sim/network.h"
 #include "tests/sim/schedule.h"
 
@@ -44,6 +45,9 @@ struct world;
     X(LOG_SECTOR, "log-sector", false, decay)                                                      \
     X(LOG_MISDIRECTED, "log-misdirected", false, decay)                                            \
     X(COPY_DECAY, "copy-decay", true, decay)                                                       \
+    X(TABLE_BIT, "table-bit", false, decay)                                                        \
+    X(TABLE_SECTOR, "table-sector", false, decay)                                                  \
+    X(TABLE_MISDIRECTED, "table-misdirected", false, decay)                                        \
     X(MEMBER_REMOVED, "member-removed", false, churn)                                              \
     X(MEMBER_ADDED, "member-added", false, churn)                                                  \
     X(MEMBER_PROMOTED, "member-promoted", false, churn)                                            \
@@ -70,10 +74,11 @@ struct nemesis {
     bool has_loss;
     bool has_slow_disk;
     bool has_full_disk;
-    bool has_decay;        /* until the server that has it is whole again */
-    unsigned decayed;      /* server */
-    uint64_t decayed_life; /* of it */
-    unsigned aimed;        /* who led when it was aimed at */
+    bool has_decay;                      /* until the server that has it is whole again */
+    char decayed_table[decay_path_size]; /* empty: it is not a table that decayed */
+    unsigned decayed;                    /* server */
+    uint64_t decayed_life;               /* of it */
+    unsigned aimed;                      /* who led when it was aimed at */
     uint64_t counts[NEMESIS_FAULTS_END];
 };
 

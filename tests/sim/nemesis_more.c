@@ -37,12 +37,16 @@ static void crash(struct world *world, struct sim_server *server, enum sim_resta
     server_crash(server, mode, world->now_ns + down_ns);
 }
 
-/* Until the server has started with it, and its log is whole. */
+/* Until the server has started with it, and its log is whole; or until the table is gone: it was
+ * rebuilt without it. A compaction that reads it finds it as well. */
 static void look_whether_whole(struct world *world, unsigned index)
 {
     struct nemesis *nemesis = &world->nemesis;
     const struct sim_server *server = &world->servers[index];
-    if (server->lives > nemesis->decayed_life && is_whole(server))
+    bool is_over = nemesis->decayed_table[0] == 0
+                       ? server->lives > nemesis->decayed_life && is_whole(server)
+                       : !sim_disk_exists(server->disk, nemesis->decayed_table);
+    if (is_over)
         nemesis->has_decay = false;
     else
         nemesis_later(world, whole_look_ms * NS_PER_MS, index, look_whether_whole);
@@ -59,12 +63,21 @@ static void end_latency(struct world *world, unsigned index)
                   : 0);
 }
 
+static bool is_of_table(enum nemesis_fault fault)
+{
+    return fault >= NEMESIS_TABLE_BIT && fault <= NEMESIS_TABLE_MISDIRECTED;
+}
+
 static void decayed(struct world *world, struct sim_server *server, enum nemesis_fault fault)
 {
     struct nemesis *nemesis = &world->nemesis;
     nemesis_did(world, server->index, fault);
-    server->has_decayed = true;
-    server->may_fail = true;
+    if (is_of_table(fault)) {
+        server->is_damaged = true; /* which ends no process where there are others */
+    } else {
+        server->has_decayed = true;
+        server->may_fail = true;
+    }
     nemesis->has_decay = true;
     nemesis->decayed = server->index;
     nemesis->decayed_life = server->lives;
@@ -81,8 +94,9 @@ static void decay(struct world *world, struct sim_server *server, enum nemesis_f
     struct log_facts facts = replicated_log_facts(core_log(server->core));
     bool is_copy = fault == NEMESIS_COPY_DECAY;
     /* Of two voters neither is a minority. */
-    if (!is_copy &&
-        (facts.held_index <= facts.base.index || operator_voters_count(&world->operator) < 3))
+    if (!is_copy && operator_voters_count(&world->operator) < 3)
+        return;
+    if (fault < NEMESIS_COPY_DECAY && facts.held_index <= facts.base.index)
         return;
     bool is_latent = !is_copy && nemesis_chance(world, 1, 2);
     if (!is_latent)
@@ -90,8 +104,12 @@ static void decay(struct world *world, struct sim_server *server, enum nemesis_f
               nemesis_chance(world, 1, 2) ? SIM_RESTART_KEEP_ALL : SIM_RESTART_RANDOM,
               nemesis_draw_ms(world, nemesis_down_min_ms, nemesis_down_max_ms));
     bool done;
+    world->nemesis.decayed_table[0] = 0;
     if (is_copy) {
         done = decay_copy(server->disk, generator);
+    } else if (is_of_table(fault)) {
+        done = decay_table(server->disk, (enum decay)(fault - NEMESIS_TABLE_BIT), generator,
+                           world->nemesis.decayed_table);
     } else {
         uint64_t index = generator_between(generator, facts.base.index + 1, facts.held_index);
         uint64_t other = generator_between(generator, facts.base.index + 1, facts.held_index);
@@ -300,7 +318,7 @@ static void act_more(struct world *world, unsigned none)
     struct sim_server *server = &world->servers[index];
     if (nemesis_fault_applies(fault, &world->options) && server->state == SIM_SERVER_UP &&
         !server->is_closing) {
-        if (fault <= NEMESIS_COPY_DECAY)
+        if (fault <= NEMESIS_TABLE_MISDIRECTED)
             decay(world, server, fault);
         else if (fault <= NEMESIS_MEMBER_REPLACED)
             change_members(world, index, fault);

@@ -322,6 +322,7 @@ void server_wipe(struct sim_server *server)
         server->version_max = sim_version_next; /* who is set up anew gets the newest program */
     server->is_made = false;
     server->has_decayed = false;
+    server->is_damaged = false;
     server->restart_ns = world->now_ns;
     invariants_wiped(&world->invariants, server->index);
     world_note(world, server, "has an empty disk");

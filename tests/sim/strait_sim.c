@@ -146,6 +146,7 @@ static void add(struct world_result *sum, const struct world_result *result)
     sum->messages_count += result->messages_count;
     sum->snapshots_count += result->snapshots_count;
     sum->scrubs_count += result->scrubs_count;
+    sum->rebuilds_count += result->rebuilds_count;
     sum->replacements_count += result->replacements_count;
     sum->raises_count += result->raises_count;
     sum->simulated_ns += result->simulated_ns;
@@ -267,11 +268,13 @@ int main(int count, char **values)
     printf("transactions %" PRIu64 " (%.1f per second), commits %" PRIu64 ", refused %" PRIu64
            ", unknown %" PRIu64 ", retries %" PRIu64 ", elections %" PRIu64 ", starts %" PRIu64
            ", turns %" PRIu64 ", messages %" PRIu64 ", snapshots %" PRIu64 ", replacements %" PRIu64
-           ", scrubs %" PRIu64 ", versions raised %" PRIu64 ", digest %016" PRIx64 "\n",
+           ", scrubs %" PRIu64 ", rebuilds %" PRIu64 ", versions raised %" PRIu64
+           ", digest %016" PRIx64 "\n",
            sum->transactions_count, (double)sum->transactions_count / simulated, sum->commits_count,
            sum->refused_count, sum->unknown_count, sum->retries_count, sum->elections_count,
            sum->starts_count, sum->turns_count, sum->messages_count, sum->snapshots_count,
-           sum->replacements_count, sum->scrubs_count, sum->raises_count, sum->digest);
+           sum->replacements_count, sum->scrubs_count, sum->rebuilds_count, sum->raises_count,
+           sum->digest);
     bool all = tell_faults(&options, &totals);
     bool many = totals.runs_count >= many_runs && !options.world.calm;
     if (many && !all) {
@@ -289,6 +292,11 @@ int main(int count, char **values)
     }
     if (many && options.world.upgrade && sum->raises_count == 0) {
         printf("FAILED: the cluster version was never raised\n");
+        return 1;
+    }
+    if (many && options.world.decay && options.world.servers_count > 2 &&
+        sum->rebuilds_count == 0) {
+        printf("FAILED: no damaged replica was ever rebuilt\n");
         return 1;
     }
     return totals.failed_count == 0 ? 0 : 1;

@@ -402,6 +402,7 @@ void world_tell(struct world *world, struct world_result *result)
         .messages_count = world->buses.messages_count,
         .snapshots_count = world->invariants.snapshots_count,
         .scrubs_count = world->invariants.scrubs_count,
+        .rebuilds_count = world->invariants.rebuilds_count,
         .replacements_count = world->operator.replacements_count,
         .raises_count = world->invariants.last[0].cluster_version > sim_version_today,
         .simulated_ns = world->now_ns - world->begun_ns,

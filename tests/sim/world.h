@@ -79,6 +79,7 @@ struct world_result {
     uint64_t messages_count;
     uint64_t snapshots_count;    /* installed */
     uint64_t scrubs_count;       /* of single replicas */
+    uint64_t rebuilds_count;     /* of states that were damaged */
     uint64_t replacements_count; /* of members, ended */
     uint64_t raises_count;       /* 1 where the cluster version was raised */
     uint64_t simulated_ns;

@@ -7,6 +7,8 @@
 #include "proto/base/assert.h"
 #include "tests/sim/world.h"
 
+enum { stalled_max_ms = 5000 };
+
 void commitment_init(struct commitment *commitment)
 {
     *commitment = (struct commitment){0};
@@ -24,6 +26,7 @@ void commitment_started(struct commitment *commitment, unsigned server)
     struct commitment_log *log = &commitment->logs[server];
     log->commit_index = log->applied_index = log->snapshots_count = 0;
     log->led = log->is_seen = false;
+    log->led_index = log->waits_since_ns = 0;
 }
 
 void commitment_wiped(struct commitment *commitment, unsigned server)
@@ -313,6 +316,24 @@ static void look_at_configuration(struct world *world, unsigned server, const st
         world_fail(world, "s%u decides by another membership than it tells", server);
 }
 
+/* Called with what was held at the last look. */
+static void look_at_disk(struct commitment *commitment, struct world *world, unsigned server,
+                         const struct core_facts *facts, const struct log_facts *log)
+{
+    struct commitment_log *last = &commitment->logs[server];
+    uint64_t now_ns = sim_disk_now_ns(world->servers[server].disk);
+    bool is_alone = log->configuration->voters_count + log->configuration->outgoing_count == 1;
+    if (!facts->leads || log->held_index >= log->last.index || is_alone) {
+        last->waits_since_ns = 0;
+        return;
+    }
+    if (last->waits_since_ns == 0 || log->held_index > last->held.index)
+        last->waits_since_ns = now_ns;
+    if (now_ns - last->waits_since_ns > stalled_max_ms * UINT64_C(1000000))
+        world_fail(world, "s%u leads, and its disk has not written index %" PRIu64 " for %d s",
+                   server, log->held_index + 1, stalled_max_ms / 1000);
+}
+
 void commitment_look(struct commitment *commitment, struct world *world, unsigned server,
                      const struct core_facts *facts, bool begins_to_lead)
 {
@@ -321,13 +342,16 @@ void commitment_look(struct commitment *commitment, struct world *world, unsigne
 
     if (!log.is_whole)
         return;
+    look_at_disk(commitment, world, server, facts, &log);
     note_log(commitment, world, server, &log);
     look_at_configuration(world, server, &log);
     look_at_commits(commitment, world, server, facts, &log);
     if (begins_to_lead)
         look_at_leader(commitment, world, server, facts, &log);
-    if (!facts->leads && !last->led && facts->applied_index > last->applied_index &&
-        facts->snapshots_count == last->snapshots_count && facts->applied_index > log.held_index)
+    if (facts->leads || last->led)
+        last->led_index = facts->commit_index;
+    if (facts->applied_index > last->applied_index && facts->applied_index > log.held_index &&
+        facts->applied_index > last->led_index && facts->snapshots_count == last->snapshots_count)
         world_fail(world, "s%u applied index %" PRIu64 ", and its disk holds %" PRIu64, server,
                    facts->applied_index, log.held_index);
     last->commit_index = facts->commit_index;

@@ -10,7 +10,9 @@
  * - No log lets go of an entry that is committed, unless the state has it; what was on a disk is
  *   there after a restart, where nothing has decayed.
  * - The configuration by which Raft decides is the membership that the log tells.
- * - A follower's state is never ahead of its own log. */
+ * - A follower's state is never ahead of its own log, but by what it took to apply while it led.
+ * - Nobody leads whose own disk has not written for five seconds what is to be written, where
+ * others could. */
 #ifndef TESTS_SIM_COMMITMENT_H
 #define TESTS_SIM_COMMITMENT_H
 
@@ -37,8 +39,10 @@ struct commitment_log {
     uint64_t commit_index;
     uint64_t applied_index;
     uint64_t snapshots_count;
+    uint64_t led_index; /* committed when it led last: it may have taken so far what it applies */
     bool led;
-    bool is_seen; /* since its start */
+    bool is_seen;            /* since its start */
+    uint64_t waits_since_ns; /* what is to be written next, while it leads; 0: nothing */
     struct raft_configuration configuration;
     uint64_t member;
 };

@@ -162,6 +162,12 @@ void sim_disk_slow(struct sim_disk *disk, uint64_t min_ns, uint64_t max_ns, uint
     disk->slow_min_ns = min_ns;
     disk->slow_max_ns = max_ns;
     disk->slow_until_ns = until_ns;
+    if (until_ns > disk->now_ns)
+        return;
+    LIST_EACH(link, &disk->ios)
+    {
+        sim_io_hurry(LIST_ENTRY(link, struct sim_io, link));
+    }
 }
 
 /* ---- Crashes ---- */

@@ -94,7 +94,9 @@ void sim_disk_clock_drift(struct sim_disk *disk, int64_t drift_ppm);
 /* The wall clock jumps. */
 void sim_disk_wall_jump(struct sim_disk *disk, int64_t jump_ns);
 
-/* How long operations take that are started before `until_ns`; 20 to 200 microseconds otherwise. */
+/* How long operations take that are started before `until_ns`; 20 to 200 microseconds otherwise.
+ * With an `until_ns` that has passed, the disk is well: what is under way takes no longer than
+ * that. */
 void sim_disk_slow(struct sim_disk *disk, uint64_t min_ns, uint64_t max_ns, uint64_t until_ns);
 
 /* ---- Crashes ---- */

@@ -220,6 +220,9 @@ void sim_file_free(struct sim_disk *disk, struct io_file *file);
  * of the io's own, inodes are found by their twins. */
 void sim_io_absorb(struct sim_io *sim, struct sim_disk *disk);
 
+/* Ops under way end as those of a disk that is not slow. */
+void sim_io_hurry(struct sim_io *sim);
+
 /* The virtual time of what this io would do next; UINT64_MAX: nothing. */
 uint64_t sim_io_next_ns(const struct sim_io *sim);
 

@@ -475,6 +475,17 @@ static void submit(struct io *io, struct io_op *op)
     list_push_last(&sim->in_flight, &op->link);
 }
 
+void sim_io_hurry(struct sim_io *sim)
+{
+    uint64_t latest_ns = sim->disk->now_ns + latency_max_ns;
+    LIST_EACH(link, &sim->in_flight)
+    {
+        struct io_op *op = LIST_ENTRY(link, struct io_op, link);
+        if (op->private_words[WORD_DUE] > latest_ns)
+            op->private_words[WORD_DUE] = latest_ns;
+    }
+}
+
 /* The op that completes first. */
 static struct io_op *next_op(const struct sim_io *sim)
 {

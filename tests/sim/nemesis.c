@@ -183,7 +183,7 @@ static void jump(struct world *world, struct sim_server *server)
 
 /* ---- Disks ---- */
 
-static void heal_slow_disk(struct world *world, unsigned server)
+void nemesis_heal_slow_disk(struct world *world, unsigned server)
 {
     world->nemesis.has_slow_disk = false;
     sim_disk_slow(world->servers[server].disk, 1, 1, 0);
@@ -198,7 +198,7 @@ void nemesis_slow_disk(struct world *world, struct sim_server *server)
     uint64_t most_ns = nemesis_draw_ms(world, slow_min_ms, slow_max_ms);
     uint64_t span_ns = nemesis_draw_ms(world, part_min_ms, part_max_ms);
     sim_disk_slow(server->disk, most_ns / 10, most_ns, world->now_ns + span_ns);
-    nemesis_later(world, span_ns, server->index, heal_slow_disk);
+    nemesis_later(world, span_ns, server->index, nemesis_heal_slow_disk);
 }
 
 static void heal_full_disk(struct world *world, unsigned server)
@@ -356,7 +356,7 @@ void nemesis_end(struct world *world)
     network_heal(&world->network);
     for (unsigned i = 0; i < world->options.servers_count; i++) {
         struct sim_server *server = &world->servers[i];
-        heal_slow_disk(world, i);
+        nemesis_heal_slow_disk(world, i);
         heal_full_disk(world, i);
         sim_disk_faults_clear(server->disk);
         sim_disk_crash_after(server->disk, UINT64_MAX);

@@ -55,6 +55,7 @@ struct world;
     X(LATE_ANSWERS, "late-answers", false, aim)                                                    \
     X(LATE_TRANSFER, "late-transfer", false, aim)                                                  \
     X(BLINK, "blink", false, aim)                                                                  \
+    X(STALLED_DISK, "stalled-disk", false, aim)                                                    \
     X(UPGRADE, "upgrade", true, upgrade)
 
 enum nemesis_fault {

@@ -26,6 +26,7 @@ void nemesis_did(struct world *world, unsigned server, enum nemesis_fault fault)
 
 void nemesis_heal_partition(struct world *world, unsigned server);
 void nemesis_slow_disk(struct world *world, struct sim_server *server);
+void nemesis_heal_slow_disk(struct world *world, unsigned server);
 
 /* ---- nemesis_more.c ---- */
 

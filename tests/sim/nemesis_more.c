@@ -21,6 +21,8 @@ enum {
     blink_max_ms = 20,
     upgrade_between_min_ms = 1000, /* servers are looked at, one of them */
     upgrade_between_max_ms = 10000,
+    stalled_min_ms = 1000, /* operations of a disk that stalls */
+    stalled_max_ms = 10000,
 };
 
 /* ---- Decay ---- */
@@ -246,6 +248,18 @@ static void cut_and_blink(struct world *world, unsigned leader, unsigned candida
                   nemesis_heal_partition);
 }
 
+/* Each operation of the leader's disk takes seconds: it is to let another lead (commitment.h). */
+static void stall_disk(struct world *world, unsigned leader)
+{
+    if (world->nemesis.has_slow_disk)
+        return;
+    world->nemesis.has_slow_disk = true;
+    nemesis_did(world, leader, NEMESIS_STALLED_DISK);
+    uint64_t most_ns = nemesis_draw_ms(world, stalled_min_ms, stalled_max_ms);
+    sim_disk_slow(world->servers[leader].disk, most_ns / 2, most_ns, world->now_ns + most_ns);
+    nemesis_later(world, most_ns, leader, nemesis_heal_slow_disk);
+}
+
 static void aim(struct world *world, unsigned server, enum nemesis_fault fault)
 {
     unsigned leader;
@@ -260,6 +274,9 @@ static void aim(struct world *world, unsigned server, enum nemesis_fault fault)
         break;
     case NEMESIS_BLINK:
         cut_and_blink(world, leader, server);
+        break;
+    case NEMESIS_STALLED_DISK:
+        stall_disk(world, leader);
         break;
     default:
         UNREACHABLE();
@@ -313,7 +330,7 @@ static void act_more(struct world *world, unsigned none)
     if (!world->nemesis.is_active)
         return;
     enum nemesis_fault fault =
-        (enum nemesis_fault)generator_between(generator, nemesis_first_count, NEMESIS_BLINK);
+        (enum nemesis_fault)generator_between(generator, nemesis_first_count, NEMESIS_STALLED_DISK);
     unsigned index = (unsigned)generator_below(generator, world->options.servers_count);
     struct sim_server *server = &world->servers[index];
     if (nemesis_fault_applies(fault, &world->options) && server->state == SIM_SERVER_UP &&

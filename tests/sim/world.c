@@ -15,7 +15,8 @@
 
 enum {
     clients_count = 6,
-    think_ms = 155, /* of a client, between two transactions: 20 a second and more, of all */
+    think_ms = 155,      /* of a client, between two transactions: 20 a second and more, of all */
+    think_hard_ms = 100, /* where more goes wrong */
     think_alone_ms = 120,
     prepare_max_s = 60,  /* to make the store */
     settle_max_s = 60,   /* for clients to come to an end, and to read all */
@@ -365,7 +366,10 @@ void world_begin(struct world *world, const struct world_options *options, struc
                  clients_count + (pair == NULL ? 1 : pair_nodes_count));
     invariants_init(&world->invariants);
     workload_init(&world->workload);
-    unsigned think = options->servers_count == 1 ? think_alone_ms : think_ms;
+    bool is_hard = options->decay || options->churn || options->aim;
+    unsigned think = is_hard                       ? think_hard_ms
+                     : options->servers_count == 1 ? think_alone_ms
+                                                   : think_ms;
     world->workload.think_ns = 2 * think * NS_PER_MS;
     world->buses = (struct sim_buses){
         .network = &world->network,

@@ -97,7 +97,8 @@ static void look_back(struct sim_server *server, const struct chronicle_last *la
     int order = epoch_compare(region->epoch, last->epoch);
     bool rewinds = facts->is_rewinding || last->is_rewinding ||
                    facts->rewinds_count != last->rewinds_count ||
-                   facts->lacks_checkpoint; /* a peer's state, which has gone back */
+                   /* a peer's state, which has gone back */
+                   facts->is_rebuilding || facts->snapshots_count != last->snapshots_count;
     if (rewinds)
         order = 1;
     if (order < 0 || (order == 0 && facts->version < last->version) ||
@@ -137,6 +138,7 @@ void chronicle_look(struct chronicle *chronicle, struct sim_server *server)
     last->leads = facts.leads;
     last->is_rewinding = facts.is_rewinding;
     last->rewinds_count = facts.rewinds_count;
+    last->snapshots_count = facts.snapshots_count;
 }
 
 struct client_position chronicle_position(const struct chronicle *chronicle,

@@ -4,7 +4,7 @@
  * - At equal (epoch, version) all replicas of both regions have the same digest of all write sets
  * up to it: so a standby's stream has no gap, and no version twice.
  * - While it runs, a replica's epoch never goes back, nor its version within an epoch, nor the
- *   highest epoch that it knows of, but where it gives up a tail.
+ *   highest epoch that it knows of, but where it gives up a tail, or is given a peer's state.
  * - A commit is acknowledged by the region whose epoch it is of, alone; by no server that had
  * learnt of a higher epoch in an earlier turn; and no two have one version of an epoch.
  * - A grant is given when the region that it goes to has all that is before it.
@@ -50,6 +50,7 @@ struct chronicle_last {
     bool leads;
     bool is_rewinding;
     uint64_t rewinds_count;
+    uint64_t snapshots_count;
 };
 
 /* How far a region has ever been seen to be. */

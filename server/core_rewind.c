@@ -273,8 +273,6 @@ static void open_state(struct core *core)
     const struct lsm_mark mark = *lsm_installed_mark(core->lsm);
     struct error error = {0};
 
-    state_close(core->state);
-    core->state = NULL;
     core->applying = (struct log_committed){0};
     core->apply_ready = false;
     core->apply_waits_room = false;

@@ -613,8 +613,8 @@ static void promotion_turn(struct core *core)
         promotion_refuse(core, STATUS_NOT_LEADER,
                          "This server lost the leadership meanwhile: nothing was changed; ask the "
                          "new leader.");
-    else if (replicated_log_inflight_count(core->log) == 0)
-        propose_promotion(core);
+    else if (replicated_log_inflight_count(core->log) == 0 && replicated_log_may_read(core->log))
+        propose_promotion(core); /* all that an earlier leader left is applied */
 }
 
 static void promotion_ended(struct core *core, const struct state_result *result)

@@ -321,7 +321,7 @@ static void look_at_disk(struct commitment *commitment, struct world *world, uns
                          const struct core_facts *facts, const struct log_facts *log)
 {
     struct commitment_log *last = &commitment->logs[server];
-    uint64_t now_ns = sim_disk_now_ns(world->servers[server].disk);
+    uint64_t now_ns = world->now_ns; /* its own is ahead where it was busy, and could not tell */
     bool is_alone = log->configuration->voters_count + log->configuration->outgoing_count == 1;
     if (!facts->leads || log->held_index >= log->last.index || is_alone) {
         last->waits_since_ns = 0;

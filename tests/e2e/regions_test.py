@@ -211,7 +211,7 @@ def test_a_client_tells_of_a_promotion(context):
         member.kill()
     sydney.strait("region", "promote", "sydney", "--force")
     shell = subprocess.Popen(
-        [STRAIT, "shell", "--endpoint", endpoints(sydney, singapore), "--timeout", "3s"],
+        [STRAIT, "shell", "--endpoint", endpoints(sydney, singapore), "--timeout", "6s"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=singapore.environment())
     try:
         shell.stdin.write(b"put stock seen 1\n")

@@ -13,11 +13,11 @@
 struct promotion_known {
     struct epoch epoch; /* number 0: of none */
     size_t record_size;
-    uint8_t record[limit_promotion_record_size];
+    uint8_t record[limit_promotion_shown_size];
 };
 
 /* Remembers it where its epoch is above the one that is known. An empty record, or one that is too
- * large, is passed over. */
+ * large to be shown (of a signer with several long certificates), is passed over. */
 static inline void promotion_note(struct promotion_known *known, struct epoch epoch,
                                   struct bytes record)
 {

@@ -44,7 +44,7 @@ enum {
     limit_decode_depth_count = 8,                 /* of messages within messages */
 
     /* Connections. */
-    limit_frame_first_size = 12 * 1024, /* the first frame's body: Hello, with a promotion record */
+    limit_frame_first_size = 4 * 1024,  /* the first frame's body, before anyone is known */
     limit_frame_size = 6 * 1024 * 1024, /* any frame's body: a reply, its last record and names */
     limit_tls_handshake_size = 64 * 1024,
     limit_handshake_ms = 5000, /* from accept to the first frame read, absolute */
@@ -76,7 +76,8 @@ enum {
     /* Between regions. */
     limit_regions_count = 16, /* of a cluster */
     limit_region_endpoints_count = limit_members_count,
-    limit_promotion_record_size = 8 * 1024,   /* with the signer's certificate */
+    limit_promotion_record_size = 8 * 1024,   /* with the signer's certificates */
+    limit_promotion_shown_size = 3584,        /* of one that fits a client's Hello */
     limit_link_endpoints_count = 16,          /* of the other region's servers */
     limit_link_requests_count = 64,           /* in flight to it */
     limit_link_output_size = 8 * 1024 * 1024, /* of these, bytes that wait to be sent */

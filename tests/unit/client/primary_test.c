@@ -27,7 +27,7 @@ struct cluster {
     unsigned named[regions_count];        /* whom each names where it is not; or neither */
     char named_text[4096];                /* in place of that, where it is not empty */
     uint64_t epochs[regions_count];       /* by which each refuses; 0: it does not say */
-    uint8_t record[limit_promotion_record_size + 1]; /* that goes with it */
+    uint8_t record[limit_promotion_shown_size + 1]; /* that goes with it */
     size_t record_size;
     uint8_t ids[ids_max][16];
     unsigned ids_count;
@@ -303,10 +303,10 @@ START_TEST(test_promotions_are_carried_on)
 
     ck_assert_uint_eq(told_after_commit(cluster, &size), 0);
     /* By a refusal; the largest record there is, and one that is larger. */
-    set_record(cluster, 4, limit_promotion_record_size);
+    set_record(cluster, 4, limit_promotion_shown_size);
     ck_assert_uint_eq(told_after_commit(cluster, &size), 4);
-    ck_assert_uint_eq(size, limit_promotion_record_size);
-    set_record(cluster, 6, limit_promotion_record_size + 1);
+    ck_assert_uint_eq(size, limit_promotion_shown_size);
+    set_record(cluster, 6, limit_promotion_shown_size + 1);
     ck_assert_uint_eq(told_after_commit(cluster, &size), 0);
     /* By the answer to Hello, where it is the higher one. */
     for (unsigned i = 0; i < region_servers_count; i++)

@@ -76,7 +76,10 @@ finish() {
     exit $?
 }
 
-build() { cmake --preset "$1" -DSTRAIT_TESTS=ON && cmake --build --preset "$1" -j 2; }
+# build PRESET [TARGET]: all of it, or no more than that.
+build() {
+    cmake --preset "$1" -DSTRAIT_TESTS=ON && cmake --build --preset "$1" -j 2 ${2:+--target "$2"}
+}
 
 # clang's own build, which counts once: clang-tidy reads its commands and its generated headers.
 build_clang() {
@@ -123,12 +126,12 @@ if wants planted; then
     sed -n 's/^/   /p' "$logs/planted.log" | grep -E 'bugs found by|finds it no more'
 fi
 if wants fuzz; then
-    one build-fuzz build fuzz
+    one build-fuzz build fuzz fuzzers
     suite fuzz .build/fuzz fuzz
 fi
 if wants compilers; then
     build_clang
-    one build-tsan build tsan
+    one build-tsan build tsan threaded
     suite threads .build/tsan threads
 fi
 wants e2e && suite e2e build e2e

@@ -76,6 +76,18 @@ await_level() {
     echo "Both are at $here."
 }
 
+# Until the member of Singapore that answers has the newest report, whose number is left in $report: a
+# member may still be on its way back when the leader is level. At most a minute.
+await_report() {
+    turns=0
+    until report=$(singapore region lost list | awk '$1 ~ /^[0-9]+$/ { last = $1 } END { print last }') &&
+        [ -n "$report" ]; do
+        turns=$((turns + 1))
+        [ "$turns" -lt 600 ] || die "Singapore has no report of what it gave up"
+        sleep 0.1
+    done
+}
+
 primary() {
     sydney region status | value region | grep -q primary && echo sydney || echo singapore
 }
@@ -143,8 +155,8 @@ two_regions() {
     singapore region status
 
     echo "== What was lost: Singapore gave it up when it came back"
+    await_report
     singapore region lost list
-    report=$(singapore region lost list | awk '$1 ~ /^[0-9]+$/ { last = $1 } END { print last }')
     singapore region lost show "$report"
     echo "== Doing it again, in Sydney, under the old ids"
     singapore region lost replay "$report"

@@ -250,26 +250,6 @@ void lost_published(struct apply *apply)
 
 /* ---- Opening ---- */
 
-static void wait_done(struct lsm_wait *wait)
-{
-    (void)wait;
-}
-
-static enum status next_blocking(struct io *io, struct lsm_iterator *iterator,
-                                 struct lsm_item *item)
-{
-    struct lsm_wait wait;
-    enum status status;
-
-    lsm_wait_init(&wait, wait_done, NULL);
-    while ((status = lsm_iterator_next(iterator, &wait, item)) == STATUS_AGAIN) {
-        while (wait.pending_count != 0)
-            io_turn(io, true);
-    }
-    lsm_wait_cancel(&wait);
-    return status;
-}
-
 static enum status load_item(struct lost *lost, const struct lsm_item *item)
 {
     if (item->key.data[0] == 'P') {
@@ -293,7 +273,7 @@ static enum status load_reports(struct lost *lost, struct io *io, struct lsm_vie
     if (status != STATUS_OK)
         return status;
     while (status == STATUS_OK) {
-        status = next_blocking(io, iterator, &item);
+        status = state_next_blocking(io, iterator, &item);
         if (status == STATUS_OK)
             status = load_item(lost, &item);
     }
@@ -332,7 +312,7 @@ static enum status load_tail(struct lost *lost, struct io *io, struct lsm_view *
     if (status != STATUS_OK)
         return status;
     while (status == STATUS_OK) {
-        status = next_blocking(io, iterator, &item);
+        status = state_next_blocking(io, iterator, &item);
         if (status == STATUS_OK)
             status = load_part(&lost->tail, &item);
     }

@@ -25,9 +25,7 @@ static void wait_done(struct lsm_wait *wait)
     (void)wait;
 }
 
-/* Calls the iterator again until it has an answer. */
-static enum status next_blocking(struct io *io, struct lsm_iterator *iterator,
-                                 struct lsm_item *item)
+enum status state_next_blocking(struct io *io, struct lsm_iterator *iterator, struct lsm_item *item)
 {
     struct lsm_wait wait;
     enum status status;
@@ -73,7 +71,7 @@ static enum status load_meta(struct state *state, struct io *io, struct lsm_view
                                            (struct bytes){0}, false, &iterator);
     if (status != STATUS_OK)
         return status;
-    while ((status = next_blocking(io, iterator, &item)) == STATUS_OK) {
+    while ((status = state_next_blocking(io, iterator, &item)) == STATUS_OK) {
         status = load_item(state, item.key, item.value);
         if (status != STATUS_OK)
             break;
@@ -91,7 +89,7 @@ static enum status load_next_due(struct state *state, struct io *io, struct lsm_
                                            (struct bytes){0}, false, &iterator);
     if (status != STATUS_OK)
         return status;
-    status = next_blocking(io, iterator, &item);
+    status = state_next_blocking(io, iterator, &item);
     if (status == STATUS_OK)
         status = keys_expiry_decode(item.key, &state->next_due_ms, &table_and_key);
     lsm_iterator_close(iterator);

@@ -56,6 +56,10 @@ struct state_view {
  */
 bool state_snapshot_is_lost(const struct state *state, const Strait__Commit *commit);
 
+/* Calls the iterator, turning the io, until it has an answer: while a state is being opened. */
+MUST_CHECK enum status state_next_blocking(struct io *io, struct lsm_iterator *iterator,
+                                           struct lsm_item *item);
+
 static inline uint64_t state_ms_of_ns(uint64_t ns)
 {
     return ns / 1000000;

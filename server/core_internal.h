@@ -525,6 +525,9 @@ const char *core_role_text(const struct core *core);
 /* Refuses with NOT_LEADER, and says who does lead. `why` NULL: because this server does not. */
 void core_refuse_not_leader(struct core *core, struct request *request, const char *why);
 
+/* Whether nobody may look at the state now; the request is refused then. */
+bool core_refuse_while_resting(struct core *core, struct request *request);
+
 /* The same after the fact: with OUTCOME_UNKNOWN, upon which a client asks again under the id. */
 void core_refuse_dropped(struct core *core, struct request *request);
 

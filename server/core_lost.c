@@ -45,6 +45,8 @@ static void list(struct core *core, struct request *request)
     struct state_lost_report report;
     size_t count = 0;
 
+    if (core_refuse_while_resting(core, request))
+        return;
     while (state_lost_report_at(core->state, count, &report))
         count++;
     Strait__LostReport *messages = arena_alloc_zeroed(&request->arena, count + 1, sizeof *messages);

@@ -390,17 +390,22 @@ static bool choose_state(struct core_read *read, uint64_t snapshot_id,
     }
 }
 
+bool core_refuse_while_resting(struct core *core, struct request *request)
+{
+    const char *why = core_is_healing(core)      ? "This server's state is being rebuilt"
+                      : core_is_rewinding(core)  ? "This server goes back to an earlier version"
+                      : core_is_installing(core) ? "This server is being given a snapshot"
+                                                 : NULL;
+    if (why != NULL)
+        core_refuse_not_leader(core, request, why);
+    return why != NULL;
+}
+
 static void start(struct core *core, struct request *request, uint64_t snapshot_id,
                   const Strait__Consistency *consistency)
 {
-    if (core_is_installing(core) || core_is_healing(core) || core_is_rewinding(core)) {
-        core_refuse_not_leader(core, request,
-                               core_is_healing(core) ? "This server's state is being rebuilt"
-                               : core_is_rewinding(core)
-                                   ? "This server goes back to an earlier version"
-                                   : "This server is being given a snapshot");
+    if (core_refuse_while_resting(core, request))
         return;
-    }
     struct core_read *read = arena_alloc_zeroed(&request->arena, 1, sizeof *read);
     if (read == NULL) {
         core_refuse(core, request, STATUS_NO_MEMORY, 0, "No memory for this read.");

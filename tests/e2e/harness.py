@@ -43,16 +43,35 @@ def expect_equal(got, wanted, *what):
     expect(got == wanted, *what, "got", repr(got), "wanted", repr(wanted))
 
 
+claimed = {}  # by port: the socket whose name nobody else can take while this process runs
+
+
+def claim_port(port):
+    """Whether no other test, of this process or another, has the port or is about to."""
+    if port in claimed:
+        return False
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind("\0strait-e2e-port-%d" % port)
+    except OSError:
+        claim.close()
+        return False
+    claimed[port] = claim
+    return True
+
+
 def free_port():
-    """Below those that the system gives to outgoing connections, so that none takes it meanwhile."""
+    """Below those that the system gives to outgoing connections, so that none takes it meanwhile;
+    and this process's own until it ends, also before a server listens there."""
     while True:
         port = random.randrange(20000, 32000)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
-                return port
             except OSError:
-                pass
+                continue
+        if claim_port(port):
+            return port
 
 
 children = []  # what spawn() started and nobody has waited for yet

@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import subprocess
+import termios
 import time
 
 from harness import (DONE, REFUSED, ROOT, STRAIT, UNKNOWN, UNREACHABLE, USAGE, ConfiguredServer,
@@ -353,6 +354,14 @@ class Terminal:
                     break
         return seen
 
+    def end_input(self):
+        """Ctrl-D, once the shell reads keys: before that the terminal itself would swallow it."""
+        until = time.monotonic() + 15
+        while termios.tcgetattr(self.master)[3] & termios.ICANON:
+            expect(time.monotonic() < until, "the shell never read keys")
+            time.sleep(0.01)
+        os.write(self.master, b"\x04")
+
     def close(self):
         status = self.process.wait(timeout=15)
         os.close(self.master)
@@ -375,7 +384,7 @@ def test_shell_on_a_terminal(context):
     expect_equal(terminal.close(), DONE)
     terminal = Terminal(server)
     terminal.type("ping\n", "(?s)dev-admin.*strait> ")
-    terminal.type("\x04", "")
+    terminal.end_input()
     expect_equal(terminal.close(), DONE, "after the end of input")
 
 

@@ -3,6 +3,10 @@
  * is not past what all other regions have, and its own log from there on, so that it can go back to
  * the end of any history that another region might begin (core_rewind.c).
  *
+ * The first is made of the very entry that lists a second region, and a leader ships nothing before
+ * it stands: another region cannot be promoted before it has that entry, and so has all that the
+ * checkpoint holds. The same goes for a state that a rewind or a snapshot has just put in place.
+ *
  *     NONE     the other one's version was passed long enough ago    -> MAKING
  *     MAKING   hard links to all tables, and a manifest              -> READY
  *     READY    the other is newer, and all regions have what is in
@@ -222,6 +226,13 @@ static void make(struct core *core, unsigned number)
     core->work_wanted = true;
 }
 
+/* What a region commits that another one has replaced is given up: of that nothing is kept. Nor
+ * does it say what the other one has. */
+static bool is_replaced(const struct core *core)
+{
+    return core->ship.higher.number != 0 || state_is_fenced(core->state, core->options.region_id);
+}
+
 /* Whether enough has happened since the newest for another one. */
 static bool is_due(const struct core *core, const struct core_checkpoint *newest)
 {
@@ -242,6 +253,8 @@ static bool is_due(const struct core *core, const struct core_checkpoint *newest
 static void make_next(struct core *core)
 {
     int place = -1;
+    if (core->disk_low || is_replaced(core))
+        return;
     for (int i = 0; i < core_checkpoints_max; i++) {
         if (checkpoint_at(core, (unsigned)i)->step == CHECKPOINT_MAKING)
             return;
@@ -302,7 +315,7 @@ static void lead(struct core *core)
 {
     struct region_position shared = {0};
 
-    if (!core_leads(core) || state_facts(core->state).position.version == 0)
+    if (!core_leads(core) || is_replaced(core) || state_facts(core->state).position.version == 0)
         return;
     if (core_is_primary(core))
         shared = shared_by_all(core);
@@ -325,7 +338,7 @@ void core_checkpoints_received(struct core *core, uint64_t from, struct bytes me
         .version = load_u64(message.data + 16)};
 }
 
-/* ---- Each second ---- */
+/* ---- Each turn, and each second ---- */
 
 static uint64_t retained_size_max(const struct core *core)
 {
@@ -349,10 +362,29 @@ static void look_at_bounds(struct core *core)
     }
 }
 
+/* While the state is away, or about to be replaced, nothing is made of it. */
+static bool may_look(const struct core *core)
+{
+    return !core->failed && !core_is_installing(core) && !core_is_healing(core) &&
+           !core_is_rewinding(core);
+}
+
+bool core_checkpoints_lack(struct core *core)
+{
+    return state_regions(core->state)->count >= 2 && newest_of(core) == NULL && !core->disk_low &&
+           !is_replaced(core) && io_boot_ns(core->options.io) >= core->checkpoints.retry_ns;
+}
+
+void core_checkpoints_begin(struct core *core)
+{
+    if (core->workers != NULL && !core->closing && may_look(core) && !core_rewind_is_wanted(core) &&
+        core_checkpoints_lack(core))
+        make_next(core);
+}
+
 void core_checkpoints_look(struct core *core)
 {
-    if (core->failed || core_is_installing(core) || core_is_healing(core) ||
-        state_is_rewinding(core->state))
+    if (!may_look(core))
         return;
     if (state_regions(core->state)->count < 2) {
         core_checkpoints_doom(core);
@@ -363,8 +395,7 @@ void core_checkpoints_look(struct core *core)
     if (core_rewind_is_wanted(core))
         return;
     look_at_bounds(core);
-    if (!core->disk_low)
-        make_next(core);
+    make_next(core);
 }
 
 /* ---- Opening ---- */

@@ -351,6 +351,7 @@ struct core_ship {
     struct receiver *receiver; /* NULL: no other region can be reached from here */
     bool roles_look;           /* leadership, the epoch or the list of regions may have changed */
     bool applied;              /* something was, since the last turn */
+    bool holds;                /* nothing is shipped before there is a checkpoint */
 
     /* A valid record of an epoch above the state's and its fence's; number 0: none. */
     struct epoch higher;
@@ -360,7 +361,6 @@ struct core_ship {
 
     bool has_trouble; /* with whom this region is to follow */
     enum receiver_trouble trouble;
-    struct region_position common;
 
     struct request *change; /* of the list of regions, in the log; NULL: none is */
     struct core_switchover switchover;
@@ -625,6 +625,10 @@ void core_claim_is_old(struct core *core, struct bytes record); /* valid, and no
 
 void core_checkpoints_open(struct core *core); /* blocking */
 void core_checkpoints_look(struct core *core); /* each second */
+
+/* Whether there is none, and there will be one soon: until then nothing is shipped. */
+bool core_checkpoints_lack(struct core *core);
+void core_checkpoints_begin(struct core *core); /* makes that one; each turn, between entries */
 void core_checkpoints_jobs_run(struct core *core);
 void core_checkpoints_received(struct core *core, uint64_t from, struct bytes message);
 

@@ -303,7 +303,8 @@ static void roles_turn(struct core *core)
     bool leads = core_leads(core) && begun;
     /* The first entry of the term is still to come: this is looked at again then. */
     ship->roles_look = core_leads(core) && !begun;
-    tell_source(core, leads);
+    ship->holds = leads && core_checkpoints_lack(core);
+    tell_source(core, leads && !ship->holds);
     if (ship->receiver == NULL)
         return;
     tell_link(core);
@@ -379,7 +380,6 @@ static void on_trouble(void *context, enum receiver_trouble trouble,
     core_promotion_seen(core, promotion);
     ship->has_trouble = true;
     ship->trouble = trouble;
-    ship->common = *common;
     if (trouble == RECEIVER_HISTORY_LOST)
         core_rewind_lost(core, common);
     if (is_new)
@@ -450,6 +450,8 @@ void core_ship_applied(struct core *core, const struct log_committed *committed,
         return;
     ship->roles_look = true;
     core->fresh.look = true;
+    if (entry->kind == ENTRY_REGIONS)
+        core_checkpoints_begin(core);
     if (entry->kind == ENTRY_EPOCH && result->versioned && result->status == STATUS_OK) {
         struct epoch epoch = state_epoch(core->state);
         if (epoch.region != core->options.region_id)
@@ -535,6 +537,9 @@ void core_ship_turn(struct core *core)
         return;
     fence_turn(core);
     core_rewind_lead(core);
+    core_checkpoints_begin(core);
+    if (ship->holds && !core_checkpoints_lack(core))
+        ship->roles_look = true;
     roles_turn(core);
     if (ship->applied && ship->receiver != NULL) {
         struct region_position position = core_region_position(core);

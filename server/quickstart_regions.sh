@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What quickstart.sh --regions does, once all is built: Singapore and Sydney, three servers each, on
-# loopback, with a relay between them that takes 45 ms each way. It loads the orders, loses
-# Singapore, promotes Sydney, takes Singapore back, and tells how long each step took.
+# loopback, with a relay between them that takes 45 ms each way. It loads the orders, cuts the link,
+# loses Singapore with what it acknowledged since, promotes Sydney, takes Singapore back, tells what
+# was lost and does it again in Sydney, and says how long each step took.
 
 singapore() {
     STRAIT_PROFILE=$data/profile build/strait "$@"
@@ -75,6 +76,18 @@ await_level() {
     echo "Both are at $here."
 }
 
+# Until the member of Singapore that answers has the newest report, whose number is left in $report: a
+# member may still be on its way back when the leader is level. At most a minute.
+await_report() {
+    turns=0
+    until report=$(singapore region lost list | awk '$1 ~ /^[0-9]+$/ { last = $1 } END { print last }') &&
+        [ -n "$report" ]; do
+        turns=$((turns + 1))
+        [ "$turns" -lt 600 ] || die "Singapore has no report of what it gave up"
+        sleep 0.1
+    done
+}
+
 primary() {
     sydney region status | value region | grep -q primary && echo sydney || echo singapore
 }
@@ -116,6 +129,11 @@ two_regions() {
     await_level
     took "Loaded, and all of it in Sydney" "$since"
 
+    echo "== Cutting the link: what Singapore acknowledges now, Sydney does not have"
+    build/strait-relay --tell "$data/relay.sock" cut
+    for number in 1 2 3; do
+        singapore put stock "late-$number" '{"text":"written while the link was cut"}' >/dev/null
+    done
     echo "== Losing Singapore: kill -9 of n1, n2 and n3"
     for member in 1 2 3; do
         kill -9 "$(running_pid "$data" "n$member")"
@@ -128,12 +146,24 @@ two_regions() {
     sydney put stock drill '{"text":"written in Sydney"}' >/dev/null
     took "From the command to the first write accepted in Sydney" "$since"
 
-    echo "== Bringing Singapore back"
+    echo "== Bringing Singapore and the link back"
+    build/strait-relay --tell "$data/relay.sock" resume
     since=$(clock_ms)
     members -- 1 2 3
     await_level
     took "Singapore is back as a standby, and level" "$since"
     singapore region status
+
+    echo "== What was lost: Singapore gave it up when it came back"
+    await_report
+    singapore region lost list
+    singapore region lost show "$report"
+    echo "== Doing it again, in Sydney, under the old ids"
+    singapore region lost replay "$report"
+    for number in 1 2 3; do
+        sydney get stock "late-$number" >/dev/null || die "late-$number is neither kept nor done again"
+    done
+    singapore region lost close "$report"
 
     echo "== Switching over to Singapore"
     since=$(clock_ms)
@@ -141,7 +171,9 @@ two_regions() {
     took "The command" "$since"
     await_level
     singapore get stock drill >/dev/null || die "Singapore lacks what was written in Sydney"
-    singapore del stock drill >/dev/null
+    for key in drill late-1 late-2 late-3; do
+        singapore del stock "$key" >/dev/null
+    done
     singapore region status
     cat <<TXT
 

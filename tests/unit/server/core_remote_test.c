@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "proto/message.h"
+#include "storage/lsm/lsm.h"
 #include "tests/unit/server/pair_fixture.h"
 
 /* A put of `key` under the transaction `id`, with durability REMOTE. */
@@ -275,6 +276,11 @@ START_TEST(test_a_given_up_tail_confirms_nothing)
     uint64_t tail_version = pair_facts(0).version;
     ck_assert_int_eq(pair_promote(1, true, &ask), STATUS_OK);
     core_ask_free(&ask);
+    /* With nothing to go back to, it keeps its tail. */
+    pair_close(0);
+    ck_assert_int_eq(lsm_directory_remove(pair_fixture(0)->io, "one/rewind-1"), STATUS_OK);
+    ck_assert_int_eq(lsm_directory_remove(pair_fixture(0)->io, "one/rewind-2"), STATUS_OK);
+    pair_open(0);
     pair_is_cut = false;
     pair_run_ms(2000); /* the old primary hears of it, and asks to follow */
     commit_begin(1, 1, issued_now_ns(1), "a", "one", 2000, &ask);

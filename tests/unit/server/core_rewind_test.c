@@ -105,6 +105,30 @@ START_TEST(test_a_tail_is_given_up)
 }
 END_TEST
 
+/* The other region is promoted as soon as it is known there: each has had a checkpoint by then. */
+START_TEST(test_a_tail_of_the_first_moments)
+{
+    pair_set_up();
+    part(0, 1, "tail", "new");
+    pair_is_cut = false;
+    wait_rewound(0, 1);
+    check_role(0, false);
+    check_role(1, true);
+    check_value(1, "tail0", "");
+    check_value(1, "new9", "new");
+
+    /* And as soon as it has come back. */
+    part(1, 0, "tail-two", "new-one");
+    pair_is_cut = false;
+    wait_rewound(1, 1);
+    check_role(0, true);
+    check_value(0, "tail-two0", "");
+    check_value(0, "new9", "new");
+    check_value(0, "new-one9", "new-one");
+    pair_tear_down();
+}
+END_TEST
+
 /* It was away while all that happened. */
 START_TEST(test_it_comes_back_from_a_restart)
 {
@@ -228,6 +252,7 @@ void unit_tests(TCase *tests)
 {
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, test_a_tail_is_given_up);
+    tcase_add_test(tests, test_a_tail_of_the_first_moments);
     tcase_add_test(tests, test_it_comes_back_from_a_restart);
     tcase_add_test(tests, test_there_and_back);
     tcase_add_test(tests, test_power_is_lost_at_any_moment);

@@ -233,6 +233,7 @@ static void on_tick(struct io_timer *timer)
     core_checkpoints_look(core);
     core_ship_pin(core);
     core_herald_turn(core);
+    core_ship_look(core);
     core_guard_look(core);
     core_lost_look(core);
     core_tick(core);

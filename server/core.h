@@ -161,7 +161,7 @@ struct core_region_facts {
     bool is_draining;             /* for a switchover */
     const struct epoch_end *ends; /* of epochs before, oldest first; until something is applied */
     size_t ends_count;
-    const char *trouble; /* why it cannot follow; empty: none; static */
+    const char *trouble; /* why it cannot follow; empty: none; until the next turn */
 };
 struct core_region_facts core_region_facts(const struct core *core);
 

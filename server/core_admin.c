@@ -11,7 +11,7 @@
 
 #define NS_PER_MS 1000000ULL
 
-enum { metrics_max = 64, alarms_max = 11, alarm_size = 320, latencies_max = 3, bounds_count = 19 };
+enum { metrics_max = 64, alarms_max = 11, alarm_size = 512, latencies_max = 3, bounds_count = 19 };
 
 #define NS_PER_US 1000ULL
 
@@ -134,7 +134,7 @@ static void add_alarms(struct core *core, struct report *report)
                            "followed it (`strait region status`).");
     if (core->ship.guard.action != 0)
         alarm_text(report, core->ship.guard.text);
-    if (core->ship.has_trouble)
+    if (core_ship_trouble_text(core)[0] != 0)
         alarm_text(report, core_ship_trouble_text(core));
     if (core->replicas_disagree)
         alarm_text(report, "No majority of the voters has the same state (replicas_disagree in "

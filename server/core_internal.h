@@ -345,6 +345,8 @@ struct core_rewind {
 };
 
 /* What passes between regions; core_ship.c, core_regions.c. */
+enum { core_silence_size = 512 };
+
 struct core_ship {
     struct log_source *log;
     struct source *source;
@@ -361,6 +363,7 @@ struct core_ship {
 
     bool has_trouble; /* with whom this region is to follow */
     enum receiver_trouble trouble;
+    char silence[core_silence_size]; /* why nothing is heard of it, and what to do; empty: it is */
 
     struct request *change; /* of the list of regions, in the log; NULL: none is */
     struct core_switchover switchover;
@@ -572,6 +575,7 @@ void core_ship_pin(struct core *core);
  * known. */
 bool core_ship_fresh_ns(const struct core *core, uint64_t *fresh_ns);
 const char *core_ship_trouble_text(const struct core *core); /* empty: none */
+void core_ship_look(struct core *core);                      /* each second */
 struct region_position core_region_position(const struct core *core);
 
 /* The oldest version that is read at in another region, as far as is known; `newest` where there is

@@ -21,6 +21,7 @@
 enum {
     retry_role_ms = 50, /* while a reign is handed over, both may refuse */
     unsure_ms = 10000,  /* after a start without a word from other regions */
+    silence_ms = 3000,
 };
 
 #define NS_PER_MS 1000000ULL
@@ -396,6 +397,7 @@ static void source_seen(void *context, const struct region_position *position)
     struct core *core = context;
     (void)position;
     core->ship.has_trouble = false;
+    core->ship.silence[0] = 0;
     core->fresh.look = true;
 }
 
@@ -408,7 +410,7 @@ static void region_heard(void *context, uint32_t region)
 const char *core_ship_trouble_text(const struct core *core)
 {
     if (!core->ship.has_trouble)
-        return "";
+        return core->ship.silence;
     switch (core->ship.trouble) {
     case RECEIVER_HISTORY_LOST:
         if (core_rewind_is_possible(core))
@@ -427,6 +429,42 @@ const char *core_ship_trouble_text(const struct core *core)
         return "Who is taken for the primary is of an older epoch than this region.";
     }
     UNREACHABLE();
+}
+
+/* A leader of the primary's is found again within that, if there is one. */
+static bool is_silent(const struct core *core, const struct receiver_facts *facts)
+{
+    return facts->state != RECEIVER_RESTING &&
+           io_boot_ns(core->options.io) - facts->silent_ns > silence_ms * NS_PER_MS;
+}
+
+void core_ship_look(struct core *core)
+{
+    struct core_ship *ship = &core->ship;
+    const struct region *primary = core_primary(core);
+    const char *name = primary == NULL ? "The primary" : primary->name;
+
+    if (ship->receiver == NULL)
+        return;
+    const struct receiver_facts facts = receiver_facts(ship->receiver);
+    bool was_silent = ship->silence[0] != 0;
+    ship->silence[0] = 0;
+    if (!is_silent(core, &facts))
+        return;
+    const char *trouble = link_trouble(core->options.link);
+    if (trouble[0] != 0)
+        snprintf(ship->silence, sizeof ship->silence,
+                 "%.64s cannot be reached: %.240s. See that its servers run and listen there, and "
+                 "that the network lets this one through. If it is lost, `strait region promote "
+                 "--explain` says what taking over here gives up.",
+                 name, trouble);
+    else
+        snprintf(ship->silence, sizeof ship->silence,
+                 "%.64s does not answer%s%.128s: see whether a majority of its servers runs. If it "
+                 "is lost, `strait region promote --explain` says what taking over here gives up.",
+                 name, facts.connected ? " at " : "", facts.endpoint);
+    if (!was_silent)
+        log_error("primary_not_heard", LOG_TEXT("text", ship->silence));
 }
 
 /* ---- What the core tells ---- */

@@ -47,6 +47,7 @@ struct link_operations {
     enum status (*send)(struct link *link, enum frame_type type, const ProtobufCMessage *message,
                         uint32_t timeout_ms, void *request);
     void (*leave)(struct link *link, const char *reason);
+    const char *(*trouble)(const struct link *link);
 };
 
 /* An implementation begins with it. */
@@ -84,6 +85,13 @@ MUST_CHECK static inline enum status link_send(struct link *link, enum frame_typ
 static inline void link_leave(struct link *link, const char *reason)
 {
     link->operations->leave(link, reason);
+}
+
+/* Why there is no connection, for people: the endpoint that was tried last, and what came of it.
+ * Empty: there is one, or none was tried in vain yet. Valid until the io's next turn. */
+static inline const char *link_trouble(const struct link *link)
+{
+    return link->operations->trouble(link);
 }
 
 #endif

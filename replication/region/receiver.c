@@ -417,6 +417,7 @@ void receiver_start(struct receiver *receiver)
         return;
     receiver->state = RECEIVER_WAITING;
     receiver->resume_ns = io_boot_ns(receiver->options.io);
+    receiver->started_ns = receiver->resume_ns;
     receiver->attempts_count = 0;
 }
 
@@ -466,6 +467,8 @@ struct receiver_facts receiver_facts(const struct receiver *receiver)
         .source_known = receiver->source_known,
         .source = receiver->source,
         .answered_ns = receiver->source_ns,
+        .silent_ns =
+            receiver->source_ns > receiver->started_ns ? receiver->source_ns : receiver->started_ns,
         .fresh = receiver->fresh,
         .fresh_ns = receiver->fresh_ns,
         .inflight_size = receiver->inflight_size,

@@ -123,6 +123,7 @@ struct receiver_facts {
     bool source_known;
     struct region_position source; /* as of the newest answer */
     uint64_t answered_ns;          /* boot clock: when that came; 0: never */
+    uint64_t silent_ns;            /* boot clock: since when, or since the start, none came */
     bool fresh;                    /* `fresh_ns` holds */
     uint64_t fresh_ns; /* boot clock: all that the primary acknowledged before is applied here */
     uint64_t lag_versions;

@@ -58,6 +58,7 @@ struct receiver {
     struct generator generator;
     struct io_timer timer;
     uint64_t resume_ns;      /* WAITING: the end of the back-off */
+    uint64_t started_ns;     /* by receiver_start() */
     unsigned attempts_count; /* since an answer was taken */
 
     bool connected;

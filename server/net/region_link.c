@@ -287,6 +287,7 @@ static void link_of_tls_endpoints(struct link *interface, const char *const *end
         return;
     }
     link->leader[0] = 0;
+    link->trouble[0] = 0;
     addresses_forget(link);
     if (link->connection != NULL)
         region_link_connection_end(link->connection, "it is no endpoint of the other region");
@@ -309,11 +310,17 @@ static void link_of_tls_leave(struct link *interface, const char *reason)
         region_link_connection_end(link->connection, reason);
 }
 
+static const char *link_of_tls_trouble(const struct link *interface)
+{
+    return ((const struct region_link *)interface)->trouble;
+}
+
 static const struct link_operations link_of_tls = {
     .attach = link_of_tls_attach,
     .endpoints = link_of_tls_endpoints,
     .send = link_of_tls_send,
     .leave = link_of_tls_leave,
+    .trouble = link_of_tls_trouble,
 };
 
 struct link *region_link_interface(struct region_link *link)

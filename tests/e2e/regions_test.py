@@ -155,10 +155,21 @@ def a_primary_that_answers_is_not_given_up(regions):
     expect_equal(status(regions.sydney)["role"], "standby")
 
 
+def wait_trouble(region, *words, seconds=60):
+    until = time.monotonic() + seconds
+    while True:
+        found = status(region)
+        if found is not None and all(word in found["trouble"] for word in words):
+            return
+        expect(time.monotonic() < until, "never", words, found)
+        time.sleep(0.1)
+
+
 def a_lost_primary_is_replaced(regions):
     wait_level(regions)
     for member in regions.singapore.members.values():
         member.kill()
+    wait_trouble(regions.sydney, "singapore cannot be reached: 127.0.0.1:", "refused", "promote --explain")
     begun = time.monotonic()
     regions.sydney.strait("region", "promote", "sydney", "--force")
     regions.sydney.strait("put", "stock", "after-promotion", "1")

@@ -460,7 +460,13 @@ static void on_leave(struct link *base, const char *reason)
     break_off(sim_of(base));
 }
 
-static const struct link_operations operations = {on_attach, on_endpoints, on_send, on_leave};
+static const char *on_trouble(const struct link *base)
+{
+    return ((const struct sim_region_link *)base)->state == REGION_LINK_OPEN ? "" : "it is cut";
+}
+
+static const struct link_operations operations = {on_attach, on_endpoints, on_send, on_leave,
+                                                  on_trouble};
 
 /* ---- Of a server ---- */
 

@@ -64,6 +64,36 @@ START_TEST(test_the_list_changes_everywhere)
 }
 END_TEST
 
+static void check_trouble(unsigned number, const char *expected)
+{
+    struct core_ask ask;
+    const char *trouble = pair_list(number, &ask)->trouble;
+    if (expected[0] == 0)
+        ck_assert_str_eq(trouble, "");
+    else
+        ck_assert_msg(strstr(trouble, expected) != NULL, "%s", trouble);
+    core_ask_free(&ask);
+}
+
+START_TEST(test_a_primary_that_is_not_heard)
+{
+    pair_set_up();
+    pair_is_cut = true;
+    pair_run_ms(2000);
+    check_trouble(1, "");
+    pair_run_ms(3000);
+    check_trouble(1, "one cannot be reached: it is cut. See that");
+    check_trouble(0, "");
+    pair_is_cut = false;
+    pair_run_ms(3000);
+    check_trouble(1, "");
+    pair_close(0);
+    pair_run_ms(5000);
+    check_trouble(1, "region promote --explain");
+    pair_tear_down();
+}
+END_TEST
+
 START_TEST(test_one_change_at_a_time)
 {
     Strait__RegionChange change = STRAIT__REGION_CHANGE__INIT;
@@ -305,6 +335,7 @@ void unit_tests(TCase *tests)
 {
     tcase_add_test(tests, test_changes_are_refused_that_do_not_fit);
     tcase_add_test(tests, test_the_list_changes_everywhere);
+    tcase_add_test(tests, test_a_primary_that_is_not_heard);
     tcase_add_test(tests, test_one_change_at_a_time);
     tcase_add_test(tests, test_switchover);
     tcase_add_test(tests, test_switchover_is_undone_in_time);

@@ -92,7 +92,14 @@ static void on_leave(struct link *link, const char *reason)
     link_of(link)->leaves = true;
 }
 
-static const struct link_operations operations = {on_attach, on_endpoints, on_send, on_leave};
+static const char *on_trouble(const struct link *link)
+{
+    const struct pair_link *from = (const struct pair_link *)link;
+    return from->wanted != NULL && !from->connected ? "it is cut" : "";
+}
+
+static const struct link_operations operations = {on_attach, on_endpoints, on_send, on_leave,
+                                                  on_trouble};
 
 static void letter_free(struct pair_letter *letter)
 {

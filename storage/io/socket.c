@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/base/assert.h"
@@ -23,6 +24,8 @@ enum {
     keep_alive_probes = 3,
     unacknowledged_ms = 120000, /* a peer that takes nothing for so long is gone */
     fruitless_max = 128,
+    port_taken_look_ms = 20,
+    port_taken_looks_max = 150,
 };
 
 /* The kernel is handed at most this much at once. */
@@ -544,6 +547,20 @@ static int open_listening(const struct address *address)
     return descriptor;
 }
 
+/* A process that was killed leaves its port to the kernel's own clean-up of its ring, which goes on
+ * for a moment after the process is gone, and of whose end nobody is told. The one that is started
+ * in its place looks again until then. */
+static int open_listening_patiently(const struct address *address)
+{
+    const struct timespec pause = {.tv_nsec = port_taken_look_ms * 1000000L};
+    int descriptor = open_listening(address);
+    for (unsigned i = 0; descriptor == -EADDRINUSE && i < port_taken_looks_max; i++) {
+        (void)nanosleep(&pause, NULL); /* cut short by a signal, it looks early */
+        descriptor = open_listening(address);
+    }
+    return descriptor;
+}
+
 static uint16_t port_of(int descriptor)
 {
     struct sockaddr_storage address = {0};
@@ -586,7 +603,7 @@ enum status io_listen(struct io *io, const char *host, uint16_t port, io_accepte
                          "Cannot listen on \"%s\": not an IPv4 or IPv6 address. Write it in "
                          "numbers, as 127.0.0.1 or ::1.",
                          host);
-    int descriptor = open_listening(&address);
+    int descriptor = open_listening_patiently(&address);
     if (descriptor < 0)
         return explain_listen(host, port, -descriptor, error);
     return listener_open(uring, descriptor, accepted, context, listener, error);

@@ -4,10 +4,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/base/generator.h"
@@ -354,6 +356,37 @@ START_TEST(test_a_listener_can_be_closed_and_its_port_taken_again)
 }
 END_TEST
 
+static void *let_go(void *context)
+{
+    const struct timespec pause = {.tv_nsec = 50000000};
+    (void)nanosleep(&pause, NULL);
+    ck_assert_int_eq(close(*(int *)context), 0);
+    return NULL;
+}
+
+/* As the kernel holds the port of a process that was killed. */
+START_TEST(test_a_port_that_is_let_go_in_a_moment_is_waited_for)
+{
+    struct server *server = server_open();
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    struct io_listener *second;
+    struct error error = {0};
+    pthread_t thread;
+    int holder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(holder, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(holder, 1), 0);
+    ck_assert_int_eq(getsockname(holder, (struct sockaddr *)&address, &size), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, let_go, &holder), 0);
+    ck_assert_int_eq(io_listen(server->io, "127.0.0.1", ntohs(address.sin_port), accepted, server,
+                               &second, &error),
+                     STATUS_OK);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    io_listener_close(server->io, second);
+    server_close(server);
+}
+END_TEST
+
 START_TEST(test_addresses_are_numbers)
 {
     struct server *server = server_open();
@@ -592,6 +625,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_a_callback_may_close_its_socket);
     tcase_add_test(tests, test_accepting_survives_the_want_of_descriptors);
     tcase_add_test(tests, test_a_listener_can_be_closed_and_its_port_taken_again);
+    tcase_add_test(tests, test_a_port_that_is_let_go_in_a_moment_is_waited_for);
     tcase_add_test(tests, test_addresses_are_numbers);
     tcase_add_test(tests, test_both_ends_of_a_connection_made_here);
     tcase_add_test(tests, test_connecting_to_nobody_is_told);

@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "proto/base/assert.h"
+#include "storage/io/blocking.h"
 #include "storage/io/uring_internal.h"
 
 enum {
@@ -550,12 +550,11 @@ static int open_listening(const struct address *address)
 /* A process that was killed leaves its port to the kernel's own clean-up of its ring, which goes on
  * for a moment after the process is gone, and of whose end nobody is told. The one that is started
  * in its place looks again until then. */
-static int open_listening_patiently(const struct address *address)
+static int open_listening_patiently(struct io *io, const struct address *address)
 {
-    const struct timespec pause = {.tv_nsec = port_taken_look_ms * 1000000L};
     int descriptor = open_listening(address);
     for (unsigned i = 0; descriptor == -EADDRINUSE && i < port_taken_looks_max; i++) {
-        (void)nanosleep(&pause, NULL); /* cut short by a signal, it looks early */
+        io_pause_wait(io, port_taken_look_ms * UINT64_C(1000000));
         descriptor = open_listening(address);
     }
     return descriptor;
@@ -603,7 +602,7 @@ enum status io_listen(struct io *io, const char *host, uint16_t port, io_accepte
                          "Cannot listen on \"%s\": not an IPv4 or IPv6 address. Write it in "
                          "numbers, as 127.0.0.1 or ::1.",
                          host);
-    int descriptor = open_listening_patiently(&address);
+    int descriptor = open_listening_patiently(io, &address);
     if (descriptor < 0)
         return explain_listen(host, port, -descriptor, error);
     return listener_open(uring, descriptor, accepted, context, listener, error);

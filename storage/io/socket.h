@@ -27,7 +27,8 @@ typedef void io_accepted_fn(void *context, struct io_socket *socket, enum status
 typedef void io_received_fn(void *context, const uint8_t *data, size_t size, enum status status);
 
 /* `host` is a numeric address; `port` 0 lets the system choose. Blocking, for start-up: a port that
- * is taken is looked at for 3 s before it is LOCKED. `error` names the address and what to change. */
+ * is taken is looked at for 3 s before it is LOCKED; what pends on the io goes on meanwhile.
+ * `error` names the address and what to change. */
 MUST_CHECK enum status io_listen(struct io *io, const char *host, uint16_t port,
                                  io_accepted_fn *accepted, void *context,
                                  struct io_listener **listener, struct error *error);

@@ -46,6 +46,31 @@ static struct strait_region translate_region(const Strait__Region *from)
     };
 }
 
+/* In the result's arena. False where memory ran out; no lease is fine. */
+static bool translate_lease(struct result *result, const Strait__RegionLease *from,
+                            const struct strait_lease **lease)
+{
+    *lease = NULL;
+    if (from == NULL)
+        return true;
+    struct strait_lease *made = arena_alloc_zeroed(&result->arena, 1, sizeof *made);
+    if (made == NULL)
+        return false;
+    *made = (struct strait_lease){
+        .held = from->held != 0,
+        .witness_ms = from->witness_ms,
+        .standby_ms = from->standby_ms,
+        .waived = from->waived != 0,
+        .connected = from->connected != 0,
+        .promised_ms = from->promised_ms,
+        .automatic = from->automatic != 0,
+        .text = from->text,
+        .lease_ms = from->lease_ms,
+    };
+    *lease = made;
+    return true;
+}
+
 /* Into the result's public part, referring to the reply in its arena. False where memory ran out.
  */
 static bool translate_list(struct result *result, const Strait__RegionListReply *reply)
@@ -78,7 +103,7 @@ static bool translate_list(struct result *result, const Strait__RegionListReply 
         .unconfirmed_count = reply->unconfirmed_count,
         .rewinding = reply->rewinding != 0,
     };
-    return true;
+    return translate_lease(result, reply->lease, &made->lease);
 }
 
 enum strait_status strait_region_list(strait *handle, bool any, uint32_t timeout_ms,
@@ -325,6 +350,8 @@ enum strait_status strait_region_promote(strait *handle, bool explain, bool forc
         .age_known = reply->age_known != 0,
         .age_ms = reply->age_ms,
     };
+    if (!translate_lease(result, reply->lease, &made->lease))
+        return no_memory(result, error);
     if (promotion != NULL)
         *promotion = made;
     else

@@ -40,6 +40,19 @@ struct strait_region {
     bool snapshot;   /* it lacks what the log does not hold any more */
 };
 
+/* What a server knows of its region's leases, where a witness is configured. */
+struct strait_lease {
+    bool held;            /* of the primary's leader: it may acknowledge */
+    uint64_t witness_ms;  /* that the witness's grant holds yet; 0: it is over */
+    uint64_t standby_ms;  /* the same of the standby's */
+    bool waived;          /* promoted by force, it goes without until it has one */
+    bool connected;       /* to the witness */
+    uint64_t promised_ms; /* of a standby's leader: it has promised not to be promoted yet */
+    bool automatic;       /* a standby promotes itself */
+    const char *text;  /* what keeps it from being promoted, or what the witness said; "": none */
+    uint32_t lease_ms; /* as it is configured */
+};
+
 /* What a region knows of the cluster and itself; after `source`, what a standby's leader does. */
 struct strait_regions {
     struct strait_token position; /* of whoever answers */
@@ -61,6 +74,7 @@ struct strait_regions {
     uint32_t unconfirmed_count; /* at the primary's leader: commits whose answer waits for a standby
                                  * (strait_txn_set_remote()) */
     bool rewinding; /* it gives up what it had committed alone as the primary, and follows then */
+    const struct strait_lease *lease; /* NULL: no witness is configured */
 };
 
 /* Asks the region that the handle's connection leads to: its leader, or with `any` whichever of its
@@ -123,17 +137,64 @@ struct strait_promotion {
     uint64_t lost_versions_min; /* known to be missing here: given up; more may be */
     bool age_known;
     uint64_t age_ms; /* what was acknowledged there within this time may be missing here */
+    const struct strait_lease *lease; /* NULL: no witness is configured */
 };
 
 /* Asks the region that the handle's connection leads to, a standby, to take over without the
  * primary, which may have acknowledged what has not come here: that is given up. To promote a
  * certain region, give the handle endpoints of its servers alone. With `explain` nothing is done:
  * the result says what it would mean. Without `force` it is refused with CONDITION_FAILED where the
- * primary was heard just now: then a switchover loses nothing. May be repeated: where it was done,
- * it is OK. `made` may be NULL. */
+ * primary was heard just now: then a switchover loses nothing; and, where there is a witness, until
+ * that has granted it and so the old primary's lease is over. Of a region that is the primary,
+ * `force` makes it acknowledge without a lease until it has one. May be repeated: where it was
+ * done, it is OK. `made` may be NULL. */
 STRAIT_API enum strait_status strait_region_promote(strait *handle, bool explain, bool force,
                                                     uint32_t timeout_ms,
                                                     struct strait_promotion **made,
+                                                    struct strait_error *error);
+
+/* ---- The witness ---- */
+
+enum strait_lease_answer {
+    STRAIT_LEASE_NONE = 0, /* not known to this library */
+    STRAIT_LEASE_GRANTED = 1,
+    STRAIT_LEASE_NOTED = 2,     /* nothing was asked for */
+    STRAIT_LEASE_WAITS = 3,     /* the witness was restarted */
+    STRAIT_LEASE_HELD = 4,      /* by another region */
+    STRAIT_LEASE_OLD_EPOCH = 5, /* a higher one is known */
+    STRAIT_LEASE_TOO_LONG = 6,  /* longer than it grants */
+    STRAIT_LEASE_NEVER_HELD = 7 /* to be promoted against a primary that goes without leases */
+};
+
+/* What a region's leader asked last. */
+struct strait_witness_region {
+    uint32_t id;
+    const char *server; /* its identity */
+    uint64_t asked_ago_ms;
+    bool candidate; /* to be promoted */
+    enum strait_lease_answer answer;
+};
+
+struct strait_witness {
+    uint64_t epoch_number; /* the highest that it knows; 0: none */
+    uint32_t epoch_region;
+    bool epoch_held;     /* that epoch's primary goes by leases */
+    uint32_t granted_to; /* a region; 0: none holds a grant */
+    bool candidate;      /* to be promoted */
+    uint64_t granted_ms; /* for how long yet */
+    uint64_t waits_ms;   /* after its start: until it grants anything */
+    uint32_t lease_ms;   /* the longest that it grants */
+    uint64_t up_ms;
+    uint64_t granted_count; /* since its start */
+    uint64_t refused_count;
+    size_t count;
+    const struct strait_witness_region *items;
+};
+
+/* Asks the witness that the handle's connection leads to: give the handle its endpoint alone.
+ * UNSUPPORTED: that is no witness. */
+STRAIT_API enum strait_status strait_witness_status(strait *handle, uint32_t timeout_ms,
+                                                    struct strait_witness **witness,
                                                     struct strait_error *error);
 
 /* ---- What was given up ----

@@ -75,6 +75,7 @@ uint32_t frame_body_size_max(enum frame_type type)
     case FRAME_SCAN:
         return limit_request_scan_size;
     case FRAME_REGION_PULL:
+    case FRAME_WITNESS_LEASE:
         return limit_request_pull_size;
     case FRAME_REGION_CHANGE:
         return limit_request_region_size;

@@ -52,7 +52,9 @@ enum { frame_header_size = 16, frame_protocol_version = 1 };
     X(REGION_LOST_CLOSE, 25, RegionLostClose, RegionLostCloseReply, region_lost_close,             \
       region_lost_close_reply)                                                                     \
     X(CLUSTER_UPGRADE, 26, ClusterUpgrade, ClusterUpgradeReply, cluster_upgrade,                   \
-      cluster_upgrade_reply)
+      cluster_upgrade_reply)                                                                       \
+    X(WITNESS_LEASE, 27, WitnessLease, WitnessLeaseReply, witness_lease, witness_lease_reply)      \
+    X(WITNESS_STATUS, 28, WitnessStatus, WitnessStatusReply, witness_status, witness_status_reply)
 
 enum { frame_reply = 0x8000 };
 

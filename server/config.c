@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/config.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/name.h"
+#include "replication/region/lease.h"
 #include "server/config_tree.h"
 
 enum { path_length_max = 900, command_length_max = 4000, text_length_max = 64 };
@@ -57,6 +57,17 @@ struct raw_region {
     unsigned standby_of_count;
 };
 
+enum raw_promote { PROMOTE_BY_OPERATOR, PROMOTE_AUTOMATIC };
+
+struct raw_witness {
+    char **endpoints;
+    unsigned endpoints_count;
+    char *lease;
+    enum raw_promote promote;
+    char *lag_max;
+    char *cluster_id;
+};
+
 struct raw_http {
     char *listen;
 };
@@ -100,6 +111,7 @@ struct raw {
     struct raw_access *access;
     unsigned access_count;
     struct raw_region region;
+    struct raw_witness witness;
     struct raw_http http;
     struct raw_shipping shipping;
     struct raw_memory memory;
@@ -116,6 +128,8 @@ enum { REQUIRED = CYAML_FLAG_DEFAULT, OPTIONAL = CYAML_FLAG_OPTIONAL };
 
 static const cyaml_strval_t role_strings[] = {
     {"reader", ROLE_READER}, {"writer", ROLE_WRITER}, {"admin", ROLE_ADMIN}, {"peer", ROLE_PEER}};
+static const cyaml_strval_t promote_strings[] = {{"operator", PROMOTE_BY_OPERATOR},
+                                                 {"automatic", PROMOTE_AUTOMATIC}};
 static const cyaml_strval_t level_strings[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}};
 
@@ -160,6 +174,16 @@ static const cyaml_schema_field_t region_fields[] = {
     FIELD_TEXT("region_name", OPTIONAL, struct raw_region, region_name, text_length_max),
     CYAML_FIELD_SEQUENCE("standby_of", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_region,
                          standby_of, &endpoint_schema, 1, limit_link_endpoints_count),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_field_t witness_fields[] = {
+    CYAML_FIELD_SEQUENCE("endpoints", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_witness,
+                         endpoints, &endpoint_schema, 1, limit_link_endpoints_count),
+    FIELD_TEXT("lease", OPTIONAL, struct raw_witness, lease, text_length_max),
+    CYAML_FIELD_ENUM("promote", CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL, struct raw_witness,
+                     promote, promote_strings, CYAML_ARRAY_LEN(promote_strings)),
+    FIELD_TEXT("lag_max", OPTIONAL, struct raw_witness, lag_max, text_length_max),
+    FIELD_TEXT("cluster_id", OPTIONAL, struct raw_witness, cluster_id, text_length_max),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t http_fields[] = {
@@ -207,6 +231,7 @@ static const cyaml_schema_field_t fields[] = {
     CYAML_FIELD_SEQUENCE("access", CYAML_FLAG_POINTER, struct raw, access, &access_schema, 1,
                          limit_access_count),
     CYAML_FIELD_MAPPING("region", CYAML_FLAG_OPTIONAL, struct raw, region, region_fields),
+    CYAML_FIELD_MAPPING("witness", CYAML_FLAG_OPTIONAL, struct raw, witness, witness_fields),
     CYAML_FIELD_MAPPING("http", CYAML_FLAG_OPTIONAL, struct raw, http, http_fields),
     CYAML_FIELD_MAPPING("shipping", CYAML_FLAG_OPTIONAL, struct raw, shipping, shipping_fields),
     CYAML_FIELD_MAPPING("memory", CYAML_FLAG_OPTIONAL, struct raw, memory, memory_fields),
@@ -221,114 +246,6 @@ static const cyaml_schema_value_t schema = {
 
 static const cyaml_config_t loader = {
     .mem_fn = cyaml_mem, .log_fn = NULL, .log_level = CYAML_LOG_ERROR, .flags = CYAML_CFG_DEFAULT};
-
-/* ---- Texts with units ---- */
-
-/* Digits, then perhaps spaces: the number, and where the unit begins. */
-static bool parse_number(const char *text, uint64_t *number, const char **unit)
-{
-    char *end = NULL;
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    *number = strtoull(text, &end, 10);
-    if (errno != 0)
-        return false;
-    while (*end == ' ')
-        end++;
-    *unit = end;
-    return true;
-}
-
-struct unit {
-    const char *name;
-    uint64_t factor;
-};
-
-static enum status parse_with_unit(const char *text, const struct unit *units, uint64_t *result)
-{
-    uint64_t number = 0;
-    const char *unit = NULL;
-    *result = 0;
-    if (!parse_number(text, &number, &unit))
-        return STATUS_INVALID_ARGUMENT;
-    for (; units->name != NULL; units++) {
-        if (strcmp(units->name, unit) == 0)
-            return __builtin_mul_overflow(number, units->factor, result) ? STATUS_INVALID_ARGUMENT
-                                                                         : STATUS_OK;
-    }
-    return STATUS_INVALID_ARGUMENT;
-}
-
-enum status config_parse_size(const char *text, uint64_t *size)
-{
-    static const struct unit units[] = {{"", 1},
-                                        {"B", 1},
-                                        {"kB", 1000},
-                                        {"KB", 1000},
-                                        {"MB", 1000 * 1000},
-                                        {"GB", 1000 * 1000 * 1000},
-                                        {"TB", UINT64_C(1000) * 1000 * 1000 * 1000},
-                                        {"KiB", 1024},
-                                        {"MiB", 1024 * 1024},
-                                        {"GiB", 1024 * 1024 * 1024},
-                                        {"TiB", UINT64_C(1024) * 1024 * 1024 * 1024},
-                                        {NULL, 0}};
-    return parse_with_unit(text, units, size);
-}
-
-enum status config_parse_duration(const char *text, uint64_t *duration_ms)
-{
-    static const struct unit units[] = {
-        {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {"d", 24 * 60 * 60 * 1000},
-        {NULL, 0}};
-    return parse_with_unit(text, units, duration_ms);
-}
-
-enum status config_parse_cluster_id(const char *text, uint8_t id[config_cluster_id_size])
-{
-    static const char digits[] = "0123456789abcdef";
-    memset(id, 0, config_cluster_id_size);
-    if (strlen(text) != 2 * config_cluster_id_size ||
-        strspn(text, digits) != 2 * config_cluster_id_size)
-        return STATUS_INVALID_ARGUMENT;
-    for (int i = 0; i < config_cluster_id_size; i++)
-        id[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4 |
-                          (strchr(digits, text[2 * i + 1]) - digits));
-    return STATUS_OK;
-}
-
-static bool host_is_numeric(const char *host, bool bracketed)
-{
-    struct in6_addr v6;
-    struct in_addr v4;
-    return bracketed ? inet_pton(AF_INET6, host, &v6) == 1 : inet_pton(AF_INET, host, &v4) == 1;
-}
-
-enum status config_parse_address(const char *text, char host[config_host_size], uint16_t *port)
-{
-    const char *colon = strrchr(text, ':');
-    const char *unit = NULL;
-    uint64_t number = 0;
-    *port = 0;
-    host[0] = 0;
-    if (colon == NULL)
-        return STATUS_INVALID_ARGUMENT;
-    bool bracketed = text[0] == '[' && colon > text && colon[-1] == ']';
-    size_t size = (size_t)(colon - text) - (bracketed ? 2 : 0);
-    if (size >= config_host_size || strlen(colon + 1) > 5 ||
-        !parse_number(colon + 1, &number, &unit) || *unit != 0 || number == 0 ||
-        number > UINT16_MAX)
-        return STATUS_INVALID_ARGUMENT;
-    memcpy(host, text + bracketed, size);
-    host[size] = 0;
-    if (!host_is_numeric(host, bracketed)) {
-        host[0] = 0;
-        return STATUS_INVALID_ARGUMENT;
-    }
-    *port = (uint16_t)number;
-    return STATUS_OK;
-}
 
 /* ---- From what libcyaml read ---- */
 
@@ -468,21 +385,6 @@ static bool is_any_address(const char *host)
     return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
 }
 
-/* "db1.example.com:7411", or a numeric one. */
-static bool is_address_of_name(const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    const char *unit = NULL;
-    uint64_t port = 0;
-    char host[config_host_size];
-    uint16_t number;
-    if (!identity_is_valid(text) || colon == NULL || colon == text || strlen(colon + 1) > 5 ||
-        !parse_number(colon + 1, &port, &unit) || *unit != 0 || port == 0 || port > UINT16_MAX)
-        return false;
-    return config_parse_address(text, host, &number) == STATUS_OK ||
-           strcspn(text, "[]:") == (size_t)(colon - text);
-}
-
 /* What is told to others: as given, or else what is listened on, where that names one place. */
 static enum status take_advertised(const struct taking *taking, const char *path, const char *given,
                                    const char *listen, const char *host, const char **to)
@@ -517,7 +419,7 @@ static enum status take_addresses(const struct taking *taking)
                                   "must be the numeric address and the port where members reach "
                                   "this one, like 192.0.2.1:7412, not \"%s\"",
                                   raw->peers);
-    if (raw->clients != NULL && !is_address_of_name(raw->clients))
+    if (raw->clients != NULL && !config_is_address_of_name(raw->clients))
         return config_tree_refuse(taking->tree, taking->error, "region.clients",
                                   "must be an address or a name, and a port, where clients reach "
                                   "this member, like db1.example.com:7411, not \"%s\"",
@@ -554,7 +456,7 @@ static enum status take_standby_of(const struct taking *taking)
         char path[64];
         const char *endpoint = raw->standby_of[i];
         snprintf(path, sizeof path, "region.standby_of[%u]", i);
-        if (!is_address_of_name(endpoint))
+        if (!config_is_address_of_name(endpoint))
             return config_tree_refuse(taking->tree, taking->error, path,
                                       "must be an address or a name, and a port, where a server of "
                                       "the primary region takes its clients, like "
@@ -591,6 +493,80 @@ static enum status take_place(const struct taking *taking)
     enum status status = take_text(taking, raw->region_name != NULL ? raw->region_name : standard,
                                    &region->region_name);
     return status == STATUS_OK ? take_standby_of(taking) : status;
+}
+
+/* ---- The witness ---- */
+
+static enum status take_witness_endpoints(const struct taking *taking)
+{
+    struct config_witness *witness = &taking->config->witness;
+    const struct raw_witness *raw = &taking->raw->witness;
+    witness->endpoints = arena_alloc_zeroed(&taking->config->arena, raw->endpoints_count,
+                                            sizeof witness->endpoints[0]);
+    if (witness->endpoints == NULL)
+        return error_set(taking->error, STATUS_NO_MEMORY, "%s: no memory to read it.",
+                         taking->tree->name);
+    for (unsigned i = 0; i < raw->endpoints_count; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "witness.endpoints[%u]", i);
+        if (!config_is_address_of_name(raw->endpoints[i]))
+            return config_tree_refuse(taking->tree, taking->error, path,
+                                      "must be an address or a name, and a port, where the witness "
+                                      "listens, like witness.example.com:7411, not \"%s\"",
+                                      raw->endpoints[i]);
+        enum status status = take_text(taking, raw->endpoints[i], &witness->endpoints[i]);
+        if (status != STATUS_OK)
+            return status;
+        witness->endpoints_count = i + 1;
+    }
+    return STATUS_OK;
+}
+
+/* Of a server that is the witness itself. */
+static enum status take_witness_self(const struct taking *taking)
+{
+    const struct raw *raw = taking->raw;
+    struct config_witness *witness = &taking->config->witness;
+    if (raw->region.name != NULL || raw->witness.endpoints_count != 0 || raw->http.listen != NULL)
+        return config_tree_refuse(taking->tree, taking->error, "witness.cluster_id",
+                                  "is of a server that is the witness itself: it has no "
+                                  "witness.endpoints, no section region and no section http");
+    if (config_parse_cluster_id(raw->witness.cluster_id, witness->cluster_id) != STATUS_OK)
+        return config_tree_refuse(taking->tree, taking->error, "witness.cluster_id",
+                                  "must be %d hexadecimal digits in lower case",
+                                  2 * config_cluster_id_size);
+    witness->is_self = true;
+    return STATUS_OK;
+}
+
+static enum status take_witness(const struct taking *taking)
+{
+    const struct raw *raw = taking->raw;
+    struct config_witness *witness = &taking->config->witness;
+    bool given = raw->witness.endpoints_count != 0;
+
+    enum status status = take_measure(taking, "witness.lease", raw->witness.lease, false,
+                                      lease_ms_min, lease_ms_max, &witness->lease_ms);
+    if (status == STATUS_OK)
+        status = take_measure(taking, "witness.lag_max", raw->witness.lag_max, false, 0,
+                              7 * 24 * 60 * 60 * second_ms, &witness->lag_max_ms);
+    if (status != STATUS_OK)
+        return status;
+    witness->automatic = raw->witness.promote == PROMOTE_AUTOMATIC;
+    if (raw->witness.cluster_id != NULL)
+        return take_witness_self(taking);
+    if (!given &&
+        (raw->witness.lease != NULL || raw->witness.lag_max != NULL || witness->automatic))
+        return config_tree_refuse(taking->tree, taking->error, "witness",
+                                  "needs endpoints: where the witness is reached");
+    if (given && raw->region.name == NULL)
+        return config_tree_refuse(taking->tree, taking->error, "witness.endpoints",
+                                  "needs a section region: a witness is for several of them");
+    if (given && raw->region.lease_off)
+        return config_tree_refuse(taking->tree, taking->error, "witness.endpoints",
+                                  "cannot be where region.lease_off says that clocks' rates are "
+                                  "not to be trusted: a witness's leases rest on them too");
+    return given ? take_witness_endpoints(taking) : STATUS_OK;
 }
 
 static enum status take_http(const struct taking *taking)
@@ -693,6 +669,8 @@ static enum status take_all(const struct taking *taking)
     if (status == STATUS_OK)
         status = take_region(taking);
     if (status == STATUS_OK)
+        status = take_witness(taking);
+    if (status == STATUS_OK)
         status = take_http(taking);
     if (status == STATUS_OK)
         status = take_measures(taking);
@@ -714,6 +692,7 @@ void config_init(struct config *config)
         .scrub_period_ms = 24 * 60 * 60 * second_ms,
         .shipping_retained_size = 8 * gib,
         .region = {.id = 1, .region_name = "region-1"},
+        .witness = {.lease_ms = lease_ms_default, .lag_max_ms = 10 * second_ms},
         .log_level = LOG_INFO,
     };
     arena_init(&config->arena, 4 * kib, 4 * mib);

@@ -50,6 +50,18 @@ struct config_region {
     unsigned standby_of_count;
 };
 
+/* The witness between regions: where a member of a region reaches it, or what it is itself. */
+struct config_witness {
+    const char **endpoints;   /* HOST:PORT */
+    unsigned endpoints_count; /* 0: none is configured */
+    uint64_t lease_ms;        /* a member's, as it asks; a witness's own, the longest it grants */
+    bool automatic;           /* a standby promotes itself */
+    uint64_t lag_max_ms;      /* but not with data older than this when the primary was lost */
+
+    bool is_self; /* this server is the witness of this cluster */
+    uint8_t cluster_id[config_cluster_id_size];
+};
+
 /* Texts live in the arena. */
 struct config {
     struct arena arena;
@@ -75,6 +87,7 @@ struct config {
     uint16_t http_port;               /* 0: not at all */
 
     struct config_region region;
+    struct config_witness witness;
     bool bootstrap; /* of the command line, not of the file: a new store is a region of one */
 
     uint64_t cache_size;    /* bytes of the block cache */
@@ -122,5 +135,8 @@ MUST_CHECK enum status config_parse_cluster_id(const char *text,
 /* "192.0.2.1:7411", "[::1]:7411". */
 MUST_CHECK enum status config_parse_address(const char *text, char host[config_host_size],
                                             uint16_t *port);
+
+/* "db1.example.com:7411", or as above: whom others are told to dial. */
+bool config_is_address_of_name(const char *text);
 
 #endif

@@ -178,6 +178,7 @@ bool core_turn(struct core *core)
     core_admit_delayed(core);
     core_apply(core);
     core_position(core);
+    core_lease_turn(core);
     core_remote_turn(core);
     core_ship_turn(core);
     core_region_turn(core);
@@ -559,6 +560,7 @@ static enum status open_all(struct core *core, struct error *error)
         status = core_ship_open(core, error);
     if (status != STATUS_OK)
         return status;
+    core_lease_open(core);
     /* Each start begins a segment of the log: written as tables, what the earlier ones hold is
      * needed no more, and they can be used again where there is no space for new ones. Done before
      * anybody is served, so that starts which follow each other quickly do not use up what is left.
@@ -596,6 +598,7 @@ static void dismantle(struct core *core)
         workers_close(core->workers);
     core_install_close(core);
     core_remote_close(core);
+    core_lease_close(core);
     core_ship_close(core);
     if (core->log != NULL && replicated_log_close(core->log) != STATUS_OK)
         log_error("log_close_failed", LOG_TEXT("directory", core->path_wal));
@@ -630,6 +633,7 @@ enum status core_open(const struct core_options *options, struct core **core_out
     list_init(&core->dropped);
     core_fresh_open(core);
     core_remote_open(core);
+    list_init(&core->lease.waiting);
     list_init(&core->delayed);
     list_init(&core->logged);
     core->tick_timer = (struct io_timer){.fired = on_tick, .context = core};
@@ -652,6 +656,7 @@ void core_refuse_rest(struct core *core)
 {
     core_reads_refuse(core, STATUS_SHUTTING_DOWN, "This server stopped.");
     core_commits_refuse(core);
+    core_lease_refuse(core);
     core_remote_refuse(core);
     core_member_refuse(core);
     core_version_refuse(core);

@@ -58,6 +58,15 @@ struct core_options {
     /* Other regions. */
     struct link *link;        /* to whichever is the primary; NULL: none can be followed */
     struct link *herald_link; /* to whoever is to know of this region's promotion; NULL: nobody */
+    /* The witness (replication/region/lease.h), and where it is: HOST:PORT; they outlive the core.
+     * NULL: none, and nothing needs a lease. */
+    struct link *witness_link;
+    const char *const *witnesses;
+    size_t witnesses_count;
+    uint32_t lease_ms;           /* lease_ms_min to lease_ms_max; the same at all members of all
+                                    regions, at most the witness's */
+    bool promote_automatic;      /* a standby that lost its primary promotes itself */
+    uint64_t promote_lag_max_ms; /* but not where its data was older than this by then */
     /* Of a region whose store is new: it has nothing of its own, and takes another's history from
      * the first version on, from these endpoints (HOST:PORT) until its list of regions names them.
      * Outlives the core. */

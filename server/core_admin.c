@@ -11,7 +11,7 @@
 
 #define NS_PER_MS 1000000ULL
 
-enum { metrics_max = 64, alarms_max = 11, alarm_size = 512, latencies_max = 3, bounds_count = 19 };
+enum { metrics_max = 80, alarms_max = 11, alarm_size = 512, latencies_max = 3, bounds_count = 19 };
 
 #define NS_PER_US 1000ULL
 
@@ -212,6 +212,13 @@ static void add_regions(struct core *core, struct request *request, struct repor
     report->reply.n_regions = list->n_regions;
     if (list->age_known)
         metric(report, "region_age_ms", list->age_ms);
+    if (list->lease == NULL || !core_leads(core))
+        return;
+    metric(report, "lease_between_held", list->lease->held != 0);
+    metric(report, "lease_of_witness_ms", list->lease->witness_ms);
+    metric(report, "lease_of_standby_ms", list->lease->standby_ms);
+    metric(report, "lease_promised_ms", list->lease->promised_ms);
+    metric(report, "witness_connected", list->lease->connected != 0);
 }
 
 /* Whose lease it is, the leader's view of the others, and the place in the log. */

@@ -21,12 +21,15 @@ static void refuse_unsure(struct core *core, struct request *request)
                 "same transaction, sent to that region, finds its outcome.");
 }
 
-static void answer(struct core *core, struct request *request, const struct state_result *result)
+void core_commit_answer(struct core *core, struct request *request,
+                        const struct state_result *result)
 {
     if (result->versioned && !core_is_primary(core) && !PLANTED(region_late_answer)) {
         refuse_unsure(core, request);
         return;
     }
+    if (core_lease_hold(core, request, result))
+        return;
     Strait__Position position = STRAIT__POSITION__INIT;
     struct epoch epoch = state_epoch(core->state);
 
@@ -99,7 +102,7 @@ static void applied(struct core *core, const struct state_result *result)
     } else if (context != NULL && !core->answers_none) {
         struct request *request = context;
         list_remove(&request->link);
-        answer(core, request, result);
+        core_commit_answer(core, request, result);
     }
 }
 

@@ -280,6 +280,10 @@ void core_commit(struct core *core, struct request *request)
         core_refuse_not_primary(core, request);
         return;
     }
+    if (!core_lease_is_held(core)) {
+        core_lease_refuse_out(core, request);
+        return;
+    }
     if (!has_room(core, request))
         return;
     if (commit->durability == STRAIT__DURABILITY__REMOTE && !core_remote_prepare(core, request))

@@ -123,7 +123,8 @@ static bool is_lost(const struct core *core, const struct core_read *read)
 /* The leader's own state is the newest there is; the read asks a quorum like a linearizable one. */
 static void look_at_waiting(struct core *core, uint64_t now)
 {
-    bool may_read = replicated_log_may_read(core->log) && core_is_primary(core);
+    bool may_read =
+        replicated_log_may_read(core->log) && core_is_primary(core) && core_lease_is_held(core);
 
     LIST_EACH(link, &core->fresh.waiting)
     {
@@ -197,7 +198,7 @@ static void answer(struct core *core, const struct core_question *question)
     uint64_t now = io_boot_ns(core->options.io);
     uint64_t shipped_ns = now;
 
-    if (!core_is_primary(core) && !core_ship_fresh_ns(core, &shipped_ns))
+    if (core_is_primary(core) ? !core_lease_is_held(core) : !core_ship_fresh_ns(core, &shipped_ns))
         return; /* how old it is, nobody knows: the read goes elsewhere in the end */
     store_u64(body, question->number);
     store_u64(body + 8, question->index);

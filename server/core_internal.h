@@ -15,6 +15,7 @@
 #include "replication/snapshot_sender.h"
 #include "server/ballast.h"
 #include "server/core.h"
+#include "server/core_lease.h"
 #include "server/snapshots.h"
 #include "server/state/state.h"
 #include "server/workers.h"
@@ -253,7 +254,9 @@ struct core_switchover {
 /* This region made the primary; core_regions.c. */
 struct core_promotion {
     enum { PROMOTION_NONE, PROMOTION_STOPPING, PROMOTION_PROMOTING } step;
-    struct request *request;
+    struct request *request; /* NULL: this region promotes itself */
+    bool forced;
+    uint64_t until_ns; /* while STOPPING: the witness is waited for no longer */
 };
 
 /* Standbys that are too far behind; core_guard.c. */
@@ -419,6 +422,7 @@ struct core {
     struct core_lost lost;
     struct core_ship ship;
     struct core_remote remote;
+    struct core_lease lease;
     struct core_checkpoints checkpoints;
     struct core_rewind rewind;
     struct digests *digests;       /* NULL: not open yet */
@@ -715,6 +719,10 @@ bool core_regions_ended(struct core *core, const void *context, const struct sta
 void core_regions_refuse(struct core *core);    /* what is under way: the core ends */
 bool core_is_draining(const struct core *core); /* commits wait for a switchover */
 
+/* This region promotes itself; and whether it has what that takes, but for the lease. */
+void core_promotion_begin(struct core *core);
+bool core_promotion_is_possible(const struct core *core);
+
 /* ---- core_lost.c: what a rewind gave up ---- */
 
 void core_lost_request(struct core *core, struct request *request);
@@ -743,6 +751,8 @@ void core_delayed_refuse(struct core *core);
 /* ---- core_apply.c: apply, ticks ---- */
 
 void core_apply(struct core *core);
+void core_commit_answer(struct core *core, struct request *request,
+                        const struct state_result *result);
 void core_tick(struct core *core);
 
 /* For what the log of a region of one held at open: applies one entry, and returns when it is done.

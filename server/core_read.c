@@ -43,7 +43,9 @@ static void close_snapshot(struct core_read *read)
 
 static void refuse_unconfirmed(struct core *core, struct request *request)
 {
-    if (core_leads(core))
+    if (core_leads(core) && core_is_primary(core) && !core_lease_is_held(core))
+        core_lease_refuse_out(core, request);
+    else if (core_leads(core))
         core_refuse(core, request, STATUS_BUSY, retry_term_ms,
                     "The leadership changed while this was being read: try again.");
     else
@@ -59,8 +61,10 @@ static void read_end(struct core_read *read)
     enum status status = read->status;
 
     list_remove(&read->link);
-    /* Of one that has heard of a higher epoch meanwhile, nothing is promised any more. */
-    if (read->is_linearizable && (!read->is_confirmed || !core_is_primary(core))) {
+    /* Of one that has heard of a higher epoch meanwhile, or whose lease has run out, nothing is
+     * promised any more. */
+    if (read->is_linearizable &&
+        (!read->is_confirmed || !core_is_primary(core) || !core_lease_is_held(core))) {
         close_snapshot(read);
         refuse_unconfirmed(core, request);
     } else if (status == STATUS_OK) {
@@ -307,6 +311,10 @@ static bool find_snapshot(struct core_read *read, uint64_t snapshot_id)
 /* Linearizable: the leader's alone. False: refused. */
 static bool check_leads(struct core *core, struct request *request)
 {
+    if (!core_lease_is_held(core) && core_leads(core)) {
+        core_lease_refuse_out(core, request);
+        return false;
+    }
     if (replicated_log_may_read(core->log))
         return true;
     if (core_leads(core))
@@ -375,7 +383,8 @@ static bool choose_state(struct core_read *read, uint64_t snapshot_id,
         return check_primary(core, read->request) && check_leads(core, read->request);
     case STRAIT__CONSISTENCY__KIND__BOUNDED_STALE:
         core->reads_stale_count++;
-        read->is_linearizable = replicated_log_may_read(core->log) && core_is_primary(core);
+        read->is_linearizable =
+            replicated_log_may_read(core->log) && core_is_primary(core) && core_lease_is_held(core);
         read->fresh_ns = consistency->max_staleness_ms < now / NS_PER_MS
                              ? now - consistency->max_staleness_ms * NS_PER_MS
                              : 0;

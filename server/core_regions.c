@@ -11,7 +11,8 @@
  *
  * A promotion, at the leader of a standby:
  *
- *     STOPPING   nothing is pulled any more; what was proposed is applied    -> PROMOTING
+ *     STOPPING   nothing is pulled any more; what was proposed is applied;
+ *                unless it is forced, the witness's grant is waited for       -> PROMOTING
  *     PROMOTING  the new epoch's first entry, with its signed record, is in the log -> applied
  *
  * One of each at a time. Where the leadership is lost on the way, the outcome shows in the epoch,
@@ -31,9 +32,12 @@ enum {
     switchover_max_ms = 60000,
     heard_within_ms = 3000,     /* a standby that is to take over */
     answered_within_ms = 10000, /* a primary that still answers is not given up */
+    witness_within_ms = 3000,   /* it grants a promotion, or that is refused */
 };
 
 #define NS_PER_MS 1000000ULL
+
+static const char automatic[] = "automatic"; /* who promotes, where nobody asks for it */
 
 /* ---- The list ---- */
 
@@ -144,6 +148,7 @@ Strait__RegionListReply *core_regions_list(struct core *core, struct arena *aren
     reply->fence_region = fence.region;
     reply->unconfirmed_count = core->remote.waiting_count;
     reply->rewinding = core_rewind_is_possible(core);
+    reply->lease = core_lease_message(core, arena);
     fill_standby(core, listing);
     return reply;
 }
@@ -496,7 +501,34 @@ static void promote_answer(struct core *core, struct request *request, bool was_
         reply.age_known = age_ns != UINT64_MAX;
         reply.age_ms = reply.age_known ? age_ns / NS_PER_MS : 0;
     }
+    reply.lease = core_lease_message(core, &request->arena);
     core_reply(core, request, &reply.base);
+}
+
+bool core_promotion_is_possible(const struct core *core)
+{
+    return core->ship.receiver != NULL && core->options.promotion_sign != NULL &&
+           core->ship.promotion.step == PROMOTION_NONE && !core_is_rewinding(core) &&
+           !core->disk_low && state_facts(core->state).position.version != 0 &&
+           regions_find(state_regions(core->state), core->options.region_id) != NULL;
+}
+
+static void begin(struct core *core, struct request *request, bool forced)
+{
+    core->ship.promotion = (struct core_promotion){
+        .step = PROMOTION_STOPPING,
+        .request = request,
+        .forced = forced,
+        .until_ns = io_boot_ns(core->options.io) + witness_within_ms * NS_PER_MS,
+    };
+    core_ship_roles_changed(core);
+    log_warn("promotion", LOG_TEXT("by", request != NULL ? request->session->identity : automatic),
+             LOG_U64("forced", forced));
+}
+
+void core_promotion_begin(struct core *core)
+{
+    begin(core, NULL, false);
 }
 
 static void promote(struct core *core, struct request *request)
@@ -508,6 +540,8 @@ static void promote(struct core *core, struct request *request)
         core_refuse_not_leader(core, request, NULL);
         return;
     }
+    if (core_is_primary(core) && wanted->force && !wanted->explain && !core_lease_is_held(core))
+        core_lease_waive(core, state_epoch(core->state));
     if (core_is_primary(core) || wanted->explain) {
         promote_answer(core, request, core_is_primary(core), false);
         return;
@@ -539,9 +573,7 @@ static void promote(struct core *core, struct request *request)
                     "region lacks.",
                     ago_ms(core, facts.answered_ns));
     } else {
-        *promotion = (struct core_promotion){.step = PROMOTION_STOPPING, .request = request};
-        core_ship_roles_changed(core);
-        log_warn("promotion", LOG_TEXT("by", request->session->identity));
+        begin(core, request, wanted->force);
     }
 }
 
@@ -556,7 +588,8 @@ static void promotion_refuse(struct core *core, enum status status, const char *
     struct request *request = core->ship.promotion.request;
     log_error("promotion_failed", LOG_TEXT("text", text));
     promotion_end(core);
-    core_refuse(core, request, status, 0, "%s", text);
+    if (request != NULL)
+        core_refuse(core, request, status, 0, "%s", text);
 }
 
 static void propose_promotion(struct core *core)
@@ -588,20 +621,34 @@ static void propose_promotion(struct core *core)
     const struct log_position position = {.epoch_number = change.to.number,
                                           .epoch_region = change.to.region,
                                           .version = change.version};
+    const char *by = promotion->request != NULL ? promotion->request->session->identity : automatic;
     const struct log_proposal proposal = {.kind = ENTRY_EPOCH,
-                                          .identity =
-                                              bytes_of_text(promotion->request->session->identity),
+                                          .identity = bytes_of_text(by),
                                           .body = bytes_of(body, epoch_change_size(&change)),
                                           .context = promotion};
     replicated_log_position_set(core->log, &position);
     status = replicated_log_propose(core->log, &proposal);
     if (status == STATUS_OK) {
         promotion->step = PROMOTION_PROMOTING;
+        if (promotion->forced)
+            core_lease_waive(core, change.to);
         return;
     }
     replicated_log_position_clear(core->log);
     if (status != STATUS_BUSY)
         promotion_refuse(core, status, "The promotion could not be logged.");
+}
+
+static void promotion_wait(struct core *core)
+{
+    char text[error_text_size];
+    if (io_boot_ns(core->options.io) < core->ship.promotion.until_ns)
+        return;
+    snprintf(text, sizeof text,
+             "%s Nothing was changed; --force promotes all the same, and then the old primary may "
+             "acknowledge until its own lease is over.",
+             core_lease_step_text(core));
+    promotion_refuse(core, STATUS_CONDITION_FAILED, text);
 }
 
 static void promotion_turn(struct core *core)
@@ -613,6 +660,8 @@ static void promotion_turn(struct core *core)
         promotion_refuse(core, STATUS_NOT_LEADER,
                          "This server lost the leadership meanwhile: nothing was changed; ask the "
                          "new leader.");
+    else if (!promotion->forced && !core_lease_permits_promotion(core))
+        promotion_wait(core);
     else if (replicated_log_inflight_count(core->log) == 0 && replicated_log_may_read(core->log))
         propose_promotion(core); /* all that an earlier leader left is applied */
 }
@@ -629,7 +678,9 @@ static void promotion_ended(struct core *core, const struct state_result *result
         return;
     }
     promotion_end(core);
-    if (result == NULL)
+    if (request == NULL)
+        log_warn("promotion_ended", LOG_U64("done", result != NULL));
+    else if (result == NULL)
         core_refuse_dropped(core, request);
     else
         promote_answer(core, request, false, true);

@@ -228,19 +228,24 @@ static const struct region *find_holder(const struct holdings *holdings,
     return NULL;
 }
 
+static void refuse_one(struct core *core, struct request *request)
+{
+    let_go(core, request);
+    if (request->type == FRAME_COMMIT)
+        core_refuse_unconfirmed(core, request);
+    else if (core_leads(core) && !core_is_primary(core))
+        core_refuse_not_primary(core, request);
+    else if (core_leads(core) && !core_lease_is_held(core))
+        core_lease_refuse_out(core, request);
+    else
+        core_refuse_not_leader(core, request, NULL);
+}
+
 static void refuse_all(struct core *core)
 {
     struct list_link *link;
-    while ((link = list_first(&core->remote.waiting)) != NULL) {
-        struct request *request = request_of(link);
-        let_go(core, request);
-        if (request->type == FRAME_COMMIT)
-            core_refuse_unconfirmed(core, request);
-        else if (core_leads(core) && !core_is_primary(core))
-            core_refuse_not_primary(core, request);
-        else
-            core_refuse_not_leader(core, request, NULL);
-    }
+    while ((link = list_first(&core->remote.waiting)) != NULL)
+        refuse_one(core, request_of(link));
 }
 
 static void look(struct core *core)
@@ -248,6 +253,7 @@ static void look(struct core *core)
     struct core_remote *remote = &core->remote;
     uint64_t now = io_boot_ns(core->options.io);
     uint64_t next_ns = UINT64_MAX;
+    bool may_answer = core_lease_is_held(core);
     struct holdings holdings;
 
     holdings_fill(&holdings, core);
@@ -256,7 +262,9 @@ static void look(struct core *core)
         struct request *request = request_of(link);
         const struct remote_wait *wait = request->context;
         const struct region *holder = find_holder(&holdings, wait);
-        if (holder != NULL)
+        if (wait->deadline_ns <= now && !may_answer)
+            refuse_one(core, request);
+        else if (holder != NULL && may_answer)
             answer(core, request, holder->name, true);
         else if (wait->deadline_ns <= now)
             answer(core, request, wait->name, false);

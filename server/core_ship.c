@@ -106,7 +106,18 @@ static struct bytes promotion_of(void *context)
 static bool is_current(void *context)
 {
     const struct core *core = context;
-    return core_is_primary(core) && replicated_log_lease_holds(core->log);
+    return core_is_primary(core) && replicated_log_lease_holds(core->log) &&
+           core_lease_is_held(core);
+}
+
+static void lease_ask(void *context, Strait__RegionPullReply *reply)
+{
+    core_lease_ask(context, reply);
+}
+
+static void lease_asked(void *context, uint64_t holder, uint64_t asked_ns, uint32_t lease_ms)
+{
+    core_lease_asked(context, holder, asked_ns, lease_ms);
 }
 
 /* ---- A higher epoch ---- */
@@ -347,6 +358,7 @@ static void standing(void *context, struct receiver_standing *standing)
         .asks = core->rewind.asks,
         .ask = core->rewind.common,
     };
+    core_lease_standing(core, standing);
 }
 
 /* Those that a region opened as the primary are read at there yet when another one has taken over.
@@ -563,6 +575,7 @@ bool core_ship_fresh_ns(const struct core *core, uint64_t *fresh_ns)
 
 void core_ship_pull(struct core *core, struct request *request)
 {
+    core_lease_pulled(core, REQUEST_MESSAGE(request, RegionPull));
     source_pull(core->ship.source, REQUEST_MESSAGE(request, RegionPull), request);
 }
 
@@ -606,6 +619,7 @@ enum status core_ship_open(struct core *core, struct error *error)
         .chain_at = chain_at,
         .promotion = promotion_of,
         .is_current = is_current,
+        .lease_ask = lease_ask,
         .promotion_seen = promotion_seen,
         .heard = region_heard,
         .answer = on_answer,
@@ -621,6 +635,7 @@ enum status core_ship_open(struct core *core, struct error *error)
         .trouble = on_trouble,
         .agreed = on_agreed,
         .source_seen = source_seen,
+        .lease_asked = lease_asked,
         .context = core,
     };
     status = source_create(&source, &ship->source);

@@ -21,6 +21,7 @@ struct linking {
     SSL_CTX *tls;
     struct region_link *link;
     struct region_link *herald;
+    struct region_link *witness; /* NULL: none is configured */
 };
 
 enum status linking_open(const struct config *config, struct io *io, const struct access *access,
@@ -47,6 +48,8 @@ enum status linking_open(const struct config *config, struct io *io, const struc
         status = region_link_open(&options, &made->link, error);
     if (status == STATUS_OK)
         status = region_link_open(&options, &made->herald, error);
+    if (status == STATUS_OK && config->witness.endpoints_count != 0)
+        status = region_link_open(&options, &made->witness, error);
     if (status != STATUS_OK) {
         linking_close(made);
         return status;
@@ -63,6 +66,8 @@ void linking_close(struct linking *linking)
         region_link_close(linking->link);
     if (linking->herald != NULL)
         region_link_close(linking->herald);
+    if (linking->witness != NULL)
+        region_link_close(linking->witness);
     SSL_CTX_free(linking->tls);
     access_close(linking->access);
     free(linking);
@@ -78,12 +83,19 @@ struct link *linking_herald(struct linking *linking)
     return region_link_interface(linking->herald);
 }
 
+struct link *linking_witness(struct linking *linking)
+{
+    return linking->witness != NULL ? region_link_interface(linking->witness) : NULL;
+}
+
 void linking_reload_access(struct linking *linking, const struct access *access)
 {
     const struct access *before = linking->access;
     linking->access = access_share(access);
     region_link_reload_access(linking->link, access);
     region_link_reload_access(linking->herald, access);
+    if (linking->witness != NULL)
+        region_link_reload_access(linking->witness, access);
     access_close(before);
 }
 
@@ -95,6 +107,8 @@ enum status linking_reload(struct linking *linking, struct error *error)
         return status;
     region_link_reload_tls(linking->link, tls);
     region_link_reload_tls(linking->herald, tls);
+    if (linking->witness != NULL)
+        region_link_reload_tls(linking->witness, tls);
     SSL_CTX_free(linking->tls);
     linking->tls = tls;
     return STATUS_OK;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a server takes part among regions: the link to whichever is the primary
+/* How a server takes part among regions: the links to whichever is the primary and to the witness
  * (net/region_link.h), and the records of promotions, which it signs and verifies with its own
  * certificate and the cluster's authority (net/promotion.h).
  *
@@ -24,6 +24,7 @@ void linking_close(struct linking *linking); /* NULL does nothing */
 
 struct link *linking_link(struct linking *linking);   /* to the region that is followed */
 struct link *linking_herald(struct linking *linking); /* to those that are to know of a promotion */
+struct link *linking_witness(struct linking *linking); /* NULL: none is configured */
 
 /* `access` counts from now on, and is shared: for new connections, and for records of promotions.
  */

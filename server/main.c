@@ -21,6 +21,9 @@ static const char usage_text[] =
     "  straitd --config FILE                      a real node\n"
     "  straitd --config FILE --bootstrap          the same, and its new store begins a region\n"
     "  straitd --config FILE --check              reads the configuration, says what is wrong\n"
+    "  straitd --witness --config FILE            the witness between two regions: it holds no\n"
+    "                                             data, and grants leases; --bootstrap, the first\n"
+    "                                             time\n"
     "\n"
     "  --data DIR     where --dev keeps its files (default: ~/.local/state/strait/dev)\n"
     "  --port PORT    where --dev listens, on 127.0.0.1 (default: 7411)\n"
@@ -47,6 +50,7 @@ struct arguments {
     bool dev;
     bool check;
     bool bootstrap;
+    bool witness;
     bool encryption_off;
     bool compression_off;
     const char *data;
@@ -78,6 +82,8 @@ static int check_arguments(const struct arguments *arguments)
 {
     if (arguments->dev == (arguments->config != NULL))
         return usage_error("exactly one of --dev and --config FILE is needed", "");
+    if (arguments->dev && arguments->witness)
+        return usage_error("--witness goes with --config", "");
     if (arguments->dev && arguments->bootstrap)
         return usage_error("--bootstrap goes with --config; --dev needs none", "");
     if (!arguments->dev &&
@@ -100,6 +106,7 @@ enum {
     STANDBY_OF,
     CHECK,
     BOOTSTRAP,
+    WITNESS,
     PLAIN,
     UNCOMPRESSED,
     LEVEL,
@@ -116,6 +123,7 @@ static const struct option known_options[] = {
     {"standby-of", required_argument, NULL, STANDBY_OF},
     {"check", no_argument, NULL, CHECK},
     {"bootstrap", no_argument, NULL, BOOTSTRAP},
+    {"witness", no_argument, NULL, WITNESS},
     {"encryption-off", no_argument, NULL, PLAIN},
     {"compression-off", no_argument, NULL, UNCOMPRESSED},
     {"log-level", required_argument, NULL, LEVEL},
@@ -158,6 +166,9 @@ static int parse_arguments(int count, char **values, struct arguments *arguments
             break;
         case BOOTSTRAP:
             arguments->bootstrap = true;
+            break;
+        case WITNESS:
+            arguments->witness = true;
             break;
         case PLAIN:
             arguments->encryption_off = true;
@@ -245,7 +256,13 @@ int main(int count, char **values)
     }
     if (status != STATUS_OK)
         return fail(&error);
-    if (arguments.bootstrap && config.region.name == NULL) {
+    if (arguments.witness != config.witness.is_self) {
+        config_free(&config);
+        return usage_error("--witness goes with a configuration that has witness.cluster_id, and "
+                           "that with it: ",
+                           arguments.dev ? "--dev" : arguments.config);
+    }
+    if (arguments.bootstrap && config.region.name == NULL && !arguments.witness) {
         config_free(&config);
         return usage_error("--bootstrap begins a region, but there is no section region in ",
                            arguments.config);

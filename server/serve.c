@@ -21,6 +21,7 @@
 #include "server/peering.h"
 #include "server/state/state.h"
 #include "server/watch.h"
+#include "server/witness.h"
 #include "storage/io/blocking.h"
 #include "storage/io/uring.h"
 
@@ -41,7 +42,8 @@ struct server {
     struct access *access;
     struct peering *peering; /* NULL: a region of one for good */
     struct linking *linking; /* NULL: it knows of no other region */
-    struct core *core;
+    struct core *core;       /* NULL: this is a witness */
+    struct witness *witness; /* NULL: it is none */
     struct net_threads *net;
     struct watch *watch;
     struct io_bell signals;
@@ -127,8 +129,10 @@ static enum status choose_cluster(const struct config *config, uint8_t cluster_i
                                   struct error *error)
 {
     _Static_assert((int)seal_id_size == (int)config_cluster_id_size, "the same id");
-    if (config->region.has_cluster_id) {
-        memcpy(cluster_id, config->region.cluster_id, seal_id_size);
+    if (config->region.has_cluster_id || config->witness.is_self) {
+        memcpy(cluster_id,
+               config->witness.is_self ? config->witness.cluster_id : config->region.cluster_id,
+               seal_id_size);
         return STATUS_OK;
     }
     if (config->region.name != NULL && !config->bootstrap)
@@ -167,11 +171,18 @@ static enum status check_store(const struct server *server, bool has_store, stru
                          "%s holds a store already: start without --bootstrap, which begins a new "
                          "region.",
                          config->data);
-    if (config->region.has_cluster_id &&
-        memcmp(config->region.cluster_id, keyring_cluster_id(server->keyring), seal_id_size) != 0)
+    const uint8_t *expected = config->region.has_cluster_id ? config->region.cluster_id
+                              : config->witness.is_self     ? config->witness.cluster_id
+                                                            : NULL;
+    if (config->witness.is_self && has_store)
         return error_set(error, STATUS_INVALID_ARGUMENT,
-                         "The store in %s belongs to another cluster than region.cluster_id says.",
+                         "%s holds a store of records: a witness needs a directory of its own.",
                          config->data);
+    if (expected != NULL &&
+        memcmp(expected, keyring_cluster_id(server->keyring), seal_id_size) != 0)
+        return error_set(error, STATUS_INVALID_ARGUMENT,
+                         "The store in %s belongs to another cluster than %s.cluster_id says.",
+                         config->data, config->witness.is_self ? "witness" : "region");
     return STATUS_OK;
 }
 
@@ -306,6 +317,12 @@ static enum status open_core(struct server *server, struct error *error)
         .region_id = config->region.id,
         .link = server->linking != NULL ? linking_link(server->linking) : NULL,
         .herald_link = server->linking != NULL ? linking_herald(server->linking) : NULL,
+        .witness_link = server->linking != NULL ? linking_witness(server->linking) : NULL,
+        .witnesses = config->witness.endpoints,
+        .witnesses_count = config->witness.endpoints_count,
+        .lease_ms = (uint32_t)config->witness.lease_ms,
+        .promote_automatic = config->witness.automatic,
+        .promote_lag_max_ms = config->witness.lag_max_ms,
         .standby_of = config->region.standby_of,
         .standby_of_count = config->region.standby_of_count,
         .shipping_retained_size = config->shipping_retained_size,
@@ -317,6 +334,20 @@ static enum status open_core(struct server *server, struct error *error)
         .context = server,
     };
     return core_open(&options, &server->core, error);
+}
+
+static enum status open_witness(struct server *server, struct error *error)
+{
+    const struct witness_options options = {
+        .io = server->io,
+        .keyring = server->keyring,
+        .directory = server->config->data,
+        .lease_ms = server->config->witness.lease_ms,
+        .is_new = server->config->bootstrap,
+        .failed = on_failed,
+        .context = server,
+    };
+    return witness_open(&options, &server->witness, error);
 }
 
 /* Half of the descriptors at most are for connections: those of the log and the tables never lack,
@@ -368,11 +399,12 @@ static enum status open_all(struct server *server, struct error *error)
         status = open_keyring(server, error);
     if (status == STATUS_OK)
         status = open_peering(server, error);
+    bool is_witness = server->config->witness.is_self;
     if (status == STATUS_OK)
-        status = open_core(server, error);
+        status = is_witness ? open_witness(server, error) : open_core(server, error);
     if (status == STATUS_OK)
         status = open_net(server, error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && !is_witness)
         status = watch_open(server->config, server->io, server->core, &server->watch, error);
     return status;
 }
@@ -435,21 +467,32 @@ static void reload_access(struct server *server)
     config_free(&fresh);
 }
 
+static uint64_t requests_count(const struct server *server)
+{
+    return server->witness != NULL ? witness_requests_count(server->witness)
+                                   : core_requests_count(server->core);
+}
+
 /* Whether a stop waits for something yet. */
 static bool is_draining(const struct server *server)
 {
     return (!net_threads_are_drained(server->net) && !server->drain_over) ||
-           core_requests_count(server->core) != 0;
+           requests_count(server) != 0;
 }
 
 static void turn(struct server *server, bool stops)
 {
     struct request *request;
-    bool more;
+    bool more = false;
 
-    while ((request = net_threads_take(server->net)) != NULL)
-        core_take(server->core, request);
-    more = core_turn(server->core);
+    while ((request = net_threads_take(server->net)) != NULL) {
+        if (server->witness != NULL)
+            witness_take(server->witness, request);
+        else
+            core_take(server->core, request);
+    }
+    if (server->core != NULL)
+        more = core_turn(server->core);
     watch_turn(server->watch);
     net_threads_turn_end(server->net);
     /* Where the turn itself has ended the last request, no event may come that tells of it. */
@@ -461,7 +504,8 @@ static void on_drain_over(struct io_timer *timer)
 {
     struct server *server = timer->context;
     server->drain_over = true;
-    core_refuse_rest(server->core);
+    if (server->core != NULL)
+        core_refuse_rest(server->core);
 }
 
 static void run(struct server *server)
@@ -477,7 +521,8 @@ static void run(struct server *server)
     log_info("stopping");
     if (sd_notify(0, "STOPPING=1") < 0)
         log_warn("sd_notify_failed");
-    core_stop(server->core);
+    if (server->core != NULL)
+        core_stop(server->core);
     watch_stop(server->watch);
     net_threads_drain(server->net);
     server->drain_timer = (struct io_timer){.fired = on_drain_over, .context = server};
@@ -518,6 +563,7 @@ static enum status close_all(struct server *server, struct error *error)
     watch_close(server->watch);
     if (server->core != NULL)
         status = core_close(server->core, error);
+    witness_close(server->witness);
     linking_close(server->linking);
     peering_close(server->peering);
     access_close(server->access);

@@ -171,9 +171,10 @@ enum cli_exit cli_region_set(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_region_remove(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_region_switchover(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_region_promote(struct cli *cli, int count, char **arguments);
-enum cli_exit cli_region_lost(struct cli *cli, int count, char **arguments); /* lost.c */
-enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments); /* load.c */
-enum cli_exit cli_bench(struct cli *cli, int count, char **arguments);       /* bench.c */
-enum cli_exit cli_shell(struct cli *cli, int count, char **arguments);       /* shell.c */
+enum cli_exit cli_region_lost(struct cli *cli, int count, char **arguments);    /* lost.c */
+enum cli_exit cli_witness_status(struct cli *cli, int count, char **arguments); /* witness.c */
+enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments);    /* load.c */
+enum cli_exit cli_bench(struct cli *cli, int count, char **arguments);          /* bench.c */
+enum cli_exit cli_shell(struct cli *cli, int count, char **arguments);          /* shell.c */
 
 #endif

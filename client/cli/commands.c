@@ -134,7 +134,10 @@ const struct command cli_commands[] = {
      "  NAME        refused unless the region that is asked is called so\n"
      "  --explain   says what would be given up, and does nothing\n"
      "  --force     although the primary was heard within the last 10 s; `strait region\n"
-     "              switchover` loses nothing then\n"
+     "              switchover` loses nothing then; and, where there is a witness, without its\n"
+     "              grant: the old primary may acknowledge until its lease is over, and this\n"
+     "              region does without one until it gets it. So does one that is the primary\n"
+     "              already: make sure that no other was promoted\n"
      "May be repeated.\n",
      cli_region_promote},
     {"region", "lost", "list | show N | export N FILE | replay N | close N",
@@ -155,6 +158,10 @@ const struct command cli_commands[] = {
      "  close N          gives the report up for good\n"
      "Asked of the region that has the report: --endpoint with its servers.\n",
      cli_region_lost},
+    {"witness", "status", "", "tells how the witness between regions stands",
+     "The highest epoch that it knows, who holds its grant, and what each region asked last.\n"
+     "Asked of the witness: --endpoint with its address.\n",
+     cli_witness_status},
     {"load", "retail", "FILE [--initial-stock N]", "loads real orders, one transaction an invoice",
      "  FILE   CSV, plain or gzip, with the columns InvoiceNo, StockCode, Description, Quantity,\n"
      "         InvoiceDate, UnitPrice, CustomerID, Country\n"

@@ -142,6 +142,23 @@ static json_t *json_source(const struct strait_regions *regions)
     return source;
 }
 
+static json_t *json_lease(const struct strait_lease *lease)
+{
+    if (lease == NULL)
+        return json_null();
+    json_t *document = json_object();
+    json_object_set_new(document, "held", json_boolean(lease->held));
+    json_object_set_new(document, "witness_ms", json_number(lease->witness_ms));
+    json_object_set_new(document, "standby_ms", json_number(lease->standby_ms));
+    json_object_set_new(document, "waived", json_boolean(lease->waived));
+    json_object_set_new(document, "connected", json_boolean(lease->connected));
+    json_object_set_new(document, "promised_ms", json_number(lease->promised_ms));
+    json_object_set_new(document, "automatic", json_boolean(lease->automatic));
+    cli_json_bytes(document, "text", strait_text(lease->text));
+    json_object_set_new(document, "lease_ms", json_number(lease->lease_ms));
+    return document;
+}
+
 static json_t *json_regions(const struct strait_regions *regions, bool by_leader)
 {
     json_t *document = json_object();
@@ -169,6 +186,7 @@ static json_t *json_regions(const struct strait_regions *regions, bool by_leader
     json_object_set_new(document, "age_ms", json_known(regions->age_known, regions->age_ms));
     cli_json_bytes(document, "trouble", strait_text(regions->trouble));
     json_object_set_new(document, "unconfirmed", json_number(regions->unconfirmed_count));
+    json_object_set_new(document, "lease", json_lease(regions->lease));
     json_object_set_new(document, "regions", items);
     return document;
 }
@@ -386,6 +404,27 @@ static void print_source(const struct strait_regions *regions)
         printf("age        not known: the primary was not heard\n");
 }
 
+static void print_lease(const struct strait_lease *lease, bool is_primary_leader)
+{
+    if (is_primary_leader) {
+        printf("lease      %s; the witness's for %.3f s yet, the standby's for %.3f s\n",
+               lease->waived ? "waived by force"
+               : lease->held ? "held"
+                             : "OUT: no writes, no linearizable reads",
+               (double)lease->witness_ms / 1000, (double)lease->standby_ms / 1000);
+    } else {
+        printf("lease      promised to the primary for %.3f s yet; promotion %s\n",
+               (double)lease->promised_ms / 1000,
+               lease->automatic ? "is automatic" : "is an operator's");
+    }
+    printf("witness    %s", lease->connected ? "connected" : "NOT connected");
+    if (lease->text[0] != 0) {
+        printf("; ");
+        print_text(stdout, lease->text);
+    }
+    putchar('\n');
+}
+
 static void print_status(const struct strait_regions *regions, bool by_leader)
 {
     char text[32];
@@ -418,6 +457,8 @@ static void print_status(const struct strait_regions *regions, bool by_leader)
     } else if (by_leader) {
         print_source(regions);
     }
+    if (by_leader && regions->lease != NULL)
+        print_lease(regions->lease, is_primary(regions));
     printf("trouble    ");
     print_text(stdout, regions->trouble[0] != 0 ? regions->trouble : "none");
     putchar('\n');
@@ -702,6 +743,11 @@ static void print_explanation(const struct strait_regions *regions,
     else
         printf("given up: whatever the primary acknowledged and did not come here; since when is "
                "not known\n");
+    if (promotion->lease != NULL) {
+        printf("lease: ");
+        print_text(stdout, promotion->lease->text);
+        putchar('\n');
+    }
 }
 
 static json_t *json_promotion(const struct strait_regions *regions,
@@ -727,6 +773,7 @@ static json_t *json_promotion(const struct strait_regions *regions,
                         json_epoch(after->position.epoch_number, after->position.epoch_region));
     json_object_set_new(document, "given_up",
                         before->was_primary_before ? json_null() : json_incref(given_up));
+    json_object_set_new(document, "lease", json_lease(before->lease));
     json_decref(given_up);
     return document;
 }
@@ -752,8 +799,13 @@ static enum cli_exit promote(struct cli *cli, strait *handle, const struct strai
 
     if (strait_region_promote(handle, true, force, cli->timeout_ms, &before, &error) != STRAIT_OK)
         return cli_error(cli, &error);
-    bool acts = !explain && !before->was_primary_before;
-    if (!cli->json && before->was_primary_before) {
+    bool waives = before->was_primary_before && force && before->lease != NULL &&
+                  !before->lease->held && !before->lease->waived;
+    bool acts = !explain && (!before->was_primary_before || waives);
+    if (!cli->json && waives) {
+        print_text(stdout, name_of(regions, regions->region_id, text));
+        printf(" is the primary already, and its lease is out\n");
+    } else if (!cli->json && before->was_primary_before) {
         print_text(stdout, name_of(regions, regions->region_id, text));
         printf(" is the primary already: nothing was done\n");
     } else if (!cli->json) {
@@ -767,6 +819,8 @@ static enum cli_exit promote(struct cli *cli, strait *handle, const struct strai
         exit = cli_error(cli, &error);
     else if (cli->json)
         exit = cli_print_json(json_promotion(regions, before, acts ? after : before));
+    else if (waives && acts)
+        printf("by force it acknowledges without a lease until it has one\n");
     else if (acts)
         print_promoted(regions, after);
     else if (!before->was_primary_before)

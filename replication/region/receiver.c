@@ -208,6 +208,8 @@ static bool pull_send(struct receiver *receiver, uint64_t sequence)
     pull.ready = standing.ready;
     pull.cluster_version_max = standing.cluster_version_max;
     pull.sent_ns = now;
+    pull.lease_holder = standing.lease_holder;
+    pull.lease_asked_ns = standing.lease_asked_ns;
     if (sequence != 0) {
         pull.size_max = receiver->asking ? 1 : options->pull_size;
         pull.wait_ms = receiver->asking ? 0 : options->wait_ms;

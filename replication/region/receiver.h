@@ -44,6 +44,10 @@ struct receiver_standing {
     uint32_t cluster_version_max;
     struct bytes promotion; /* the newest promotion record known here; valid during the call */
 
+    /* The lease that this pull grants, as the source asked for it (`lease_asked`); 0: none. */
+    uint64_t lease_holder;
+    uint64_t lease_asked_ns;
+
     /* Nothing is to be followed yet: it is to be asked whether the other region's history has this
      * position (`agreed`, or `trouble` with another one). */
     bool asks;
@@ -84,6 +88,9 @@ struct receiver_options {
 
     /* The other region's history has the position that standing() asked for. May be NULL. */
     void (*agreed)(void *context, const struct region_position *position);
+
+    /* The other region's leader asks for a lease (lease.h), for that long. May be NULL. */
+    void (*lease_asked)(void *context, uint64_t holder, uint64_t asked_ns, uint32_t lease_ms);
 
     /* The other region's position, as of an answer. May be NULL. */
     void (*source_seen)(void *context, const struct region_position *position);

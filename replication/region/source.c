@@ -63,6 +63,8 @@ static void reply_init(const struct source *source, uint64_t heard_ns, struct an
     /* A leader that was deposed and does not know it yet may lack what the new one has. */
     if (source->options.is_current == NULL || source->options.is_current(source->options.context))
         reply->heard_ns = heard_ns;
+    if (source->options.lease_ask != NULL)
+        source->options.lease_ask(source->options.context, reply);
 }
 
 static void reply(struct source *source, void *request, const Strait__RegionPullReply *message)

@@ -75,6 +75,10 @@ struct source_options {
      * others follow, its answers say nothing of the age of data. May be NULL: always. */
     bool (*is_current)(void *context);
 
+    /* Asks the standby for a lease with each answer (lease.h), by filling in the answer's fields.
+     * May be NULL. */
+    void (*lease_ask)(void *context, Strait__RegionPullReply *reply);
+
     /* A pull brought a promotion record, which was not checked yet; valid during the call. May be
      * NULL. */
     void (*promotion_seen)(void *context, struct bytes record);

@@ -238,6 +238,7 @@ enum role access_role_needed(enum frame_type type, const ProtobufCMessage *messa
         return commit_changes_schema((const Strait__Commit *)(const void *)message) ? ROLE_ADMIN
                                                                                     : ROLE_WRITER;
     case FRAME_REGION_PULL:
+    case FRAME_WITNESS_LEASE:
         return ROLE_PEER;
     default:
         return ROLE_ADMIN;

@@ -40,6 +40,7 @@ enum seal_format {
     SEAL_FORMAT_MANIFEST = 5,
     SEAL_FORMAT_TEMPORARY = 6,
     SEAL_FORMAT_STAGING = 7, /* how far the staging of a snapshot has come */
+    SEAL_FORMAT_WITNESS = 8, /* what a witness keeps */
 };
 
 /* A file's name within its store: never used again for another life of a file. */

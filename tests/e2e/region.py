@@ -73,7 +73,7 @@ class Member(Server):
                  "region:", "  name: %s" % self.name, "  listen: %s" % self.peers,
                  "  clients: %s" % self.clients, "  cluster_id: %s" % region.cluster_id,
                  "  election_timeout: %s" % ELECTION_TIMEOUT,
-                 *["  " + line for line in region.section],
+                 *["  " + line for line in region.section], *region.sections,
                  "http:", "  listen: %s" % self.http, "access:"]
         identities = [("admin", "admin"), ("app", "writer")]
         identities += [(name, "peer") for name in region.known_names]
@@ -105,12 +105,12 @@ class Region:
     """`count` members, n1 to nN, all voters. `spare`: names that certificates and access know too.
     Without an `election_timeout` it is the server's own. Of several regions in a cluster: `folder`
     and `authority` are shared, `prefix` differs, `others` are the members' names elsewhere, and
-    `section` has further lines of the configuration's section `region`."""
+    `section` has further lines of the configuration's section `region`, `sections` of further ones."""
 
     member_class = Member
 
     def __init__(self, count=3, spare=(), start=True, election_timeout=ELECTION_TIMEOUT, cluster=None,
-                 prefix="n", others=(), section=()):
+                 prefix="n", others=(), section=(), sections=()):
         self.election_timeout = election_timeout
         self.cluster = cluster
         self.folder = tempfile.mkdtemp(prefix="strait-region-") if cluster is None else cluster.folder
@@ -119,6 +119,7 @@ class Region:
         self.names = [prefix + "%d" % (i + 1) for i in range(count)] + list(spare)
         self.known_names = self.names + list(others)
         self.section = list(section)
+        self.sections = list(sections)
         self.members = {}
         if cluster is None:
             for role in ("admin", "app"):

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replication/region/lease.h"
 #include "tests/unit/unit.h"
 
 /* Line by line, so that a test can name the line that it spoils. */
@@ -435,6 +436,55 @@ START_TEST(test_a_region_among_others_that_cannot_be)
 }
 END_TEST
 
+/* ---- The witness ---- */
+
+START_TEST(test_a_witness)
+{
+    ck_assert_msg(parse_member("\nwitness:\n  endpoints: [w.example.com:7411, 192.0.2.9:7411]\n"
+                               "  lease: 3s\n  promote: automatic\n  lag_max: 30s\n") == STATUS_OK,
+                  "%s", error.text);
+    ck_assert_uint_eq(config.witness.endpoints_count, 2);
+    ck_assert_str_eq(config.witness.endpoints[1], "192.0.2.9:7411");
+    ck_assert_uint_eq(config.witness.lease_ms, 3000);
+    ck_assert_uint_eq(config.witness.lag_max_ms, 30000);
+    ck_assert(config.witness.automatic && !config.witness.is_self);
+    config_free(&config);
+    ck_assert_int_eq(parse_member("\nwitness:\n  endpoints: [192.0.2.9:7411]\n"), STATUS_OK);
+    ck_assert_uint_eq(config.witness.lease_ms, lease_ms_default);
+    ck_assert_uint_eq(config.witness.lag_max_ms, 10000);
+    ck_assert(!config.witness.automatic);
+    config_free(&config);
+    ck_assert_int_eq(parse_member(""), STATUS_OK);
+    ck_assert_uint_eq(config.witness.endpoints_count, 0);
+    config_free(&config);
+}
+END_TEST
+
+START_TEST(test_wrong_witnesses)
+{
+    static const struct {
+        const char *more;
+        const char *expected;
+    } cases[] = {
+        {"\nwitness:\n  lease: 3s\n", "witness: needs endpoints"},
+        {"\nwitness:\n  endpoints: [nowhere]\n", "witness.endpoints[0]: must be an address"},
+        {"\nwitness:\n  endpoints: [a:1]\n  lease: 499ms\n", "witness.lease: must be between"},
+        {"\nwitness:\n  endpoints: [a:1]\n  lease: 61s\n", "witness.lease: must be between"},
+        {"\nwitness:\n  endpoints: [a:1]\n  promote: perhaps\n", "witness.promote"},
+        {"\n  lease_off: true\nwitness:\n  endpoints: [a:1]\n", "witness.endpoints: cannot be"},
+        {"\nwitness:\n  cluster_id: 00112233445566778899aabbccddeeff\n",
+         "witness.cluster_id: is of a server that is the witness itself"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ck_assert_int_eq(parse_member(cases[i].more), STATUS_INVALID_ARGUMENT);
+        ck_assert_msg(strstr(error.text, cases[i].expected) != NULL, "\"%s\" is not \"%s\"",
+                      error.text, cases[i].expected);
+        ck_assert_uint_eq(config.witness.endpoints_count, 0);
+        config_free(&config);
+    }
+}
+END_TEST
+
 /* What the sample shows of a region, behind comment signs, is right too. */
 START_TEST(test_the_samples_region)
 {
@@ -517,6 +567,8 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_a_region_that_cannot_be);
     tcase_add_test(tests, test_a_region_among_others);
     tcase_add_test(tests, test_a_region_among_others_that_cannot_be);
+    tcase_add_test(tests, test_a_witness);
+    tcase_add_test(tests, test_wrong_witnesses);
     tcase_add_test(tests, test_the_samples_region);
     tcase_add_test(tests, test_sizes_and_durations);
     tcase_add_test(tests, test_addresses);

@@ -162,6 +162,8 @@ START_TEST(test_role_of_each_request)
         {FRAME_REGION_LOST_READ, ROLE_ADMIN},
         {FRAME_REGION_LOST_CLOSE, ROLE_ADMIN},
         {FRAME_CLUSTER_UPGRADE, ROLE_ADMIN},
+        {FRAME_WITNESS_LEASE, ROLE_PEER},
+        {FRAME_WITNESS_STATUS, ROLE_ADMIN},
     };
     size_t requests = 0;
 #define COUNT(name, number, request, reply, request_lower, reply_lower) requests++;

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The witness: a third party that keeps epochs and grants leases, and holds no data
+ * (replication/region/lease.h says what for). It answers the leaders of regions, who come with
+ * their members' certificates, and administrators who ask how it stands.
+ *
+ * What it keeps, in a twin file "witness" (storage/seal/twin.h), sealed as all else on disk:
+ *
+ *     offset size
+ *        0     4   format, 1
+ *        4     4   1: the epoch's primary has asked for a lease; else 0
+ *        8     8   number of the highest epoch that is known
+ *       16     4   region of that epoch
+ *       20     4   the record's size
+ *       24         the record of that epoch's promotion, if one came with it: opaque here
+ *
+ * Integers are little-endian. It is written before anything that depends on it is answered, which
+ * is once for each epoch and once more for its first lease. Grants are not kept: after a start
+ * nothing is granted for one full lease.
+ *
+ * Belongs to one thread, that of its io. One write is under way at a time, for one request; what
+ * would need another meanwhile is refused with BUSY. */
+#ifndef SERVER_WITNESS_H
+#define SERVER_WITNESS_H
+
+#include "proto/base/error.h"
+#include "server/net/request.h"
+#include "storage/io/io.h"
+#include "storage/seal/registry.h"
+
+struct witness;
+
+struct witness_options {
+    struct io *io;
+    struct keyring *keyring;
+    const char *directory;
+    uint64_t lease_ms; /* the longest that it grants */
+    bool is_new;       /* there is nothing yet, and is to be: else what it knew was lost */
+
+    /* It cannot keep what it has to: the process ends. Told once. */
+    void (*failed)(void *context, const struct error *error);
+    void *context;
+};
+
+/* Errors are for the operator. Blocking. */
+MUST_CHECK enum status witness_open(const struct witness_options *options, struct witness **witness,
+                                    struct error *error);
+
+/* Takes a request, which is answered at once, or from a turn of the io. */
+void witness_take(struct witness *witness, struct request *request);
+
+/* Requests that are not answered yet. */
+uint64_t witness_requests_count(const struct witness *witness);
+
+/* Waits for the write under way, if any. NULL does nothing. Blocking. */
+void witness_close(struct witness *witness);
+
+#endif

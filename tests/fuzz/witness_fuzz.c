@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "proto/epoch.h"
 #include "proto/message.h"
 #include "server/net/mailbox.h"
 #include "server/witness.h"

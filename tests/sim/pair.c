@@ -260,9 +260,16 @@ static bool is_read(struct pair *pair)
     return pair->worlds[0].is_read;
 }
 
+/* All of them in its epoch: a switchover that was asked for long ago, and came late to a server,
+ * may have granted it to them a moment ago. */
 static bool primary_is_equal(struct pair *pair)
 {
-    return world_replicas_are_equal(&pair->worlds[pair_epoch(pair).region - 1]);
+    struct epoch epoch = pair_epoch(pair);
+    unsigned side = epoch.region - 1;
+    for (unsigned i = 0; i < pair->worlds[side].options.servers_count; i++)
+        if (!epoch_equal(pair->chronicle.last[side][i].epoch, epoch))
+            return false;
+    return world_replicas_are_equal(&pair->worlds[side]);
 }
 
 static void note_server(struct pair *pair, struct sim_server *server)

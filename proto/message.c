@@ -21,6 +21,11 @@ struct walk {
 
 static bool walk_varint(struct walk *walk, unsigned bytes_max, uint64_t *value)
 {
+    /* Most are of one byte: tags, short sizes, small numbers. */
+    if (walk->at < walk->end && *walk->at < 0x80) {
+        *value = *walk->at++;
+        return true;
+    }
     *value = 0;
     for (unsigned i = 0; i < bytes_max && walk->at < walk->end; i++) {
         uint8_t byte = *walk->at++;
@@ -90,6 +95,10 @@ static bool text_is_valid(struct bytes text)
         size_t more = 0;
         uint8_t low = 0;
         uint8_t high = 0;
+        if (text.data[i] - 1U < 0x7f) {
+            i++;
+            continue;
+        }
         if (!utf8_first(text.data[i++], &more, &low, &high) || more > text.size - i)
             return false;
         for (; more != 0; more--, i++) {
@@ -144,13 +153,24 @@ static bool count_field(const ProtobufCMessageDescriptor *descriptor,
     return true;
 }
 
+/* NULL: there is none of this number. Where fields are numbered from 1 on without a gap, which most
+ * messages' are, it stands at its number. */
+static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescriptor *descriptor,
+                                                  unsigned number)
+{
+    if (number - 1 < descriptor->n_fields && descriptor->fields[number - 1].id == number)
+        return &descriptor->fields[number - 1];
+    return protobuf_c_message_descriptor_get_field(descriptor, number);
+}
+
 static bool message_is_valid(const ProtobufCMessageDescriptor *descriptor, struct bytes body,
                              bool strict, unsigned depth)
 {
-    uint32_t counts[message_fields_max] = {0};
+    uint32_t counts[message_fields_max];
     struct walk walk = {.at = body.data, .end = body.size == 0 ? body.data : body.data + body.size};
 
     ASSERT(descriptor->n_fields <= message_fields_max);
+    memset(counts, 0, descriptor->n_fields * sizeof counts[0]);
     if (depth > limit_decode_depth_count)
         return false;
     while (walk.at < walk.end) {
@@ -161,8 +181,7 @@ static bool message_is_valid(const ProtobufCMessageDescriptor *descriptor, struc
         unsigned wire_type = (unsigned)(tag & 7);
         if (!walk_value(&walk, wire_type, &content))
             return false;
-        const ProtobufCFieldDescriptor *field =
-            protobuf_c_message_descriptor_get_field(descriptor, (unsigned)(tag >> 3));
+        const ProtobufCFieldDescriptor *field = find_field(descriptor, (unsigned)(tag >> 3));
         if (field == NULL) {
             if (strict)
                 return false;

@@ -35,9 +35,8 @@ struct kept {
 
 struct digests {
     struct digests_options options;
-    uint64_t history;                     /* of what is noted now */
-    struct kept kept[digests_kept_count]; /* a ring; versions rise */
-    uint32_t first;                       /* the oldest */
+    uint64_t history; /* of what is noted now */
+    uint32_t first;   /* of those kept, the oldest */
     uint32_t count;
 
     /* A question for a version that is not applied yet. */
@@ -48,7 +47,8 @@ struct digests {
 
     struct round round;
     uint64_t agreed_version;
-    bool is_odd; /* it was told */
+    bool is_odd;                          /* it was told */
+    struct kept kept[digests_kept_count]; /* a ring; versions rise */
 };
 
 static bool equal(struct hash128 a, struct hash128 b)
@@ -286,12 +286,15 @@ void digests_lead(struct digests *digests, const struct membership *membership)
 enum status digests_create(const struct digests_options *options, struct digests **digests)
 {
     ASSERT(options->self != 0);
-    *digests = calloc(1, sizeof **digests);
-    if (*digests == NULL)
+    struct digests *created = malloc(sizeof *created);
+    *digests = created;
+    if (created == NULL)
         return STATUS_NO_MEMORY;
-    (*digests)->options = *options;
+    /* The ring is large, and nothing of it is read that was not noted. */
+    memset(created, 0, offsetof(struct digests, kept));
+    created->options = *options;
     if (options->series == 0)
-        (*digests)->options.series = DIGEST_CHAIN;
+        created->options.series = DIGEST_CHAIN;
     return STATUS_OK;
 }
 

@@ -10,18 +10,16 @@
 static void pool_done(struct io_op *op);
 static void pool_retry(struct io_timer *timer);
 
-enum status wal_pool_init(struct wal_pool *pool)
+/* Of all pools; nobody writes to it. */
+static _Alignas(wal_block_size) uint8_t zeros[wal_pool_chunk_size];
+
+void wal_pool_init(struct wal_pool *pool)
 {
     ASSERT(pool->spares_wanted >= 1 && 2 * pool->spares_wanted < wal_pool_spares_max);
-    pool->zeros = aligned_alloc(wal_block_size, wal_pool_chunk_size);
-    if (pool->zeros == NULL)
-        return STATUS_NO_MEMORY;
-    memset(pool->zeros, 0, wal_pool_chunk_size);
     pool->next_number = 1;
     pool->op.done = pool_done;
     pool->op.context = pool;
     pool->retry = (struct io_timer){.fired = pool_retry, .context = pool};
-    return STATUS_OK;
 }
 
 /* ---- Start-up ---- */
@@ -96,7 +94,7 @@ static void pool_zero(struct wal_pool *pool)
 {
     uint64_t left = pool->segment_size - pool->zeroed_size;
     pool->step = WAL_POOL_CREATE_ZERO;
-    io_write(pool->io, &pool->op, pool->file, pool->zeros,
+    io_write(pool->io, &pool->op, pool->file, zeros,
              left < wal_pool_chunk_size ? (size_t)left : wal_pool_chunk_size, pool->zeroed_size);
 }
 
@@ -355,7 +353,6 @@ enum status wal_pool_free(struct wal_pool *pool)
         if (status == STATUS_OK)
             status = closed;
     }
-    free(pool->zeros);
     *pool = (struct wal_pool){0};
     return status;
 }

@@ -80,11 +80,10 @@ struct wal_pool {
     struct wal_path to;
     struct io_file *file;
     uint64_t zeroed_size;
-    uint8_t *zeros;
 };
 
 /* The owner has filled its part; the rest is zero. */
-MUST_CHECK enum status wal_pool_init(struct wal_pool *pool);
+void wal_pool_init(struct wal_pool *pool);
 
 /* Takes over what a listing shows, blocking: opens spares of the right size, removes other ones and
  * whatever was being prepared. For start-up. */

@@ -139,6 +139,17 @@ enum status wal_reader_open(struct io *io, struct keyring *keyring, const char *
     return reader_begin(io, keyring, directory, id, wal_reader_window_size, reader, error);
 }
 
+enum status wal_reader_open_to(struct io *io, struct keyring *keyring, const char *directory,
+                               uint64_t id, uint64_t end, struct wal_reader *reader,
+                               struct error *error)
+{
+    /* What the end says is not verified yet. */
+    size_t read_size = end < wal_reader_window_size ? (size_t)wal_align_up(end) : 0;
+    if (read_size == 0)
+        read_size = wal_reader_window_size;
+    return reader_begin(io, keyring, directory, id, read_size, reader, error);
+}
+
 enum status wal_reader_header(struct io *io, struct keyring *keyring, const char *directory,
                               uint64_t id, struct wal_segment_header *header, struct error *error)
 {

@@ -34,6 +34,11 @@ struct wal_reader {
 MUST_CHECK enum status wal_reader_open(struct io *io, struct keyring *keyring,
                                        const char *directory, uint64_t id,
                                        struct wal_reader *reader, struct error *error);
+
+/* The same, where nothing at `end` or later will be looked at: no more is read than that takes. */
+MUST_CHECK enum status wal_reader_open_to(struct io *io, struct keyring *keyring,
+                                          const char *directory, uint64_t id, uint64_t end,
+                                          struct wal_reader *reader, struct error *error);
 MUST_CHECK enum status wal_reader_close(struct wal_reader *reader);
 
 /* The verified header alone: one block is read. Errors as of wal_reader_open(). */

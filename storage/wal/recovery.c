@@ -374,6 +374,12 @@ static enum status segment_follows(struct wal_recovery *recovery, const struct w
                           "the segment does not begin where the one before it ends", error);
 }
 
+uint64_t wal_recovery_segment_end(const struct wal_recovery *recovery, size_t position)
+{
+    return position + 1 == recovery->headers_count ? recovery->headers[position].size
+                                                   : recovery->headers[position + 1].previous_end;
+}
+
 static enum status segment_walk(struct wal_recovery *recovery, size_t position, struct walk *walk,
                                 struct wal_reader *reader, struct error *error)
 {
@@ -393,7 +399,7 @@ static enum status segment_walk(struct wal_recovery *recovery, size_t position, 
         .reader = reader,
         .place = is_last ? WAL_PLACE_OPEN : WAL_PLACE_INSIDE,
         .position = position,
-        .limit = is_last ? header->size : recovery->headers[position + 1].previous_end,
+        .limit = wal_recovery_segment_end(recovery, position),
         .offset = wal_block_size,
         .sequence = 1,
         .previous = header->previous,
@@ -413,8 +419,9 @@ static enum status segment_read(struct wal_recovery *recovery, size_t position, 
                                 struct error *error)
 {
     struct wal_reader reader;
-    enum status status = wal_reader_open(recovery->io, recovery->keyring, recovery->directory,
-                                         recovery->headers[position].id, &reader, error);
+    enum status status = wal_reader_open_to(
+        recovery->io, recovery->keyring, recovery->directory, recovery->headers[position].id,
+        wal_recovery_segment_end(recovery, position), &reader, error);
     if (status != STATUS_OK)
         return status;
     status = segment_walk(recovery, position, walk, &reader, error);

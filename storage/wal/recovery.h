@@ -114,6 +114,10 @@ struct wal_recovery {
 MUST_CHECK enum status wal_recovery_read(struct wal_recovery *recovery,
                                          const struct wal_listing *listing, struct error *error);
 
+/* Where the batches of a segment end, by position: as the next one's header says, or with the
+ * segment. Not verified. */
+uint64_t wal_recovery_segment_end(const struct wal_recovery *recovery, size_t position);
+
 /* Judges what was found as a region of one must: CORRUPT where anything that was durable is missing
  * and not mended. What is suspect is a tail, which the owner drops. */
 MUST_CHECK enum status wal_recovery_alone(struct wal_recovery *recovery, struct error *error);

@@ -62,8 +62,9 @@ static enum status replay_read(struct replay *replay, const struct wal_place *pl
         status = wal_reader_close(&replay->reader);
     }
     if (status == STATUS_OK && !replay->is_open) {
-        status = wal_reader_open(recovery->io, recovery->keyring, recovery->directory,
-                                 recovery->headers[position].id, &replay->reader, replay->error);
+        status = wal_reader_open_to(
+            recovery->io, recovery->keyring, recovery->directory, recovery->headers[position].id,
+            wal_recovery_segment_end(recovery, position), &replay->reader, replay->error);
         replay->is_open = status == STATUS_OK;
         replay->offset = 0;
     }

@@ -438,8 +438,7 @@ enum status wal_open(const struct wal_options *options, struct wal_mark base, wa
     wal->options.failed = ignore_failure;
     status = wal_queue_init(&wal->queue, wal->options.queue_size_max,
                             (size_t)wal->options.segment_size - wal_block_size);
-    if (status == STATUS_OK)
-        status = wal_pool_init(&wal->pool);
+    wal_pool_init(&wal->pool);
     if (status == STATUS_OK)
         status = wal_writer_init(&wal->writer);
     if (status != STATUS_OK) {

@@ -10,7 +10,7 @@
 void chronicle_free(struct chronicle *chronicle)
 {
     for (unsigned i = 0; i < chronicle->epochs_count; i++)
-        free(chronicle->epochs[i].points);
+        numbered_free(&chronicle->epochs[i].points);
     free(chronicle->acks);
 }
 
@@ -56,8 +56,7 @@ static struct chronicle_epoch *enter(struct chronicle *chronicle, struct sim_ser
     ASSERT(chronicle->epochs_count < chronicle_epochs_max);
     found = &chronicle->epochs[chronicle->epochs_count++];
     *found = (struct chronicle_epoch){.epoch = epoch, .began_ns = server->world->now_ns};
-    found->points = calloc(chronicle_versions_count, sizeof *found->points);
-    ASSERT(found->points != NULL);
+    numbered_init(&found->points, sizeof(struct chronicle_point), chronicle_versions_count);
     world_note(server->world, server, "epoch (%" PRIu64 ", %" PRIu32 ") begins", epoch.number,
                epoch.region);
     return found;
@@ -69,7 +68,7 @@ static void look_at_digest(struct chronicle *chronicle, struct sim_server *serve
                            struct epoch epoch, const struct core_facts *facts)
 {
     struct chronicle_epoch *its = enter(chronicle, server, epoch);
-    struct chronicle_point *point = &its->points[facts->version % chronicle_versions_count];
+    struct chronicle_point *point = numbered_at(&its->points, facts->version);
 
     if (facts->version > its->version)
         its->version = facts->version;

@@ -15,6 +15,7 @@
 
 #include "server/core.h"
 #include "tests/sim/client.h"
+#include "tests/sim/numbered.h"
 
 enum { chronicle_epochs_max = 64, chronicle_versions_count = 1 << 14 };
 
@@ -27,9 +28,9 @@ struct chronicle_point {
 /* One epoch, as it was seen. */
 struct chronicle_epoch {
     struct epoch epoch;
-    uint64_t began_ns;              /* when the first replica was seen in it */
-    uint64_t version;               /* the highest seen */
-    struct chronicle_point *points; /* by version, modulo the count: the newest stay */
+    uint64_t began_ns;      /* when the first replica was seen in it */
+    uint64_t version;       /* the highest seen */
+    struct numbered points; /* by version */
     uint64_t acknowledged_count;
 };
 

@@ -46,18 +46,21 @@ void cipher_free(struct cipher *cipher)
     *cipher = (struct cipher){0};
 }
 
+enum { mask_words = 8 };
+
 /* The same both ways: each word is changed by one that follows from key and nonce. */
 static void mask(const struct cipher *cipher, const uint8_t nonce[cipher_nonce_size],
                  struct bytes from, uint8_t *to)
 {
     uint64_t word =
         hash64_seeded(bytes_of(nonce, cipher_nonce_size), stand_in_of(cipher)->key.low) | 1;
+    uint64_t words[mask_words];
     size_t at = 0;
-    for (; at + sizeof word <= from.size; at += sizeof word) {
-        uint64_t masked;
-        memcpy(&masked, from.data + at, sizeof masked);
-        masked ^= word;
-        memcpy(to + at, &masked, sizeof masked);
+    for (; at + sizeof words <= from.size; at += sizeof words) {
+        memcpy(words, from.data + at, sizeof words);
+        for (unsigned i = 0; i < mask_words; i++)
+            words[i] ^= word;
+        memcpy(to + at, words, sizeof words);
     }
     for (; at < from.size; at++)
         to[at] = from.data[at] ^ (uint8_t)word;

@@ -12,13 +12,12 @@ enum { stalled_max_ms = 5000 };
 void commitment_init(struct commitment *commitment)
 {
     *commitment = (struct commitment){0};
-    commitment->points = calloc(commitment_points_count, sizeof *commitment->points);
-    ASSERT(commitment->points != NULL);
+    numbered_init(&commitment->points, sizeof(struct commitment_point), commitment_points_count);
 }
 
 void commitment_free(struct commitment *commitment)
 {
-    free(commitment->points);
+    numbered_free(&commitment->points);
 }
 
 void commitment_started(struct commitment *commitment, unsigned server)
@@ -32,8 +31,10 @@ void commitment_started(struct commitment *commitment, unsigned server)
 void commitment_wiped(struct commitment *commitment, unsigned server)
 {
     commitment->logs[server] = (struct commitment_log){0};
-    for (size_t i = 0; i < commitment_points_count; i++)
-        commitment->points[i].holders &= ~(UINT32_C(1) << server);
+    for (uint64_t i = 0; i < commitment->points.count; i++) {
+        struct commitment_point *point = numbered_at(&commitment->points, i);
+        point->holders &= ~(UINT32_C(1) << server);
+    }
 }
 
 static const struct replicated_log *log_of(const struct world *world, unsigned server)
@@ -44,7 +45,7 @@ static const struct replicated_log *log_of(const struct world *world, unsigned s
 /* NULL: newer ones took its place. */
 static struct commitment_point *point_at(struct commitment *commitment, uint64_t index)
 {
-    struct commitment_point *point = &commitment->points[index % commitment_points_count];
+    struct commitment_point *point = numbered_at(&commitment->points, index);
     if (point->index > index)
         return NULL;
     if (point->index < index)

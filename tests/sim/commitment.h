@@ -19,6 +19,7 @@
 #include "proto/peer.h"
 #include "server/core.h"
 #include "tests/sim/bus.h"
+#include "tests/sim/numbered.h"
 
 struct world;
 
@@ -48,7 +49,7 @@ struct commitment_log {
 };
 
 struct commitment {
-    struct commitment_point *points;
+    struct numbered points;
     struct commitment_log logs[sim_servers_max];
     uint64_t index;           /* up to which entries are known to be committed */
     uint64_t counted_count;   /* commits whose majority was counted */

@@ -123,7 +123,10 @@ size_t sim_content_read(const struct sim_content *content, uint64_t offset, void
         const struct sim_page *page = content->pages[(offset + done) / sim_page_size];
         size_t begin = (offset + done) % sim_page_size;
         size_t part = sim_page_size - begin < size - done ? sim_page_size - begin : size - done;
-        memcpy((uint8_t *)to + done, page != NULL ? page->bytes + begin : zeros, part);
+        if (page != NULL)
+            memcpy((uint8_t *)to + done, page->bytes + begin, part);
+        else
+            memset((uint8_t *)to + done, 0, part);
         done += part;
     }
     return size;

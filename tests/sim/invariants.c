@@ -11,9 +11,8 @@
 void invariants_init(struct invariants *invariants)
 {
     *invariants = (struct invariants){0};
-    invariants->indexes = calloc(invariants_points_count, sizeof *invariants->indexes);
-    invariants->versions = calloc(invariants_points_count, sizeof *invariants->versions);
-    ASSERT(invariants->indexes != NULL && invariants->versions != NULL);
+    numbered_init(&invariants->indexes, sizeof(struct invariants_point), invariants_points_count);
+    numbered_init(&invariants->versions, sizeof(struct invariants_point), invariants_points_count);
     commitment_init(&invariants->commitment);
 #if defined(STRAIT_FAULTS)
     seal_oracle_start();
@@ -24,8 +23,8 @@ void invariants_free(struct invariants *invariants)
 {
     elections_free(&invariants->elections);
     commitment_free(&invariants->commitment);
-    free(invariants->indexes);
-    free(invariants->versions);
+    numbered_free(&invariants->indexes);
+    numbered_free(&invariants->versions);
 }
 
 void invariants_started(struct invariants *invariants, unsigned server)
@@ -63,10 +62,10 @@ void invariants_heard(struct invariants *invariants, struct world *world, unsign
 }
 
 /* False: another replica had something else there. */
-static bool same_as_first(struct invariants *invariants, struct invariants_point *points,
-                          uint64_t number, uint64_t term, struct hash128 digest)
+static bool same_as_first(struct invariants *invariants, struct numbered *points, uint64_t number,
+                          uint64_t term, struct hash128 digest)
 {
-    struct invariants_point *point = &points[number % invariants_points_count];
+    struct invariants_point *point = numbered_at(points, number);
     if (point->number > number || number == 0)
         return true; /* it is forgotten */
     if (point->number < number) {
@@ -134,12 +133,12 @@ void invariants_look(struct invariants *invariants, struct world *world, unsigne
                    facts->applied_index, facts->commit_index);
     const struct hash128 none = {0};
     if (facts->applied_index != last->applied_index) {
-        if (!same_as_first(invariants, invariants->indexes, facts->applied_index,
+        if (!same_as_first(invariants, &invariants->indexes, facts->applied_index,
                            facts->applied_term, none))
             world_fail(world, "s%u applied another entry at index %" PRIu64, server,
                        facts->applied_index);
         /* Of two regions chronicle.h compares them, as a version is of an epoch there. */
-        if (world->pair == NULL && !same_as_first(invariants, invariants->versions, facts->version,
+        if (world->pair == NULL && !same_as_first(invariants, &invariants->versions, facts->version,
                                                   0, facts->chain_digest))
             world_fail(world, "s%u has another state at version %" PRIu64, server, facts->version);
     }

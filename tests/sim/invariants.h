@@ -18,6 +18,7 @@
 #include "tests/sim/bus.h"
 #include "tests/sim/commitment.h"
 #include "tests/sim/elections.h"
+#include "tests/sim/numbered.h"
 
 struct world;
 
@@ -33,8 +34,8 @@ enum { invariants_points_count = 1 << 16 };
 struct invariants {
     struct elections elections;
     struct commitment commitment;
-    struct invariants_point *indexes;        /* by index, modulo the count: the newest stay */
-    struct invariants_point *versions;       /* by version */
+    struct numbered indexes;                 /* points by index */
+    struct numbered versions;                /* by version */
     struct core_facts last[sim_servers_max]; /* of the server's current life */
     uint64_t compared_count;                 /* points that a second replica reached as well */
     uint64_t snapshots_count;                /* that took a state's place */

@@ -12,13 +12,19 @@
 struct event {
     void (*fire)(struct event *event);
     void (*drop)(struct event *event); /* the world ends before it was due */
+    uint64_t due_ns;                   /* the schedule's */
+};
+
+/* When, beside what, so that ordering them touches no event. */
+struct schedule_slot {
     uint64_t due_ns;
-    uint64_t sequence; /* the schedule's */
+    uint64_t sequence;
+    struct event *event;
 };
 
 /* Zeroed: empty. */
 struct schedule {
-    struct event **events;
+    struct schedule_slot *slots;
     size_t count;
     size_t capacity;
     uint64_t sequence;

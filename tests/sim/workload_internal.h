@@ -24,7 +24,6 @@ struct workload_lists {
         int64_t number;
     } mops[workload_mops_max];
     unsigned mops_count;
-    struct workload_view views[workload_keys_max];
     unsigned views_count;
     bool writes;
     bool by_snapshot;   /* reads in a snapshot of the server's */
@@ -34,6 +33,7 @@ struct workload_lists {
     struct epoch epoch; /* of the version */
     int64_t next_list;  /* of the final reads */
     struct history_mop *history_mops;
+    struct workload_view views[workload_keys_max]; /* large: those that count are set */
 };
 
 struct workload_leases {

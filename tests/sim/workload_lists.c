@@ -3,6 +3,7 @@
  * decimal, with a space between two; an append is a put of what was read and one number more, which
  * is safe by what the commit says it has read. */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,7 +12,7 @@
 #include "tests/sim/workload_internal.h"
 #include "tests/sim/world.h"
 
-enum { key_size = 24 };
+enum { key_size = 24, number_size_max = 20 };
 
 static void key_of(int64_t list, char key[key_size])
 {
@@ -26,8 +27,16 @@ static unsigned view_of(struct workload_lists *lists, int64_t list)
         if (lists->views[i].list == list)
             return i;
     ASSERT(lists->views_count < workload_keys_max);
-    lists->views[lists->views_count] = (struct workload_view){.list = list};
+    struct workload_view *view = &lists->views[lists->views_count];
+    view->list = list;
+    view->version = 0;
+    view->read_count = view->count = 0;
     return lists->views_count++;
+}
+
+static void forget(struct workload_lists *lists)
+{
+    memset(lists, 0, offsetof(struct workload_lists, views));
 }
 
 static void plan(struct workload_client *own)
@@ -36,7 +45,7 @@ static void plan(struct workload_client *own)
     struct generator *generator = &own->client->generator;
     bool reads_only = generator_chance(generator, 1, 4);
 
-    *lists = (struct workload_lists){0};
+    forget(lists);
     lists->mops_count = (unsigned)generator_between(generator, 1, workload_mops_max);
     lists->by_snapshot = generator_chance(generator, 1, 4);
     lists->by_conditions = generator_chance(generator, 1, 4);
@@ -184,16 +193,31 @@ static void guard(struct workload_client *own, Strait__Commit *commit, struct co
     }
 }
 
+/* In decimal; there are many of them. */
+static size_t number_write(int64_t number, char *to)
+{
+    char digits[number_size_max];
+    size_t count = 0;
+    ASSERT(number >= 0);
+    do {
+        digits[count++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    for (size_t i = 0; i < count; i++)
+        to[i] = digits[count - 1 - i];
+    return count;
+}
+
 static void put_list(struct workload_client *own, Strait__Commit *commit,
                      struct commit_parts *parts, unsigned i)
 {
     const struct workload_view *view = &own->lists.views[i];
     size_t used = 0;
     for (uint32_t k = 0; k < view->count; k++) {
-        int added = snprintf(parts->values[i] + used, sizeof parts->values[i] - used,
-                             k == 0 ? "%" PRId64 : " %" PRId64, view->numbers[k]);
-        used += (size_t)added;
-        ASSERT(used < sizeof parts->values[i]);
+        ASSERT(used + number_size_max + 1 <= sizeof parts->values[i]);
+        if (k != 0)
+            parts->values[i][used++] = ' ';
+        used += number_write(view->numbers[k], parts->values[i] + used);
     }
     strait__put__init(&parts->puts[i]);
     strait__operation__init(&parts->operations[i]);
@@ -344,7 +368,8 @@ void workload_lists_read_next(struct workload_client *own)
         workload_accounts_read(own);
         return;
     }
-    *lists = (struct workload_lists){.next_list = next};
+    forget(lists);
+    lists->next_list = next;
     for (; lists->mops_count < workload_mops_max && next < own->workload->lists_count; next++) {
         lists->mops[lists->mops_count].view = view_of(lists, next);
         lists->mops_count++;

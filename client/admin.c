@@ -205,6 +205,7 @@ static bool translate_status(struct result *result, const Strait__StatusReply *r
         .members_count = reply->n_members,
         .cluster_version = reply->cluster_version,
         .cluster_version_max = reply->cluster_version_max,
+        .chain_digest = bytes_public(reply->chain_digest),
     };
     if (reply->position != NULL) {
         to->epoch_number = reply->position->epoch_number;

@@ -715,6 +715,9 @@ struct strait_server_status {
     size_t members_count;
     uint32_t cluster_version;     /* what the servers do, as a number that all share */
     uint32_t cluster_version_max; /* the highest that this server's program can do */
+
+    /* 16 bytes, over all that was written up to `version`: equal at all servers of all regions. */
+    struct strait_bytes chain_digest;
 };
 
 /* A member of a region. What follows `self` is the leader's view of the others, and zero where

@@ -32,6 +32,7 @@ struct report {
     Strait__StatusReply__Latency *latency_pointers[latencies_max];
     Strait__StatusReply__Latency__Bucket buckets[latencies_max][bounds_count];
     Strait__StatusReply__Latency__Bucket *bucket_pointers[latencies_max][bounds_count];
+    uint8_t chain[region_chain_size];
     char alarms[alarms_max][alarm_size];
     char *alarm_pointers[alarms_max];
 };
@@ -276,6 +277,9 @@ static void status(struct core *core, struct request *request)
     report->reply.role = (char *)(uintptr_t)core_role_text(core);
     add_region(core, request, report);
     report->reply.position = state_position_message(&facts.position, &request->arena);
+    store_u64(report->chain, facts.chain_digest.low);
+    store_u64(report->chain + 8, facts.chain_digest.high);
+    report->reply.chain_digest = field_of_bytes(bytes_of(report->chain, sizeof report->chain));
     report->reply.cluster_version = facts.cluster_version;
     report->reply.cluster_version_max = state_cluster_version_max(core->state);
     report->reply.log_index = facts.applied_index;

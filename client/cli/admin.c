@@ -11,7 +11,8 @@ enum { check_poll_ms = 100 };
 
 /* ---- Status ---- */
 
-static void cluster_text(struct strait_bytes id, char text[33])
+/* 16 bytes. */
+static void hexadecimal_text(struct strait_bytes id, char text[33])
 {
     const unsigned char *data = id.data;
     for (size_t i = 0; i < 16; i++)
@@ -22,10 +23,12 @@ static enum cli_exit print_status_json(const struct strait_server_status *status
                                        const char *cluster)
 {
     char when[32];
+    char chain[33];
     json_t *document = json_object();
     json_t *alarms = json_array();
     json_t *metrics = json_object();
     cli_format_time(status->log_time_ns, when);
+    hexadecimal_text(status->chain_digest, chain);
     json_object_set_new(document, "server_version", json_string(status->server_version));
     json_object_set_new(document, "role", json_string(status->role));
     json_object_set_new(document, "cluster_id", json_string(cluster));
@@ -34,6 +37,7 @@ static enum cli_exit print_status_json(const struct strait_server_status *status
     json_object_set_new(document, "version", json_integer((json_int_t)status->version));
     json_object_set_new(document, "epoch_number", json_integer((json_int_t)status->epoch_number));
     json_object_set_new(document, "epoch_region", json_integer((json_int_t)status->epoch_region));
+    json_object_set_new(document, "chain_digest", json_string(chain));
     json_object_set_new(document, "log_time", json_string(when));
     json_object_set_new(document, "log_index", json_integer((json_int_t)status->log_index));
     json_object_set_new(document, "log_term", json_integer((json_int_t)status->log_term));
@@ -70,7 +74,9 @@ static void print_metric(const struct strait_metric *metric)
 static void print_status(const struct strait_server_status *status, const char *cluster)
 {
     char when[32];
+    char chain[33];
     cli_format_time(status->log_time_ns, when);
+    hexadecimal_text(status->chain_digest, chain);
     printf("server     %s, %s, up %" PRIu64 " s\n", status->server_version, status->role,
            status->uptime_ms / 1000);
     printf("cluster    %s, version %" PRIu32, cluster, status->cluster_version);
@@ -83,6 +89,7 @@ static void print_status(const struct strait_server_status *status, const char *
     printf("at rest    %s\n", status->encrypted ? "encrypted" : "plain, by choice");
     printf("version    %" PRIu64 " in epoch %" PRIu64 " of region %" PRIu32 ", %s\n",
            status->version, status->epoch_number, status->epoch_region, when);
+    printf("digest     %s, of all that was written up to there\n", chain);
     printf("log        index %" PRIu64 " applied, %" PRIu64 " committed, term %" PRIu64 "\n",
            status->log_index, status->commit_index, status->log_term);
     if (status->members_count > 1) {
@@ -116,7 +123,7 @@ enum cli_exit cli_status(struct cli *cli, int count, char **arguments)
         return exit;
     if (strait_server_status(handle, cli->timeout_ms, &status, &error) != STRAIT_OK)
         return cli_error(cli, &error);
-    cluster_text(status->cluster_id, cluster);
+    hexadecimal_text(status->cluster_id, cluster);
     if (cli->json)
         exit = print_status_json(status, cluster);
     else

@@ -4,11 +4,12 @@ and what is reported can be done again, once."""
 import json
 import os
 import shutil
+import signal
 import stat
 import time
 
-from harness import BUILD, DONE, REFUSED, expect, expect_equal, main, run
-from regions import Regions, status, wait_level
+from harness import BUILD, DONE, REFUSED, expect, expect_equal, main, run, spawn
+from regions import Regions, wait_equal, wait_follows, wait_level
 
 WRITER = os.path.join(BUILD, "tests", "e2e", "e2e_writer")
 
@@ -18,18 +19,34 @@ def each(region, act):
         getattr(member, act)()
 
 
+def create_tables(region):
+    for table in ("puts", "counters", "twins", "slots", "claims"):
+        region.strait("table", "create", table)
+    region.strait("index", "create", "claims", "by_name", "--unique")
+
+
+def read_log(path):
+    """The tokens that were acknowledged, of these those that a standby confirmed, and the refused ones."""
+    done, confirmed, refused = set(), set(), set()
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            words = line.split()
+            if not line.endswith("\n"):
+                break
+            if words[0] == "done":
+                done.add(words[2])
+            if words[0] == "done" and words[-1] == "confirmed":
+                confirmed.add(words[2])
+            if words[0] == "refused" and len(words) == 4:  # else it was never sent
+                refused.add(words[3])
+    return done, confirmed, refused
+
+
 def load(region, seed, seconds, path):
     """Drives the region, and gives the tokens that were acknowledged, and those that were refused."""
     result = run([WRITER, str(seed), str(seconds), "16", path], env=region.environment(), timeout=120)
     expect_equal(result.returncode, 0, "the writer", result.stderr)
-    done, refused = set(), set()
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            words = line.split()
-            if words[0] == "done":
-                done.add(words[2])
-            elif words[0] == "refused":
-                refused.add(words[3])
+    done, _, refused = read_log(path)
     expect(len(done) > 100, len(done), "transactions were acknowledged")
     return done, refused
 
@@ -51,35 +68,11 @@ def outcomes(region, tokens):
     return dict(zip(tokens, states))
 
 
-def wait_follows(region, seconds=90):
-    until = time.monotonic() + seconds
-    while True:
-        found = status(region)
-        if found is not None and found["role"] == "standby" and found["epoch"]["region"] == 2:
-            return
-        expect(time.monotonic() < until, "the old primary does not follow:", found)
-        time.sleep(0.1)
-
-
-def promote(region, seconds=60):
-    """Its leader was elected just now, and may know only little of what its log holds."""
-    until = time.monotonic() + seconds
-    while True:
-        result = region.run("region", "promote", "sydney", "--force")
-        if result.returncode == DONE:
-            return
-        print("promotion refused:", result.stderr.decode("utf-8", "replace").strip(), flush=True)
-        expect(time.monotonic() < until, "the standby is not promoted")
-        time.sleep(0.2)
-
-
 def lose_singapore(context):
     """Singapore comes back to Sydney's reign with a tail. Gives both, and what was acknowledged."""
     regions = context.server(Regions)
     singapore, sydney = regions.singapore, regions.sydney
-    for table in ("puts", "counters", "twins", "slots", "claims"):
-        singapore.strait("table", "create", table)
-    singapore.strait("index", "create", "claims", "by_name", "--unique")
+    create_tables(singapore)
     before, _ = load(singapore, 1, 2, os.path.join(regions.folder, "before.log"))
     wait_level(regions)
     each(sydney, "kill")
@@ -90,7 +83,7 @@ def lose_singapore(context):
         shutil.rmtree(os.path.join(list(singapore.members.values())[-1].store, "rewind-%d" % number),
                       ignore_errors=True)
     each(sydney, "start")
-    promote(sydney)
+    sydney.strait("region", "promote", "sydney", "--force")
     each(singapore, "start")
     wait_follows(singapore)
     wait_level(regions)
@@ -159,6 +152,72 @@ def test_acknowledged_is_kept_or_reported(context):
     wait_level(regions)
     sydney.strait("region", "switchover", "singapore")
     singapore.strait("check", "--scrub")
+
+
+def wait_done(writer, path, count, seconds=120):
+    """Until so many were acknowledged."""
+    until = time.monotonic() + seconds
+    while len(read_log(path)[0]) < count:
+        expect(writer.poll() is None, "the writer ended by itself")
+        expect(time.monotonic() < until, "fewer than", count, "transactions were acknowledged")
+        time.sleep(0.05)
+
+
+def reported_items(region):
+    """Of all reports, by token, where the region that gave them up had acknowledged them, or might have."""
+    items = {}
+    for report in region.json("region", "lost", "list")["reports"]:
+        shown = region.json("region", "lost", "show", str(report["report"]), "--limit", "0", timeout=240)
+        expect_equal(shown["shown"], report["entries"])
+        items.update({item["txn"]: item for item in shown["items"] if "txn" in item and item["outcome"] == "OK"})
+    return items
+
+
+def check_accounts(regions, path):
+    """Each that was acknowledged is kept or reported, as lost or as done again; each that was confirmed is
+    kept. `singapore` has come back to the reign of `sydney`, and both are level."""
+    done, confirmed, _ = read_log(path)
+    items = reported_items(regions.singapore)
+    states = outcomes(regions.sydney, done | set(items))
+    kept = {token for token in done if states[token] == "committed"}
+    lost = {token for token, item in items.items() if item["state"] == "lost"}
+    redone = {token for token, item in items.items() if item["state"] == "redone"}
+    expect_equal(done - kept - set(items), set(), "acknowledged, and neither kept nor reported")
+    expect_equal(set(items) - lost - redone, set(), "reported, and neither lost nor done again")
+    expect_equal({token for token in lost if states[token] == "committed"}, set(), "lost, and there")
+    expect_equal({token for token in redone if states[token] != "committed"}, set(), "done again, and not there")
+    expect_equal(confirmed - kept, set(), "confirmed by the standby, and not kept")
+    print("%d acknowledged = %d kept + %d lost; reported: %d lost, %d redone; %d confirmed, all kept" % (
+        len(done), len(kept), len(done & lost), len(lost), len(redone), len(confirmed)), flush=True)
+    expect_equal(len(done), len(kept) + len(done & lost))
+
+
+def test_a_primary_lost_under_load(context):
+    """All of Singapore is killed while it takes writes, with Sydney 45 ms away; the writers go on there, and
+    while they do, Singapore comes back."""
+    regions = context.server(Regions, delay_ms=45)
+    singapore, sydney = regions.singapore, regions.sydney
+    create_tables(singapore)
+    path = os.path.join(regions.folder, "under-load.log")
+    open(path, "w", encoding="ascii").close()
+    everywhere = [member.clients for member in singapore.members.values()] + regions.endpoints(sydney)
+    writer = spawn([WRITER, "3", "600", "32", path, "8"], env=singapore.environment(",".join(everywhere)))
+    wait_done(writer, path, 1500)
+    for member in singapore.members.values():
+        member.process.kill()
+    each(singapore, "kill")
+    before = len(read_log(path)[0])
+    begun = time.monotonic()
+    sydney.strait("region", "promote", "sydney", "--force")
+    wait_done(writer, path, before + 1)
+    print("from the command to the next write acknowledged: %.2f s" % (time.monotonic() - begun), flush=True)
+    wait_done(writer, path, before + 300)
+    each(singapore, "start")
+    wait_follows(singapore)
+    writer.send_signal(signal.SIGTERM)
+    expect_equal(writer.wait(timeout=120), 0, "the writer")
+    wait_equal(regions)
+    check_accounts(regions, path)
 
 
 if __name__ == "__main__":

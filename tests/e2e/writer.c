@@ -3,21 +3,36 @@
  * line each and before the next step, what was sent and what came of it, so that a checker can tell
  * what must be there, what may be, and what must not.
  *
- *     writer SEED SECONDS DEPTH LOG     the server is that of STRAIT_PROFILE
+ *     writer SEED SECONDS DEPTH LOG [REMOTE]
+ *
+ * The server is that of STRAIT_PROFILE. It ends after so many seconds, or when SIGTERM comes. With
+ * REMOTE one commit in so many asks for a standby region's confirmation.
  *
  * Lines of LOG, words parted by a blank; N counts the transactions:
  *
- *     sent N put KEY SEED SIZE          a record of the table puts
- *     sent N add COUNTER AMOUNT         to a record of the table counters
- *     sent N pair KEY                   KEY in the table puts and KEY in the table twins, or
- * neither sent N slot SLOT SEQUENCE         overwrites a record of the table slots sent N claim KEY
- * NAME             a record of claims with NAME in its unique index sent N never KEY a put under a
- * condition that does not hold done N TOKEN | refused N STATUS TOKEN | unknown N TOKEN
+ *     sent N put KEY SEED SIZE
+ *         a record of the table puts; its value is its key, then bytes drawn from SEED: see fill()
+ *     sent N add COUNTER AMOUNT
+ *         to a record of the table counters
+ *     sent N pair KEY
+ *         KEY in the table puts and KEY in the table twins, or neither
+ *     sent N slot SLOT SEQUENCE
+ *         overwrites a record of the table slots
+ *     sent N claim KEY NAME
+ *         a record of claims with NAME in its unique index
+ *     sent N never KEY
+ *         a put under a condition that does not hold
+ *     done N TOKEN
+ *     done N TOKEN confirmed
+ *         a standby region has it too
+ *     refused N STATUS TOKEN
+ *         without a token: it was never sent
+ *     unknown N TOKEN
  *
- * The value of a put is its key, then bytes drawn from SEED: see fill(). Exit status 0 when all
- * that was sent has an answer. */
+ * Exit status 0 when all that was sent has an answer. */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +50,7 @@ enum {
     short_timeout_ms = 150, /* of one in four: so that some outcomes are unknown */
     long_timeout_ms = 20000,
     busy_wait_ms = 5,
+    confirm_ms = 1000,
 };
 
 struct slot {
@@ -52,12 +68,20 @@ static uint64_t generator;
 static uint64_t run_seed;
 static uint64_t sent_count;
 static size_t busy_count;
+static uint64_t remote_in; /* 0: none */
 static int log_fd = -1;
+static volatile sig_atomic_t is_stopping;
 
 static void fail(const char *what)
 {
     fprintf(stderr, "writer: %s\n", what);
     exit(1);
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    is_stopping = 1;
 }
 
 static uint64_t draw(uint64_t *state)
@@ -186,7 +210,8 @@ static void on_done(void *context, const struct strait_completion *completion)
     char token[STRAIT_TXN_TOKEN_SIZE];
     strait_txn_token(slot->txn, token);
     if (completion->status == STRAIT_OK) {
-        note("done %" PRIu64 " %s\n", slot->number, token);
+        note("done %" PRIu64 " %s%s\n", slot->number, token,
+             completion->commit->confirmed ? " confirmed" : "");
     } else if (completion->status == STRAIT_OUTCOME_UNKNOWN) {
         note("unknown %" PRIu64 " %s\n", slot->number, token);
         /* It may yet run: nothing else may be written where it writes. */
@@ -221,6 +246,8 @@ static void send_one(struct slot *slot)
         add_claim(slot);
     else
         add_never(slot);
+    if (remote_in != 0 && slot->number % remote_in == 0)
+        check(strait_txn_set_remote(slot->txn, NULL, confirm_ms), "remote");
     while ((status = strait_commit_async(handle, slot->txn, timeout_ms, on_done, slot)) ==
            STRAIT_BUSY)
         strait_dispatch(handle, busy_wait_ms);
@@ -239,10 +266,22 @@ static void connect_to_server(void)
     strait_options_free(options);
 }
 
+static void run_until(double until, size_t depth)
+{
+    while ((now_s() < until && !is_stopping) || busy_count != 0) {
+        for (size_t i = 0; i < depth && now_s() < until && !is_stopping; i++) {
+            if (!slots[i].is_busy)
+                send_one(&slots[i]);
+        }
+        strait_dispatch(handle, 100);
+    }
+}
+
 int main(int count, char **values)
 {
-    if (count != 5)
-        fail("usage: writer SEED SECONDS DEPTH LOG");
+    const struct sigaction action = {.sa_handler = on_signal};
+    if (count != 5 && count != 6)
+        fail("usage: writer SEED SECONDS DEPTH LOG [REMOTE]");
     run_seed = strtoull(values[1], NULL, 10);
     generator = run_seed;
     double until = now_s() + strtod(values[2], NULL);
@@ -250,19 +289,17 @@ int main(int count, char **values)
     log_fd = open(values[4], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (depth == 0 || depth > depth_max || log_fd < 0)
         fail("a depth from 1 to 512 and a log that can be written are needed");
+    if (count == 6)
+        remote_in = strtoull(values[5], NULL, 10);
+    if (sigaction(SIGTERM, &action, NULL) != 0)
+        fail("no handler of SIGTERM");
     connect_to_server();
     for (size_t i = 0; i < depth; i++) {
         slots[i].txn = strait_txn_new();
         if (slots[i].txn == NULL)
             fail("no memory");
     }
-    while (now_s() < until || busy_count != 0) {
-        for (size_t i = 0; i < depth && now_s() < until; i++) {
-            if (!slots[i].is_busy)
-                send_one(&slots[i]);
-        }
-        strait_dispatch(handle, 100);
-    }
+    run_until(until, depth);
     for (size_t i = 0; i < depth; i++)
         strait_txn_free(slots[i].txn);
     strait_close(handle);

@@ -33,10 +33,12 @@ static const struct {
 
 enum { clients_count = sizeof clients / sizeof clients[0] };
 
-/* "server", or "n2"; static until the next call. */
+/* "server", "n2", or "w1"; static until the next call. */
 static const char *role_of(unsigned member)
 {
     static char name[8];
+    if (member == dev_witness)
+        return "w1";
     snprintf(name, sizeof name, member != 0 ? "n%u" : "server", member);
     return name;
 }
@@ -44,6 +46,8 @@ static const char *role_of(unsigned member)
 static const char *store_of(unsigned member)
 {
     static char name[24];
+    if (member == dev_witness)
+        return "store-w1";
     snprintf(name, sizeof name, member != 0 ? "store-n%u" : "store", member);
     return name;
 }
@@ -306,7 +310,7 @@ static enum status ensure_master_key(const char *directory, unsigned member, str
     if (errno != ENOENT)
         return refuse_path(path, "look at it", error);
     /* Members share it. */
-    unsigned last = member != 0 ? dev_members_count : 0;
+    unsigned last = member != 0 ? dev_witness : 0;
     for (unsigned i = member != 0 ? 1 : 0; i <= last && status == STATUS_OK; i++) {
         char store[dev_path_size];
         status = path_join(store, directory, store_of(i), error);
@@ -352,7 +356,8 @@ static enum status ensure_cluster_id(const char *directory, uint8_t id[config_cl
 static bool has_store(const struct dev *dev, unsigned member)
 {
     char path[dev_path_size];
-    int size = snprintf(path, sizeof path, "%s/%s/wal", dev->directory, store_of(member));
+    const char *name = member == dev_witness ? "witness.a" : "wal";
+    int size = snprintf(path, sizeof path, "%s/%s/%s", dev->directory, store_of(member), name);
     return size > 0 && size < dev_path_size && access(path, F_OK) == 0;
 }
 
@@ -368,8 +373,9 @@ enum { endpoints_size = dev_region_members_count * 24 };
 /* Where the members of `member`'s region take their clients; of a server on its own, itself. */
 static void endpoints_of(uint16_t port, unsigned member, char endpoints[endpoints_size])
 {
-    unsigned first = first_of(member);
-    unsigned count = member != 0 ? dev_region_members_count : 1;
+    bool is_alone = member == 0 || member == dev_witness;
+    unsigned first = member == dev_witness ? member : first_of(member);
+    unsigned count = is_alone ? 1 : dev_region_members_count;
     size_t used = 0;
     for (unsigned i = first; i < first + count; i++)
         used += (size_t)snprintf(endpoints + used, endpoints_size - used, "%s127.0.0.1:%u",
@@ -382,7 +388,9 @@ static enum status write_profile(struct dev *dev, uint16_t port, unsigned member
 {
     char text[4 * dev_path_size];
     char endpoints[endpoints_size];
-    const char *name = region_of(member) == 0 ? "profile" : "profile-sydney";
+    const char *name = member == dev_witness    ? "profile-witness"
+                       : region_of(member) == 0 ? "profile"
+                                                : "profile-sydney";
     enum status status = path_join(dev->profile, dev->directory, name, error);
     if (status != STATUS_OK)
         return status;
@@ -579,6 +587,27 @@ static enum status fill_standby_of(const char *endpoints, struct config *config,
     return STATUS_OK;
 }
 
+/* The witness itself, or where a member finds it. */
+static enum status fill_witness(const struct dev *dev, const struct dev_options *options,
+                                uint16_t port, struct config *config, struct error *error)
+{
+    struct config_witness *witness = &config->witness;
+    char text[limit_member_address_size];
+    if (options->member == dev_witness) {
+        witness->is_self = true;
+        config->bootstrap = !has_store(dev, dev_witness);
+        return ensure_cluster_id(dev->directory, witness->cluster_id, error);
+    }
+    snprintf(text, sizeof text, "127.0.0.1:%u", port_of(port, dev_witness));
+    witness->endpoints = arena_alloc_zeroed(&config->arena, 1, sizeof witness->endpoints[0]);
+    if (witness->endpoints != NULL)
+        witness->endpoints[0] = config_text(config, text);
+    if (witness->endpoints == NULL || witness->endpoints[0] == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "No memory for the configuration.");
+    witness->endpoints_count = 1;
+    return STATUS_OK;
+}
+
 static enum status fill_region(const struct dev *dev, const struct dev_options *options,
                                uint16_t port, struct config *config, struct error *error)
 {
@@ -609,10 +638,10 @@ static enum status fill_region(const struct dev *dev, const struct dev_options *
                            error);
 }
 
-/* The clients' identities, and the members'. */
+/* The clients' identities, the members' and the witness's. */
 static bool fill_access(unsigned member, struct config *config)
 {
-    unsigned members_count = member != 0 ? dev_members_count : 0;
+    unsigned members_count = member != 0 ? dev_witness : 0;
     config->access =
         arena_alloc_zeroed(&config->arena, clients_count + members_count, sizeof config->access[0]);
     if (config->access == NULL)
@@ -646,7 +675,12 @@ static enum status fill_config(const struct dev *dev, const struct dev_options *
         return error_set(error, STATUS_NO_MEMORY, "No memory for the configuration.");
     snprintf(config->listen_host, sizeof config->listen_host, "127.0.0.1");
     config->listen_port = (uint16_t)port_of(port, member);
-    return member != 0 ? fill_region(dev, options, port, config, error) : STATUS_OK;
+    enum status status = STATUS_OK;
+    if (member == dev_witness || options->witnessed)
+        status = fill_witness(dev, options, port, config, error);
+    if (status == STATUS_OK && member != 0 && member != dev_witness)
+        status = fill_region(dev, options, port, config, error);
+    return status;
 }
 
 enum status dev_open(const struct dev_options *options, struct dev *dev, struct config *config,
@@ -657,8 +691,8 @@ enum status dev_open(const struct dev_options *options, struct dev *dev, struct 
     int making = -1;
     *dev = (struct dev){.lock = -1};
     config_init(config);
-    ASSERT(member <= dev_members_count);
-    if (member != 0 && port_of(port, dev_members_count) + 1 > UINT16_MAX)
+    ASSERT(member <= dev_witness);
+    if (member != 0 && port_of(port, dev_witness) + 1 > UINT16_MAX)
         return error_set(error, STATUS_INVALID_ARGUMENT, "Port %u leaves no room for the others.",
                          port);
     enum status status = make_directory(options, dev, error);

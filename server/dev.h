@@ -15,6 +15,7 @@
  *     DIR/nN.crt  nN.key              named nN, to serve and to dial the others
  *     DIR/store-nN/
  *
+ * and the witness w1.crt, w1.key, store-w1 and profile-witness;
  * and they share DIR/cluster_id; the profile names them all. Member 1 begins the region where it
  * has no store; the others wait to be added: `strait member add n2 127.0.0.1:7422`.
  *
@@ -32,13 +33,15 @@ enum {
     dev_port_step = 10, /* from one member's to the next one's; a member's peers dial one more */
     dev_region_members_count = 3,
     dev_members_count = 2 * dev_region_members_count,
+    dev_witness = dev_members_count + 1, /* the witness's number */
     dev_path_size = 1024,
 };
 
 struct dev_options {
     const char *directory; /* NULL: $XDG_STATE_HOME/strait/dev, or ~/.local/state/strait/dev */
     uint16_t port;         /* of 127.0.0.1, and of the first member; 0: dev_port */
-    unsigned member;       /* 1 to dev_members_count; 0: a server on its own */
+    unsigned member;       /* 1 to dev_members_count, or dev_witness; 0: a server on its own */
+    bool witnessed;        /* a member goes by the witness's leases */
 
     /* HOST:PORT[,HOST:PORT...]: where members of the second region reach the first one; NULL: where
      * its servers listen. */
@@ -47,7 +50,7 @@ struct dev_options {
 
 struct dev {
     char directory[dev_path_size]; /* absolute */
-    char profile[dev_path_size];   /* DIR/profile, or DIR/profile-sydney */
+    char profile[dev_path_size];   /* DIR/profile, -sydney or -witness */
     char link[dev_path_size];      /* ~/.config/strait/profile; empty where it was left alone... */
     char link_kept[error_text_size]; /* ... and why, in a sentence; empty where it was made */
     int lock; /* held until dev_close(): only members of one region share a directory */

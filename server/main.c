@@ -34,6 +34,8 @@ static const char usage_text[] =
     "                 ports from the one before, and listens for members on the port after its "
     "own;\n"
     "                 4, 5 and 6 are a second region, sydney, that follows the first\n"
+    "  --witnessed    with --member: the witness of the two regions is there, or will be:\n"
+    "                 straitd --dev --witness --data DIR, 10 ports from member 6\n"
     "  --standby-of HOST:PORT,...   with --member 4, 5 or 6: where the first region is reached\n"
     "                 (default: where its members listen)\n"
     "  --encryption-off    with --dev: store plain, to look at what is stored\n"
@@ -51,6 +53,7 @@ struct arguments {
     bool check;
     bool bootstrap;
     bool witness;
+    bool witnessed;
     bool encryption_off;
     bool compression_off;
     const char *data;
@@ -82,8 +85,10 @@ static int check_arguments(const struct arguments *arguments)
 {
     if (arguments->dev == (arguments->config != NULL))
         return usage_error("exactly one of --dev and --config FILE is needed", "");
-    if (arguments->dev && arguments->witness)
-        return usage_error("--witness goes with --config", "");
+    if (arguments->witness && arguments->member != 0)
+        return usage_error("--witness and --member do not go together", "");
+    if (arguments->witnessed && arguments->member == 0)
+        return usage_error("--witnessed goes with --dev and --member", "");
     if (arguments->dev && arguments->bootstrap)
         return usage_error("--bootstrap goes with --config; --dev needs none", "");
     if (!arguments->dev &&
@@ -107,6 +112,7 @@ enum {
     CHECK,
     BOOTSTRAP,
     WITNESS,
+    WITNESSED,
     PLAIN,
     UNCOMPRESSED,
     LEVEL,
@@ -124,6 +130,7 @@ static const struct option known_options[] = {
     {"check", no_argument, NULL, CHECK},
     {"bootstrap", no_argument, NULL, BOOTSTRAP},
     {"witness", no_argument, NULL, WITNESS},
+    {"witnessed", no_argument, NULL, WITNESSED},
     {"encryption-off", no_argument, NULL, PLAIN},
     {"compression-off", no_argument, NULL, UNCOMPRESSED},
     {"log-level", required_argument, NULL, LEVEL},
@@ -169,6 +176,9 @@ static int parse_arguments(int count, char **values, struct arguments *arguments
             break;
         case WITNESS:
             arguments->witness = true;
+            break;
+        case WITNESSED:
+            arguments->witnessed = true;
             break;
         case PLAIN:
             arguments->encryption_off = true;
@@ -246,7 +256,9 @@ int main(int count, char **values)
     if (arguments.dev) {
         const struct dev_options options = {.directory = arguments.data,
                                             .port = arguments.port,
-                                            .member = arguments.member,
+                                            .member =
+                                                arguments.witness ? dev_witness : arguments.member,
+                                            .witnessed = arguments.witnessed,
                                             .standby_of = arguments.standby_of};
         status = dev_open(&options, &dev, &config, &error);
         config.encryption_off = config.encryption_off || arguments.encryption_off;

@@ -66,6 +66,7 @@ down() {
     for member in 4 5 6 1 2 3; do
         stop "$PWD/build/regions" "n$member"
     done
+    stop "$PWD/build/regions" w1
     stop "$PWD/build/regions" relay
     [ -n "$stopped" ] || echo "Nothing runs that this script started."
 }

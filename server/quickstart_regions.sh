@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What quickstart.sh --regions does, once all is built: Singapore and Sydney, three servers each, on
-# loopback, with a relay between them that takes 45 ms each way. It loads the orders, cuts the link,
+# loopback, and a witness; with a relay between them that takes 45 ms each way. It loads the orders, cuts the link,
 # loses Singapore with what it acknowledged since, promotes Sydney, takes Singapore back, tells what
 # was lost and does it again in Sydney, and says how long each step took.
 
@@ -102,12 +102,14 @@ two_regions() {
     mkdir -p "$data"
     echo "== Starting the relay between the regions: 45 ms each way"
     relay
-    members -- 1 2 3
+    echo "== Starting the witness on 127.0.0.1:$(port_of 7)"
+    start "$data" w1 --witness
+    members --witnessed -- 1 2 3
     echo "== Making n1, n2 and n3 the region Singapore"
     export STRAIT_PROFILE="$data/profile"
     join n2 "127.0.0.1:$(($(port_of 2) + 1))"
     join n3 "127.0.0.1:$(($(port_of 3) + 1))"
-    members --standby-of "$(relayed 1 2 3)" -- 4 5 6
+    members --witnessed --standby-of "$(relayed 1 2 3)" -- 4 5 6
     echo "== Making n4, n5 and n6 the region Sydney"
     export STRAIT_PROFILE="$data/profile-sydney"
     join n5 "127.0.0.1:$(($(port_of 5) + 1))"
@@ -141,7 +143,8 @@ two_regions() {
     since=$(clock_ms)
     echo "== Promoting Sydney"
     sydney region promote --explain
-    # --force: an operator would look for another ten seconds whether Singapore answers.
+    # --force: an operator would look for another ten seconds whether Singapore answers, and wait
+    # until its lease is over.
     sydney region promote --force
     sydney put stock drill '{"text":"written in Sydney"}' >/dev/null
     took "From the command to the first write accepted in Sydney" "$since"
@@ -149,7 +152,7 @@ two_regions() {
     echo "== Bringing Singapore and the link back"
     build/strait-relay --tell "$data/relay.sock" resume
     since=$(clock_ms)
-    members -- 1 2 3
+    members --witnessed -- 1 2 3
     await_level
     took "Singapore is back as a standby, and level" "$since"
     singapore region status
@@ -178,11 +181,12 @@ two_regions() {
     cat <<TXT
 
 Two regions of three straitd run on 127.0.0.1, Singapore on the ports $(port_of 1) to $(port_of 3), Sydney on
-$(port_of 4) to $(port_of 6), everything in $data. Try:
+$(port_of 4) to $(port_of 6), a witness on $(port_of 7), everything in $data. Try:
 
   export STRAIT_PROFILE=$data/profile                 Singapore; profile-sydney: Sydney
   build/strait region status
   build/strait region switchover sydney
+  STRAIT_PROFILE=$data/profile-witness build/strait witness status
   build/strait put stock 1 x                    sent on to wherever the primary is
   build/strait-relay --tell $data/relay.sock cut      and resume, delay 300, drop
   sh server/quickstart.sh --down                stops all

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A primary, its standby and a witness: what is answered with a lease, and without. */
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/message.h"
+#include "replication/region/lease.h"
+#include "tests/unit/server/pair_fixture.h"
+
+enum { lease_ms = 6000, delay_ms = 1 };
+
+#define NS_PER_MS 1000000ULL
+
+static const char *const witnesses[] = {"w:7400"};
+
+/* The link of one region to a witness that is a voter and nothing else; one question at a time. */
+struct witness_link {
+    struct link link; /* first */
+    unsigned from;
+    bool is_wanted;
+    bool is_cut;
+    bool connected;
+    bool asked;
+    bool is_lost; /* its answer */
+    void *request;
+    uint64_t timeout_ns;
+    Strait__WitnessLeaseReply reply;
+    struct link_user user;
+    struct io_timer timer;
+};
+
+static struct witness_link links[pair_count];
+static struct lease_voter voter;
+
+static struct io *io_of(const struct witness_link *link)
+{
+    return pair_fixture(link->from)->io;
+}
+
+static struct witness_link *link_of(struct link *link)
+{
+    return (struct witness_link *)(void *)link;
+}
+
+static void look_again(struct witness_link *link, uint64_t in_ns)
+{
+    io_timer_start(io_of(link), &link->timer, io_boot_ns(io_of(link)) + in_ns);
+}
+
+static void on_attach(struct link *base, const struct link_user *user)
+{
+    struct witness_link *link = link_of(base);
+    link->user = user == NULL ? (struct link_user){0} : *user;
+    if (user == NULL)
+        io_timer_stop(io_of(link), &link->timer);
+}
+
+static void on_endpoints(struct link *base, const char *const *wanted, size_t count)
+{
+    struct witness_link *link = link_of(base);
+    if (count != 0)
+        ck_assert_str_eq(wanted[0], witnesses[0]);
+    link->is_wanted = count != 0;
+    look_again(link, delay_ms * NS_PER_MS);
+}
+
+static enum status on_send(struct link *base, enum frame_type type, const ProtobufCMessage *message,
+                           uint32_t timeout_ms, void *request)
+{
+    struct witness_link *link = link_of(base);
+    const Strait__WitnessLease *asked = (const Strait__WitnessLease *)(const void *)message;
+    struct lease_ask ask = {
+        .region = asked->region_id,
+        .epoch = {.number = asked->epoch_number, .region = asked->epoch_region},
+        .candidate = asked->candidate,
+        .lease_ns = asked->lease_ms * NS_PER_MS,
+    };
+    struct epoch epoch;
+    bool held;
+
+    ck_assert_int_eq(type, FRAME_WITNESS_LEASE);
+    ck_assert(link->connected && !link->asked && lease_ask_is_valid(&ask));
+    ck_assert_uint_gt(timeout_ms, 0);
+    link->asked = true;
+    link->request = request;
+    link->is_lost = link->is_cut;
+    strait__witness_lease_reply__init(&link->reply);
+    look_again(link, (link->is_lost ? timeout_ms : delay_ms) * NS_PER_MS);
+    if (link->is_lost)
+        return STATUS_OK;
+    uint64_t now = io_boot_ns(io_of(link));
+    enum lease_answer answer = lease_voter_ask(&voter, &ask, now);
+    if (answer == LEASE_UNRECORDED) {
+        lease_voter_next(&voter, &ask, &epoch, &held);
+        lease_voter_record(&voter, epoch, held);
+        answer = lease_voter_ask(&voter, &ask, now);
+    }
+    link->reply.answer = (Strait__WitnessLeaseReply__Answer)answer;
+    link->reply.epoch_number = voter.epoch.number;
+    link->reply.epoch_region = voter.epoch.region;
+    link->reply.region_id = voter.region;
+    link->reply.wait_ms = lease_voter_wait_ns(&voter, ask.region, now) / NS_PER_MS + 1;
+    link->reply.lease_ms = lease_ms;
+    return STATUS_OK;
+}
+
+static void on_leave(struct link *link, const char *reason)
+{
+    (void)link;
+    ck_abort_msg("%s", reason);
+}
+
+static const char *on_trouble(const struct link *link)
+{
+    (void)link;
+    return "";
+}
+
+static const struct link_operations operations = {on_attach, on_endpoints, on_send, on_leave,
+                                                  on_trouble};
+
+static void on_timer(struct io_timer *timer)
+{
+    struct witness_link *link = timer->context;
+    if (link->asked) {
+        link->asked = false;
+        link->user.replied(link->user.context, link->request,
+                           link->is_lost ? STATUS_DEADLINE_EXCEEDED : STATUS_OK,
+                           link->is_lost ? NULL : &link->reply.base);
+    }
+    if (link->connected == link->is_wanted)
+        return;
+    link->connected = link->is_wanted;
+    if (link->connected)
+        link->user.connected(link->user.context, witnesses[0]);
+    else
+        link->user.disconnected(link->user.context, "nobody is wanted");
+}
+
+/* ---- Both regions with it ---- */
+
+static void reopen(unsigned number, bool automatic)
+{
+    struct core_options *options = &pair_fixture(number)->options;
+    pair_close(number);
+    links[number] = (struct witness_link){.link.operations = &operations, .from = number};
+    links[number].timer = (struct io_timer){.fired = on_timer, .context = &links[number]};
+    options->witness_link = &links[number].link;
+    options->witnesses = witnesses;
+    options->witnesses_count = 1;
+    options->lease_ms = lease_ms;
+    options->promote_automatic = automatic;
+    options->promote_lag_max_ms = 10000;
+    pair_open(number);
+}
+
+static void begin(bool automatic)
+{
+    pair_set_up();
+    lease_voter_init(&voter, lease_ms * NS_PER_MS, (struct epoch){0}, false,
+                     io_boot_ns(pair_fixture(0)->io));
+    for (unsigned i = 0; i < pair_count; i++)
+        reopen(i, automatic);
+    pair_run_ms(lease_ms + 3000);
+}
+
+static void cut(bool between, bool of_one, bool of_two)
+{
+    pair_is_cut = between;
+    links[0].is_cut = of_one;
+    links[1].is_cut = of_two;
+}
+
+static enum status get(unsigned number)
+{
+    char value[64];
+    return core_fixture_get(pair_fixture(number), "t", "k", value);
+}
+
+static bool is_primary(unsigned number)
+{
+    return core_region_facts(pair_fixture(number)->core).is_primary;
+}
+
+static Strait__RegionLease lease_of(unsigned number, char text[240])
+{
+    struct core_ask ask;
+    const Strait__RegionListReply *list = pair_list(number, &ask);
+    ck_assert_ptr_nonnull(list->lease);
+    Strait__RegionLease lease = *list->lease;
+    snprintf(text, 240, "%s", list->lease->text);
+    core_ask_free(&ask);
+    return lease;
+}
+
+/* ---- What is answered ---- */
+
+START_TEST(test_either_grant_is_enough)
+{
+    char text[240];
+
+    begin(true);
+    Strait__RegionLease lease = lease_of(0, text);
+    ck_assert(lease.held && lease.connected && !lease.waived);
+    ck_assert_uint_gt(lease.witness_ms, 0);
+    ck_assert_uint_gt(lease.standby_ms, 0);
+    lease = lease_of(1, text);
+    ck_assert(!lease.held && lease.automatic);
+    ck_assert_uint_gt(lease.promised_ms, 0);
+
+    cut(false, true, true);
+    for (int i = 0; i < 20; i++) {
+        pair_run_ms(1000);
+        ck_assert_int_eq(pair_put(0, "k", "without a witness"), STATUS_OK);
+        ck_assert_int_eq(get(0), STATUS_OK);
+    }
+    ck_assert_uint_eq(lease_of(0, text).witness_ms, 0);
+    cut(false, false, false);
+    pair_run_ms(3000);
+    ck_assert_uint_gt(lease_of(0, text).witness_ms, 0);
+
+    cut(true, false, false);
+    for (int i = 0; i < 20; i++) {
+        pair_run_ms(1000);
+        ck_assert_int_eq(pair_put(0, "k", "without a standby"), STATUS_OK);
+        ck_assert_int_eq(get(0), STATUS_OK);
+    }
+    ck_assert_uint_eq(lease_of(0, text).standby_ms, 0);
+    ck_assert(is_primary(0) && !is_primary(1));
+    pair_tear_down();
+}
+END_TEST
+
+START_TEST(test_without_either_nothing_is_answered)
+{
+    char text[240];
+
+    begin(false);
+    ck_assert_int_eq(pair_put(0, "k", "v"), STATUS_OK);
+    cut(true, true, false);
+    pair_run_ms(lease_ms - 2000);
+    ck_assert_int_eq(pair_put(0, "k", "within the lease"), STATUS_OK);
+    ck_assert_int_eq(get(0), STATUS_OK);
+    pair_run_ms(2000);
+    ck_assert_int_eq(pair_put(0, "k", "past it"), STATUS_NOT_LEADER);
+    ck_assert_int_eq(get(0), STATUS_NOT_LEADER);
+    ck_assert(!lease_of(0, text).held);
+    ck_assert_msg(strstr(text, "did not answer") != NULL, "%s", text);
+    /* Nobody was promoted: it goes on. */
+    cut(false, false, false);
+    pair_run_ms(5000);
+    ck_assert(lease_of(0, text).held);
+    ck_assert_int_eq(pair_put(0, "k", "again"), STATUS_OK);
+    ck_assert_int_eq(get(0), STATUS_OK);
+    pair_wait_level();
+    pair_tear_down();
+}
+END_TEST
+
+/* It was proposed with a lease, and is applied without: its answer waits. */
+START_TEST(test_an_answer_waits_for_a_lease)
+{
+    struct core_ask ask;
+
+    begin(false);
+    cut(true, true, false);
+    pair_commit_begin(0, 1, "k", &ask);
+    sim_disk_clock_advance(pair_fixture(0)->disk, (lease_ms + 500) * NS_PER_MS);
+    pair_run_ms(500);
+    ck_assert(!ask.answered);
+    cut(false, false, false);
+    ck_assert_int_eq(core_fixture_wait(pair_fixture(0), &ask), STATUS_OK);
+    core_ask_free(&ask);
+
+    pair_run_ms(3000);
+    cut(true, true, false);
+    pair_commit_begin(0, 2, "k", &ask);
+    sim_disk_clock_advance(pair_fixture(0)->disk, (lease_ms + 500) * NS_PER_MS);
+    ck_assert_int_eq(core_fixture_wait(pair_fixture(0), &ask), STATUS_OUTCOME_UNKNOWN);
+    core_ask_free(&ask);
+    cut(false, false, false);
+    pair_tear_down();
+}
+END_TEST
+
+/* ---- Promotions ---- */
+
+START_TEST(test_a_standby_that_lost_its_primary_promotes_itself)
+{
+    begin(true);
+    ck_assert_int_eq(pair_put(0, "k", "old"), STATUS_OK);
+    pair_wait_level();
+    cut(true, true, false);
+    for (int i = 0; i < 300 && !is_primary(1); i++) {
+        pair_run_ms(100);
+        /* Never both: by then the old one answers nothing. */
+        if (is_primary(1))
+            ck_assert_int_eq(get(0), STATUS_NOT_LEADER);
+    }
+    ck_assert(is_primary(1));
+    pair_run_ms(1000);
+    ck_assert_int_eq(pair_put(1, "k", "new"), STATUS_OK);
+    ck_assert_int_eq(pair_put(0, "k", "late"), STATUS_NOT_LEADER);
+    ck_assert_uint_eq(voter.epoch.region, 2);
+    /* The old one is told, and follows. */
+    cut(false, false, false);
+    pair_run_ms(10000);
+    ck_assert(!is_primary(0));
+    ck_assert_int_eq(pair_put(1, "k", "newer"), STATUS_OK);
+    pair_wait_level();
+    pair_tear_down();
+}
+END_TEST
+
+START_TEST(test_an_operators_promotion_needs_the_witness)
+{
+    char text[240];
+    struct core_ask ask;
+
+    begin(false);
+    cut(true, false, false);
+    pair_run_ms(15000);
+    /* The primary renews at the witness. */
+    ck_assert_int_eq(pair_promote(1, false, &ask), STATUS_CONDITION_FAILED);
+    ck_assert_msg(strstr(ask.refusal->text, "region 1's") != NULL, "%s", ask.refusal->text);
+    core_ask_free(&ask);
+    ck_assert(is_primary(0) && !is_primary(1));
+    ck_assert_int_eq(pair_put(0, "k", "v"), STATUS_OK);
+
+    /* It does not any more. */
+    cut(true, true, false);
+    pair_run_ms(lease_ms + 1000);
+    ck_assert_int_eq(pair_promote(1, false, &ask), STATUS_OK);
+    core_ask_free(&ask);
+    pair_run_ms(1000);
+    ck_assert_int_eq(pair_put(1, "k", "w"), STATUS_OK);
+    ck_assert(lease_of(1, text).held && !lease_of(1, text).waived);
+    ck_assert_int_eq(pair_put(0, "k", "late"), STATUS_NOT_LEADER);
+    cut(false, false, false);
+    pair_tear_down();
+}
+END_TEST
+
+/* With nobody left, force goes on without a lease, until there is one. */
+START_TEST(test_force_waives_the_lease)
+{
+    char text[240];
+    struct core_ask ask;
+
+    begin(false);
+    cut(true, true, true);
+    pair_run_ms(1000);
+    ck_assert_int_eq(pair_promote(1, true, &ask), STATUS_OK);
+    core_ask_free(&ask);
+    ck_assert(is_primary(1));
+    ck_assert_int_eq(pair_put(1, "k", "forced"), STATUS_OK);
+    ck_assert(lease_of(1, text).waived);
+    pair_run_ms(2 * lease_ms);
+    ck_assert_int_eq(pair_put(1, "k", "forced yet"), STATUS_OK);
+    links[1].is_cut = false;
+    pair_run_ms(2 * lease_ms);
+    ck_assert(lease_of(1, text).held && !lease_of(1, text).waived);
+    ck_assert_int_eq(pair_put(1, "k", "leased"), STATUS_OK);
+    cut(false, false, false);
+    pair_tear_down();
+}
+END_TEST
+
+START_TEST(test_a_switchover_takes_the_lease_along)
+{
+    struct core_ask ask;
+
+    begin(true);
+    pair_switchover_begin(0, "two", 0, &ask);
+    ck_assert_int_eq(core_fixture_wait(pair_fixture(0), &ask), STATUS_OK);
+    core_ask_free(&ask);
+    pair_run_ms(1000); /* far less than a lease */
+    ck_assert_int_eq(pair_put(1, "k", "v"), STATUS_OK);
+    pair_wait_level();
+    pair_run_ms(2 * lease_ms);
+    ck_assert(is_primary(1) && !is_primary(0));
+    pair_tear_down();
+}
+END_TEST
+
+void unit_tests(TCase *tests)
+{
+    tcase_add_test(tests, test_either_grant_is_enough);
+    tcase_add_test(tests, test_without_either_nothing_is_answered);
+    tcase_add_test(tests, test_an_answer_waits_for_a_lease);
+    tcase_add_test(tests, test_a_standby_that_lost_its_primary_promotes_itself);
+    tcase_add_test(tests, test_an_operators_promotion_needs_the_witness);
+    tcase_add_test(tests, test_force_waives_the_lease);
+    tcase_add_test(tests, test_a_switchover_takes_the_lease_along);
+}

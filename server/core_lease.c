@@ -212,7 +212,7 @@ static enum lease_step step_of(struct core *core, uint64_t now)
         .led_ns = lease->led_ns,
         .promised_ns = lease->promised_ns,
         .granted_ns = lease->granted_ns,
-        .by_itself = core->ship.promotion.step == PROMOTION_NONE,
+        .by_itself = core->ship.promotion.step == PROMOTION_NONE && core->options.promote_automatic,
         .regions_count = state_regions(core->state)->count,
         .lag_max_ns = core->options.promote_lag_max_ms * NS_PER_MS,
     };
@@ -417,6 +417,8 @@ static void on_replied(void *context, void *request, enum status status,
         return;
     if (status == STATUS_OK && message != NULL)
         take_answer(core, (const Strait__WitnessLeaseReply *)(const void *)message);
+    else if (status == STATUS_BUSY) /* it writes another epoch, for a moment */
+        lease->next_ns = now_ns(core) + retry_least_ms * NS_PER_MS;
     else
         say(core, "The witness did not answer: %s.", status_text(status));
 }

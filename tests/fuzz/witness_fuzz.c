@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "proto/base/log.h"
 #include "proto/epoch.h"
 #include "proto/message.h"
 #include "server/net/mailbox.h"
@@ -124,6 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t cluster[seal_id_size] = {1};
 
+    log_level_set(LOG_ERROR);
     memset(&fake, 0, sizeof fake);
     fake.disk = sim_disk_create(1);
     fake.io = sim_disk_io(fake.disk);

@@ -20,7 +20,8 @@ model=.build/planted/tests/unit/unit_replication_raft_model
 scripts=.build/planted/tests/unit/unit_replication_raft_script
 table=tests/sim/planted.txt
 width_max=120 # seeds of a bug
-least=32      # bugs that seeds find
+least=36      # bugs that seeds find
+least_two=8   # of these, of two regions
 [ -x "$sim" ] || {
     echo "$sim is not built"
     exit 1
@@ -184,7 +185,9 @@ replay() {
     done
     count=$(cat "$work/even" "$work/odd" | grep -c -E '^[a-z0-9_]+: seed [0-9]+ --')
     echo "$count bugs found by their seeds in the simulator"
-    [ "$count" -ge "$least" ] || failed=1
+    count_two=$(cat "$work/even" "$work/odd" | grep -c -E '^region_[a-z0-9_]+: seed [0-9]+ --')
+    echo "$count_two of them are bugs of two regions"
+    [ "$count" -ge "$least" ] && [ "$count_two" -ge "$least_two" ] || failed=1
     return $failed
 }
 

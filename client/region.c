@@ -43,6 +43,9 @@ static struct strait_region translate_region(const Strait__Region *from)
         .lag_ms = from->lag_ms,
         .ready = from->ready != 0,
         .snapshot = from->snapshot != 0,
+        .checkpoint = from->checkpoint != 0,
+        .checkpoint_bytes = from->checkpoint_bytes,
+        .checkpoint_bytes_total = from->checkpoint_bytes_total,
     };
 }
 
@@ -102,6 +105,9 @@ static bool translate_list(struct result *result, const Strait__RegionListReply 
         .items = items,
         .unconfirmed_count = reply->unconfirmed_count,
         .rewinding = reply->rewinding != 0,
+        .checkpoint = reply->checkpoint != 0,
+        .checkpoint_bytes = reply->checkpoint_bytes,
+        .checkpoint_bytes_total = reply->checkpoint_bytes_total,
     };
     return translate_lease(result, reply->lease, &made->lease);
 }

@@ -35,9 +35,12 @@ struct strait_region {
     uint64_t version; /* that it has applied */
     uint64_t lag_versions;
     uint64_t lag_bytes;
-    uint64_t lag_ms; /* since when there is something that it has not acknowledged */
-    bool ready;      /* it could take over */
-    bool snapshot;   /* it lacks what the log does not hold any more */
+    uint64_t lag_ms;           /* since when there is something that it has not acknowledged */
+    bool ready;                /* it could take over */
+    bool snapshot;             /* it lacks what the log does not hold any more */
+    bool checkpoint;           /* it is being sent one, with the next two */
+    uint64_t checkpoint_bytes; /* that it has */
+    uint64_t checkpoint_bytes_total; /* 0: not known yet */
 };
 
 /* What a server knows of its region's leases, where a witness is configured. */
@@ -75,6 +78,9 @@ struct strait_regions {
                                  * (strait_txn_set_remote()) */
     bool rewinding; /* it gives up what it had committed alone as the primary, and follows then */
     const struct strait_lease *lease; /* NULL: no witness is configured */
+    bool checkpoint; /* it catches up by a checkpoint of the primary's, with the next two */
+    uint64_t checkpoint_bytes;       /* that have come */
+    uint64_t checkpoint_bytes_total; /* 0: not known yet */
 };
 
 /* Asks the region that the handle's connection leads to: its leader, or with `any` whichever of its

@@ -30,9 +30,9 @@ void entry_encode(const struct entry *entry, uint8_t *to)
 static bool kind_is_known(uint8_t kind)
 {
     return kind == ENTRY_NOOP || kind == ENTRY_MEMBERSHIP || kind == ENTRY_FENCE ||
-           kind == ENTRY_REWIND || kind == ENTRY_LOST || kind == ENTRY_COMMIT ||
-           kind == ENTRY_TICK || kind == ENTRY_REGIONS || kind == ENTRY_EPOCH ||
-           kind == ENTRY_VERSION;
+           kind == ENTRY_REWIND || kind == ENTRY_LOST || kind == ENTRY_ADOPT ||
+           kind == ENTRY_COMMIT || kind == ENTRY_TICK || kind == ENTRY_REGIONS ||
+           kind == ENTRY_EPOCH || kind == ENTRY_VERSION;
 }
 
 enum status entry_header_decode(struct bytes from, struct entry *entry, size_t *size)

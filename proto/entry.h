@@ -34,6 +34,7 @@ enum entry_kind {
     ENTRY_FENCE = 3,      /* body: the higher epoch that stops this region (epoch.h) */
     ENTRY_REWIND = 4,     /* body: the version back to which it goes for that one (epoch.h) */
     ENTRY_LOST = 5,       /* body: which report of what was given up is closed (the state's) */
+    ENTRY_ADOPT = 6,      /* body: whose checkpoint takes the state's place (epoch.h) */
     ENTRY_COMMIT = 16,    /* body: strait.Commit */
     ENTRY_TICK = 17, /* body: 8 bytes, the horizon to move to; removes what is due by the header's
                         log time */

@@ -3,7 +3,7 @@
 
 #include "proto/base/assert.h"
 
-enum { epoch_change_format = 1, fence_format = 1, rewind_format = 1 };
+enum { epoch_change_format = 1, fence_format = 1, rewind_format = 1, adoption_format = 1 };
 
 _Static_assert((int)limit_promotion_record_size <= (int)UINT16_MAX, "its size has two bytes");
 
@@ -164,5 +164,38 @@ enum status rewind_decode(struct bytes from, struct rewind *rewind)
     if (!rewind_is_valid(&decoded))
         return STATUS_MALFORMED;
     *rewind = decoded;
+    return STATUS_OK;
+}
+
+/* ---- Adoptions ---- */
+
+void adoption_encode(const struct adoption *adoption, uint8_t *to)
+{
+    ASSERT(epoch_is_valid(adoption->epoch) && adoption->version != 0);
+    memset(to, 0, adoption_size);
+    to[0] = adoption_format;
+    store_u32(to + 4, adoption->epoch.region);
+    store_u64(to + 8, adoption->epoch.number);
+    store_u64(to + 16, adoption->version);
+    store_u64(to + 24, adoption->id.low);
+    store_u64(to + 32, adoption->id.high);
+}
+
+enum status adoption_decode(struct bytes from, struct adoption *adoption)
+{
+    *adoption = (struct adoption){0};
+    if (from.size == 0)
+        return STATUS_MALFORMED;
+    if (from.data[0] != adoption_format)
+        return STATUS_UNSUPPORTED;
+    if (from.size != adoption_size || from.data[1] != 0 || load_u16(from.data + 2) != 0)
+        return STATUS_MALFORMED;
+    const struct adoption decoded = {
+        .epoch = {.number = load_u64(from.data + 8), .region = load_u32(from.data + 4)},
+        .version = load_u64(from.data + 16),
+        .id = {.low = load_u64(from.data + 24), .high = load_u64(from.data + 32)}};
+    if (!epoch_is_valid(decoded.epoch) || decoded.version == 0)
+        return STATUS_MALFORMED;
+    *adoption = decoded;
     return STATUS_OK;
 }

@@ -46,6 +46,16 @@
  *     28      4   0
  *     32      8   the last version that both share
  *
+ * ENTRY_ADOPT puts the state of another region's checkpoint in the place of this region's, in the
+ * log of a standby that cannot come to it entry by entry:
+ *
+ *      0      1   format, 1
+ *      1      3   0
+ *      4      4   region of the checkpoint's epoch
+ *      8      8   number of the checkpoint's epoch
+ *     16      8   the checkpoint's version
+ *     24     16   id: a digest of all that the checkpoint's mark says
+ *
  * The record is the signed one of the promotion: opaque here. Integers are little-endian. */
 #ifndef PROTO_EPOCH_H
 #define PROTO_EPOCH_H
@@ -149,5 +159,21 @@ void rewind_encode(const struct rewind *rewind, uint8_t *to);
 
 /* As epoch_change_decode(). */
 MUST_CHECK enum status rewind_decode(struct bytes from, struct rewind *rewind);
+
+/* ---- Adoptions ---- */
+
+struct adoption {
+    struct epoch epoch; /* of `version` */
+    uint64_t version;   /* never 0 */
+    struct hash128 id;
+};
+
+enum { adoption_size = 40 };
+
+/* Writes exactly adoption_size bytes. */
+void adoption_encode(const struct adoption *adoption, uint8_t *to);
+
+/* As epoch_change_decode(). */
+MUST_CHECK enum status adoption_decode(struct bytes from, struct adoption *adoption);
 
 #endif

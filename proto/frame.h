@@ -54,7 +54,9 @@ enum { frame_header_size = 16, frame_protocol_version = 1 };
     X(CLUSTER_UPGRADE, 26, ClusterUpgrade, ClusterUpgradeReply, cluster_upgrade,                   \
       cluster_upgrade_reply)                                                                       \
     X(WITNESS_LEASE, 27, WitnessLease, WitnessLeaseReply, witness_lease, witness_lease_reply)      \
-    X(WITNESS_STATUS, 28, WitnessStatus, WitnessStatusReply, witness_status, witness_status_reply)
+    X(WITNESS_STATUS, 28, WitnessStatus, WitnessStatusReply, witness_status, witness_status_reply) \
+    X(REGION_CHECKPOINT, 29, RegionCheckpoint, RegionCheckpointReply, region_checkpoint,           \
+      region_checkpoint_reply)
 
 enum { frame_reply = 0x8000 };
 

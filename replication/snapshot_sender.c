@@ -643,6 +643,11 @@ void snapshot_sender_received(struct snapshot_sender *sender, uint64_t from, uin
     sender_advance(sender);
 }
 
+void snapshot_sender_room(struct snapshot_sender *sender)
+{
+    sender_advance(sender);
+}
+
 struct snapshot_job *snapshot_sender_job(struct snapshot_sender *sender)
 {
     struct snapshot_job *job = snapshot_job_take(&sender->remove_job);

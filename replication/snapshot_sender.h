@@ -82,6 +82,10 @@ void snapshot_sender_stop(struct snapshot_sender *sender);
 void snapshot_sender_received(struct snapshot_sender *sender, uint64_t from, uint8_t kind,
                               struct bytes message);
 
+/* There is room again where options.send() found none: what waits is sent, rather than tried again
+ * after a while. */
+void snapshot_sender_room(struct snapshot_sender *sender);
+
 /* A job for a worker, or NULL. */
 struct snapshot_job *snapshot_sender_job(struct snapshot_sender *sender);
 

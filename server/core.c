@@ -122,6 +122,9 @@ void core_take(struct core *core, struct request *request)
     case FRAME_REGION_PULL:
         core_ship_pull(core, request);
         break;
+    case FRAME_REGION_CHECKPOINT:
+        core_catchup_request(core, request);
+        break;
     case FRAME_REGION_LIST:
     case FRAME_REGION_CHANGE:
     case FRAME_REGION_SWITCHOVER:
@@ -156,8 +159,11 @@ static bool has_more(const struct core *core)
         return true;
     if (core->rewind.step == REWIND_RESTORING && core->rewind.answered)
         return true;
-    if ((core->install.step == CORE_INSTALL_STAGED && core->rewind.step == REWIND_NONE) ||
+    if ((core->install.step == CORE_INSTALL_STAGED && core->rewind.step == REWIND_NONE &&
+         !core_catchup_swaps(core)) ||
         (core->install.step != CORE_INSTALL_NONE && core->install.answered))
+        return true;
+    if (core->catchup.look && core->catchup.server != NULL)
         return true;
     if (core->remote.look && core->remote.waiting_count != 0)
         return true;
@@ -213,6 +219,8 @@ struct core_facts core_facts(const struct core *core)
         .scrubs_count = core->scrub.count,
         .cluster_version = facts.cluster_version,
         .rewinds_count = core->rewind.count,
+        .adoptions_count = core->catchup.count,
+        .is_adopting = state_is_adopting(core->state),
         .is_rewinding = core_is_rewinding(core),
         .lacks_checkpoint = core->rewind.lacks,
     };
@@ -237,6 +245,7 @@ static void on_tick(struct io_timer *timer)
     core_ship_look(core);
     core_guard_look(core);
     core_lost_look(core);
+    core_catchup_look(core);
     core_tick(core);
     core_version_look(core);
     core_digests_lead(core);
@@ -661,6 +670,7 @@ void core_refuse_rest(struct core *core)
     core_member_refuse(core);
     core_version_refuse(core);
     core_regions_refuse(core);
+    core_catchup_refuse(core);
     if (core->ship.source != NULL)
         source_lead(core->ship.source, false, NULL);
     core->answers_none = true;

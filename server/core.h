@@ -158,6 +158,8 @@ struct core_facts {
     uint32_t cluster_version;
     uint64_t rewinds_count; /* through since the start */
     bool is_rewinding;
+    uint64_t adoptions_count; /* of other regions' checkpoints, since the start */
+    bool is_adopting;
     bool lacks_checkpoint; /* it was rebuilt, or is, as it had none to go back to */
 };
 struct core_facts core_facts(const struct core *core);

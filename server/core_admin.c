@@ -137,6 +137,8 @@ static void add_alarms(struct core *core, struct report *report)
         alarm_text(report, core->ship.guard.text);
     if (core_ship_trouble_text(core)[0] != 0)
         alarm_text(report, core_ship_trouble_text(core));
+    if (core->catchup.outrun)
+        alarm_text(report, core_catchup_alarm(core));
     if (core->replicas_disagree)
         alarm_text(report, "No majority of the voters has the same state (replicas_disagree in "
                            "this server's log): keep their data directories for a look.");
@@ -167,6 +169,11 @@ static void add_core_metrics(struct core *core, struct report *report)
     metric(report, "disk_total_bytes", core->space.total_size);
     metric(report, "disk_reserve_bytes", core->options.disk_reserve_size);
     metric(report, "disk_ballast_bytes", core->ballast.held ? core->ballast.size : 0);
+    metric(report, "region_checkpoints_sent_count", core->catchup.sent_count);
+    metric(report, "region_checkpoints_adopted_count", core->catchup.count);
+    struct snapshot_receiver_facts checkpoint = core_catchup_facts(core);
+    metric(report, "region_checkpoint_received_bytes", checkpoint.written_size);
+    metric(report, "region_checkpoint_total_bytes", checkpoint.total_size);
     if (core->options.processor_us != NULL)
         metric(report, "process_cpu_us", core->options.processor_us(core->options.context));
 }

@@ -88,6 +88,8 @@ static void applied(struct core *core, const struct state_result *result)
         core_digests_note(core);
     if (kind == ENTRY_REWIND)
         core_rewind_applied(core, result);
+    if (kind == ENTRY_ADOPT)
+        core_catchup_applied(core);
     if (result->scrubs)
         core_scrub_applied(core, result);
     if (kind == ENTRY_VERSION)
@@ -113,6 +115,8 @@ void core_apply(struct core *core)
     while (!core->failed && !core->apply_waits_room && !core_is_installing(core) &&
            !core_is_healing(core)) {
         if (!state_apply_is_active(core->state)) {
+            if (core_catchup_rests(core))
+                return;
             if (!replicated_log_take(core->log, &core->applying))
                 return;
             if (core_rewind_begin(core, &core->applying))

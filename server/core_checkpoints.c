@@ -176,7 +176,8 @@ static bool will_do(const struct core *core, const struct lsm_mark *mark)
 {
     struct state_mark_facts facts;
     return state_mark_look(mark, &facts) == STATUS_OK && !facts.is_rewinding &&
-           facts.version != 0 && mark->index >= state_rewind_index(core->state);
+           !facts.is_adopting && facts.version != 0 &&
+           mark->index >= state_rewind_index(core->state);
 }
 
 static void made(struct core *core, struct core_checkpoint *checkpoint, enum status status,
@@ -366,7 +367,7 @@ static void look_at_bounds(struct core *core)
 static bool may_look(const struct core *core)
 {
     return !core->failed && !core_is_installing(core) && !core_is_healing(core) &&
-           !core_is_rewinding(core);
+           !core_is_rewinding(core) && !core_is_adopting(core);
 }
 
 bool core_checkpoints_lack(struct core *core)

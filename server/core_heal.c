@@ -283,6 +283,21 @@ void core_heal_received(struct core *core, uint64_t from, struct bytes message)
     heal->wants[i] = (struct core_want){.member = from, .index = index};
 }
 
+/* A standby has no ticks of its own. */
+static void move_on(struct core *core)
+{
+    const struct log_proposal noop = {.kind = ENTRY_NOOP};
+
+    if (core_is_primary(core) || core_is_adopting(core) ||
+        replicated_log_inflight_count(core->log) != 0) {
+        core_tick(core);
+        return;
+    }
+    enum status status = replicated_log_propose(core->log, &noop);
+    if (status != STATUS_OK && status != STATUS_BUSY)
+        log_warn("noop_not_logged", LOG_TEXT("reason", status_text(status)));
+}
+
 static void serve_wants(struct core *core)
 {
     struct core_heal *heal = &core->heal;
@@ -303,7 +318,7 @@ static void serve_wants(struct core *core)
     heal->wants_count = kept;
     core->tick_forced = kept != 0;
     if (kept != 0)
-        core_tick(core);
+        move_on(core);
 }
 
 /* ---- Turns ---- */

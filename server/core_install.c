@@ -66,7 +66,7 @@ static enum snapshot_verdict judge(void *context, uint64_t from, uint64_t term,
 
     /* What is to be rebuilt has a log that goes on behind its state: any place past that serves. */
     uint64_t known_index = replicated_log_commit_index(core->log);
-    if (core_is_healing(core))
+    if (core_is_healing(core) || state_is_adopting(core->state))
         known_index = state_facts(core->state).applied_index + 1;
     /* A log that is being mended knows of no leader yet: it takes what it asked for. */
     bool mends = replicated_log_role(core->log) == LOG_MENDING;
@@ -259,7 +259,8 @@ static void look_whether_all_agree(struct core *core)
 
 void core_digests_lead(struct core *core)
 {
-    if (core->digests == NULL || core_is_healing(core) || core_is_rewinding(core))
+    if (core->digests == NULL || core_is_healing(core) || core_is_rewinding(core) ||
+        state_is_adopting(core->state))
         return;
     if (!core_leads(core)) {
         core->differs_version = 0; /* the leader's to tell */
@@ -288,7 +289,8 @@ static void serve_members(struct core *core)
     struct core_install *install = &core->install;
     unsigned kept = 0;
 
-    if (!core_leads(core) || core_is_healing(core) || core_is_rewinding(core)) {
+    if (!core_leads(core) || core_is_healing(core) || core_is_rewinding(core) ||
+        state_is_adopting(core->state)) {
         if (install->serves)
             snapshot_sender_stop(install->sender);
         install->serves = false;
@@ -438,7 +440,8 @@ void core_install_turn(struct core *core)
         return;
     serve_members(core);
     /* A rewind has the state first: what was staged is past its entry, or comes to nothing. */
-    if (install->step == CORE_INSTALL_STAGED && core->rewind.step == REWIND_NONE)
+    if (install->step == CORE_INSTALL_STAGED && core->rewind.step == REWIND_NONE &&
+        !core_catchup_swaps(core))
         prepare(core);
     if (install->step == CORE_INSTALL_PREPARING && install->answered)
         prepared(core);
@@ -450,5 +453,6 @@ void core_install_turn(struct core *core)
 
 bool core_is_installing(const struct core *core)
 {
-    return core->install.step != CORE_INSTALL_NONE || core->rewind.step != REWIND_NONE;
+    return core->install.step != CORE_INSTALL_NONE || core->rewind.step != REWIND_NONE ||
+           core_catchup_swaps(core);
 }

@@ -7,6 +7,7 @@
 #include "proto/base/list.h"
 #include "proto/membership.h"
 #include "replication/digest.h"
+#include "replication/region/link_fork.h"
 #include "replication/region/log_source.h"
 #include "replication/region/receiver.h"
 #include "replication/region/source.h"
@@ -15,6 +16,7 @@
 #include "replication/snapshot_sender.h"
 #include "server/ballast.h"
 #include "server/core.h"
+#include "server/core_catchup.h"
 #include "server/core_lease.h"
 #include "server/snapshots.h"
 #include "server/state/state.h"
@@ -351,6 +353,7 @@ struct core_rewind {
 enum { core_silence_size = 512 };
 
 struct core_ship {
+    struct link_fork *fork; /* NULL: no other region can be reached from here */
     struct log_source *log;
     struct source *source;
     struct receiver *receiver; /* NULL: no other region can be reached from here */
@@ -425,6 +428,7 @@ struct core {
     struct core_lease lease;
     struct core_checkpoints checkpoints;
     struct core_rewind rewind;
+    struct core_catchup catchup;
     struct digests *digests;       /* NULL: not open yet */
     uint64_t digests_differ_count; /* comparisons in which replicas differed */
     uint64_t differs_version;      /* of the last of them, until all are seen to agree later; 0 */

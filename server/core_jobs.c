@@ -82,8 +82,12 @@ static bool give_snapshot_job(struct core *core, bool lsm_is_idle)
         (!lsm_is_idle && install->given_count < snapshot_jobs_every))
         return false;
     install->job = snapshot_receiver_job(install->receiver);
+    if (install->job == NULL && core->catchup.receiver != NULL)
+        install->job = snapshot_receiver_job(core->catchup.receiver);
     if (install->job == NULL)
         install->job = snapshot_sender_job(install->sender);
+    if (install->job == NULL && core->catchup.sender != NULL)
+        install->job = snapshot_sender_job(core->catchup.sender);
     if (install->job == NULL)
         return false;
     install->given_count = 0;

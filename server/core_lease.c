@@ -278,7 +278,7 @@ static void look_for_promotion(struct core *core, uint64_t now)
     lease->candidate = false;
     if (core_is_primary(core) || !core_lease_is_needed(core) ||
         (by_itself && !core->options.promote_automatic) || core_is_healing(core) ||
-        core_is_rewinding(core) || core_is_installing(core) ||
+        core_is_rewinding(core) || core_is_adopting(core) || core_is_installing(core) ||
         (by_itself && !core_promotion_is_possible(core)))
         return;
     enum lease_step step = step_of(core, now);
@@ -314,7 +314,8 @@ static bool question(struct core *core, Strait__WitnessLease *message)
     const struct epoch_change *change = state_epoch_change(core->state);
 
     strait__witness_lease__init(message);
-    if (epoch.number == 0 || core_is_rewinding(core) || core_is_healing(core))
+    if (epoch.number == 0 || core_is_rewinding(core) || core_is_adopting(core) ||
+        core_is_healing(core))
         return false;
     message->region_id = core->options.region_id;
     message->epoch_number = epoch.number;

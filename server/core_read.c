@@ -403,6 +403,7 @@ bool core_refuse_while_resting(struct core *core, struct request *request)
 {
     const char *why = core_is_healing(core)      ? "This server's state is being rebuilt"
                       : core_is_rewinding(core)  ? "This server goes back to an earlier version"
+                      : core_is_adopting(core)   ? "This region takes over another one's checkpoint"
                       : core_is_installing(core) ? "This server is being given a snapshot"
                                                  : NULL;
     if (why != NULL)

@@ -120,6 +120,8 @@ const char *core_role_text(const struct core *core)
         return "rebuilding";
     if (core_is_rewinding(core))
         return "rewinding";
+    if (core_is_adopting(core))
+        return "adopting";
     switch (replicated_log_role(core->log)) {
     case LOG_MENDING:
         return "mending";
@@ -224,6 +226,8 @@ void core_region_turn(struct core *core)
     core_rewind_turn(core);
     core_heal_turn(core);
     core_install_turn(core);
-    if (!core->failed && !core_is_healing(core) && !core_is_rewinding(core))
+    core_catchup_turn(core);
+    if (!core->failed && !core_is_healing(core) && !core_is_rewinding(core) &&
+        !core_is_adopting(core))
         core_fresh_turn(core);
 }

@@ -60,6 +60,7 @@ static uint64_t ago_ms(const struct core *core, uint64_t then_ns)
 /* As the primary's leader sees another. */
 static void fill_facts(struct core *core, Strait__Region *message)
 {
+    struct snapshot_sender_facts sent;
     struct source_region facts;
     if (message->self || !core_is_primary(core) || !core_leads(core) ||
         !source_region_find(core->ship.source, message->id, &facts) || !facts.heard)
@@ -72,6 +73,9 @@ static void fill_facts(struct core *core, Strait__Region *message)
     message->lag_ms = facts.lag_ms;
     message->ready = facts.ready;
     message->snapshot = facts.snapshot;
+    message->checkpoint = core_catchup_sent(core, message->id, &sent);
+    message->checkpoint_bytes = sent.written_size;
+    message->checkpoint_bytes_total = sent.total_size;
 }
 
 /* The list itself is the state's, and stays while the reply is made. */
@@ -116,6 +120,12 @@ static void fill_standby(struct core *core, struct listing *listing)
     reply->age_known = age_ns != UINT64_MAX;
     reply->age_ms = reply->age_known ? age_ns / NS_PER_MS : 0;
     reply->trouble = (char *)(uintptr_t)core_ship_trouble_text(core);
+    reply->checkpoint = core_catchup_fetches(core) || core_is_adopting(core);
+    if (!reply->checkpoint)
+        return;
+    struct snapshot_receiver_facts checkpoint = core_catchup_facts(core);
+    reply->checkpoint_bytes = checkpoint.written_size;
+    reply->checkpoint_bytes_total = checkpoint.total_size;
 }
 
 Strait__RegionListReply *core_regions_list(struct core *core, struct arena *arena)
@@ -555,6 +565,12 @@ static void promote(struct core *core, struct request *request)
     if (core_is_rewinding(core)) {
         core_refuse(core, request, STATUS_BUSY, retry_change_ms,
                     "This region goes back to an earlier version now: try again in %d ms.",
+                    retry_change_ms);
+        return;
+    }
+    if (core_is_adopting(core)) {
+        core_refuse(core, request, STATUS_BUSY, retry_change_ms,
+                    "This region takes over the state of a checkpoint now: try again in %d ms.",
                     retry_change_ms);
         return;
     }

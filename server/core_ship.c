@@ -203,7 +203,8 @@ static void fence_turn(struct core *core)
 
 bool core_is_primary(const struct core *core)
 {
-    if (state_epoch(core->state).region != core->options.region_id || core_is_rewinding(core))
+    if (state_epoch(core->state).region != core->options.region_id || core_is_rewinding(core) ||
+        core_is_adopting(core))
         return false;
     return PLANTED(region_higher_ignored) ||
            (!state_is_fenced(core->state, core->options.region_id) &&
@@ -316,11 +317,12 @@ static void roles_turn(struct core *core)
     /* The first entry of the term is still to come: this is looked at again then. */
     ship->roles_look = core_leads(core) && !begun;
     ship->holds = leads && core_checkpoints_lack(core);
-    tell_source(core, leads && !ship->holds);
+    tell_source(core, leads && !ship->holds && !core_is_adopting(core));
     if (ship->receiver == NULL)
         return;
     tell_link(core);
-    if (leads && !core_is_primary(core) && ship->promotion.step == PROMOTION_NONE) {
+    if (leads && !core_is_primary(core) && !core_is_adopting(core) && !core_catchup_fetches(core) &&
+        ship->promotion.step == PROMOTION_NONE) {
         receiver_start(ship->receiver);
     } else {
         receiver_stop(ship->receiver);
@@ -421,6 +423,8 @@ static void region_heard(void *context, uint32_t region)
 
 const char *core_ship_trouble_text(const struct core *core)
 {
+    if (core_is_adopting(core))
+        return "This region takes over the state of a checkpoint of the primary's.";
     if (!core->ship.has_trouble)
         return core->ship.silence;
     switch (core->ship.trouble) {
@@ -432,8 +436,8 @@ const char *core_ship_trouble_text(const struct core *core)
                "checkpoint from before that: it has to be set up anew from an empty directory, "
                "once what it has alone was saved.";
     case RECEIVER_RELEASED:
-        return "The primary's log does not reach back to where this region stands: it has to be "
-               "set up anew.";
+        return "The primary's log does not reach back to where this region stands: it catches up "
+               "by a checkpoint of the primary's, and follows then.";
     case RECEIVER_DIVERGED:
         return "This region's state differs from the primary's at the same version: it has to be "
                "set up anew; keep its data for a look.";
@@ -536,6 +540,8 @@ bool core_ship_ended(struct core *core, const void *context, const struct state_
         core->rewind.proposing = false;
         return true;
     }
+    if (core_catchup_ended(core, context))
+        return true;
     if (context != &core->ship.fencing)
         return core_regions_ended(core, context, result);
     core->ship.fencing = false;
@@ -625,9 +631,14 @@ enum status core_ship_open(struct core *core, struct error *error)
         .answer = on_answer,
         .context = core,
     };
+    if (core->options.link != NULL) {
+        status = link_fork_create(core->options.link, &ship->fork);
+        if (status != STATUS_OK)
+            return error_set(error, status, "No memory for the link to other regions.");
+    }
     const struct receiver_options receiver = {
         .io = core->options.io,
-        .link = core->options.link,
+        .link = ship->fork == NULL ? NULL : link_fork_first(ship->fork),
         .region = core->options.region_id,
         .seed = core->options.seed,
         .standing = standing,
@@ -639,7 +650,7 @@ enum status core_ship_open(struct core *core, struct error *error)
         .context = core,
     };
     status = source_create(&source, &ship->source);
-    if (status == STATUS_OK && core->options.link != NULL)
+    if (status == STATUS_OK && ship->fork != NULL)
         status = receiver_create(&receiver, &ship->receiver);
     if (status != STATUS_OK)
         return error_set(error, status, "What ships between regions could not be set up: %s.",
@@ -647,15 +658,18 @@ enum status core_ship_open(struct core *core, struct error *error)
     log_source_attach(ship->log, ship->source);
     core_herald_open(core);
     core_ship_reset(core);
-    return STATUS_OK;
+    return core_catchup_open(core, ship->fork == NULL ? NULL : link_fork_second(ship->fork), error);
 }
 
 void core_ship_close(struct core *core)
 {
     struct core_ship *ship = &core->ship;
     core_herald_close(core);
+    core_catchup_close(core);
     if (ship->receiver != NULL)
         receiver_free(ship->receiver);
+    link_fork_free(ship->fork);
+    ship->fork = NULL;
     if (ship->log != NULL)
         log_source_attach(ship->log, NULL);
     if (ship->source != NULL)

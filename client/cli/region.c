@@ -96,6 +96,16 @@ static json_t *json_epoch(uint64_t number, uint32_t region)
     return epoch;
 }
 
+static json_t *json_checkpoint(bool known, uint64_t bytes, uint64_t bytes_total)
+{
+    if (!known)
+        return json_null();
+    json_t *checkpoint = json_object();
+    json_object_set_new(checkpoint, "bytes", json_number(bytes));
+    json_object_set_new(checkpoint, "bytes_total", json_number(bytes_total));
+    return checkpoint;
+}
+
 static json_t *json_region(const struct strait_region *region)
 {
     json_t *item = json_object();
@@ -124,6 +134,9 @@ static json_t *json_region(const struct strait_region *region)
     json_object_set_new(item, "lag_ms", json_known(region->heard, region->lag_ms));
     json_object_set_new(item, "ready", region->heard ? json_boolean(region->ready) : json_null());
     json_object_set_new(item, "snapshot", json_boolean(region->snapshot));
+    json_object_set_new(item, "checkpoint",
+                        json_checkpoint(region->checkpoint, region->checkpoint_bytes,
+                                        region->checkpoint_bytes_total));
     return item;
 }
 
@@ -184,6 +197,9 @@ static json_t *json_regions(const struct strait_regions *regions, bool by_leader
                                         : json_null());
     json_object_set_new(document, "source", json_source(regions));
     json_object_set_new(document, "age_ms", json_known(regions->age_known, regions->age_ms));
+    json_object_set_new(document, "checkpoint",
+                        json_checkpoint(regions->checkpoint, regions->checkpoint_bytes,
+                                        regions->checkpoint_bytes_total));
     cli_json_bytes(document, "trouble", strait_text(regions->trouble));
     json_object_set_new(document, "unconfirmed", json_number(regions->unconfirmed_count));
     json_object_set_new(document, "lease", json_lease(regions->lease));
@@ -241,6 +257,9 @@ static struct row row_of(const struct strait_regions *regions, const struct stra
     } else if (!region->heard) {
         snprintf(row.state, sizeof row.state, "%s",
                  is_primary(regions) ? "not heard" : "not known here");
+    } else if (region->checkpoint) {
+        snprintf(row.state, sizeof row.state, "checkpoint, %" PRIu64 "/%" PRIu64 " MiB",
+                 region->checkpoint_bytes >> 20, region->checkpoint_bytes_total >> 20);
     } else if (region->snapshot) {
         snprintf(row.state, sizeof row.state, "needs a checkpoint");
     } else {
@@ -374,7 +393,10 @@ static void print_standby(const struct strait_region *region)
            " bytes and %.3f s behind, %s; heard %" PRIu64 " ms ago%s\n",
            region->version, region->lag_versions, region->lag_bytes, (double)region->lag_ms / 1000,
            region->ready ? "ready" : "not ready", region->heard_ago_ms,
-           region->snapshot ? "; it needs a checkpoint" : "");
+           region->snapshot && !region->checkpoint ? "; it needs a checkpoint" : "");
+    if (region->checkpoint)
+        printf("           it is being sent a checkpoint: %" PRIu64 " of %" PRIu64 " MiB so far\n",
+               region->checkpoint_bytes >> 20, region->checkpoint_bytes_total >> 20);
     if (region->guard_lag_bytes == 0 && region->guard_lag_ms == 0)
         return;
     printf("           its guard: %s", guard_text(region->guard));
@@ -397,6 +419,10 @@ static void print_source(const struct strait_regions *regions)
                " versions ahead",
                regions->source_version, regions->answered_ago_ms, regions->lag_versions);
     putchar('\n');
+    if (regions->checkpoint)
+        printf("catches up by a checkpoint of the primary's: %" PRIu64 " of %" PRIu64
+               " MiB so far\n",
+               regions->checkpoint_bytes >> 20, regions->checkpoint_bytes_total >> 20);
     if (regions->age_known)
         printf("age        at most %.3f s: nothing older is missing\n",
                (double)regions->age_ms / 1000);

@@ -125,6 +125,9 @@ void source_regions(struct source *source, const uint32_t *regions, size_t count
  * from within. Whoever asks was authenticated as a server of the cluster. */
 void source_pull(struct source *source, const Strait__RegionPull *pull, void *request);
 
+/* A region has asked for something else than entries: it is there. */
+void source_note_heard(struct source *source, uint32_t region);
+
 /* Each turn: answers what can be. */
 void source_turn(struct source *source);
 

@@ -168,6 +168,13 @@ void source_note_snapshot(struct source *source, uint32_t id, bool needed)
         region->snapshot = needed;
 }
 
+void source_note_heard(struct source *source, uint32_t id)
+{
+    struct source_region *region = region_of(source, id);
+    if (region != NULL && region->heard)
+        region->heard_ns = io_boot_ns(source->options.io);
+}
+
 /* ---- What is kept ---- */
 
 uint64_t source_pin_index(struct source *source)

@@ -239,6 +239,7 @@ enum role access_role_needed(enum frame_type type, const ProtobufCMessage *messa
                                                                                     : ROLE_WRITER;
     case FRAME_REGION_PULL:
     case FRAME_WITNESS_LEASE:
+    case FRAME_REGION_CHECKPOINT:
         return ROLE_PEER;
     default:
         return ROLE_ADMIN;

@@ -4,6 +4,7 @@
 #include "proto/base/assert.h"
 #include "proto/limits.h"
 #include "proto/stream.h"
+#include "server/state/adopt.h"
 #include "server/state/command.h"
 #include "server/state/epoch_change.h"
 #include "server/state/fence.h"
@@ -71,7 +72,7 @@ static enum status apply_accept(struct apply *apply)
     struct stream_position position = {.epoch = mark_epoch(&apply->next),
                                        .version = apply->next.version};
 
-    if (rewind_passes(apply))
+    if (rewind_passes(apply) || adopt_passes(apply))
         return STATUS_HISTORY_LOST;
     if (fence_stops(&apply->next, &apply->entry))
         return STATUS_NOT_PRIMARY;

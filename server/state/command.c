@@ -21,8 +21,9 @@ static const struct command command_membership = {
     .kind = ENTRY_MEMBERSHIP, .name = "membership", .execute = membership_execute};
 
 static const struct command *const commands[] = {
-    &command_noop, &command_membership, &command_fence, &command_rewind,  &command_commit,
-    &command_tick, &command_regions,    &command_epoch, &command_version, &command_lost,
+    &command_noop,    &command_membership, &command_fence,   &command_rewind,
+    &command_commit,  &command_tick,       &command_regions, &command_epoch,
+    &command_version, &command_lost,       &command_adopt,
 };
 
 const struct command *command_of(enum entry_kind kind)

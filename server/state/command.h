@@ -46,5 +46,6 @@ extern const struct command command_fence;   /* fence.c */
 extern const struct command command_rewind;  /* rewind.c */
 extern const struct command command_version; /* version.c */
 extern const struct command command_lost;    /* lost.c */
+extern const struct command command_adopt;   /* adopt.c */
 
 #endif

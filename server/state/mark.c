@@ -5,6 +5,7 @@
 #include "proto/base/planted.h"
 
 enum {
+    mark_format_adopting = 4,
     mark_format = 3,
     mark_format_unrewound = 2,
     mark_format_unfenced = 1,
@@ -52,6 +53,13 @@ void mark_encode(const struct mark_state *state, uint64_t index, uint64_t term,
     store_u32(to + mark_fence_offset + 8, state->fence_region);
     store_u32(to + mark_fence_offset + 12, state->fenced_region);
     encode_rewind(state, to + mark_rewind_offset);
+    if (!mark_is_adopting(state))
+        return;
+    mark->state_size = mark_adopting_size;
+    to[0] = mark_format_adopting;
+    store_u64(to + mark_state_size, state->adopt_index);
+    store_u64(to + mark_state_size + 8, state->adopt_id.low);
+    store_u64(to + mark_state_size + 16, state->adopt_id.high);
 }
 
 static void decode_rewind(const uint8_t *from, struct mark_state *state)
@@ -73,8 +81,19 @@ static bool rewind_is_valid(const struct mark_state *state, uint64_t index)
             state->tail_version >= state->rewind_version && state->tail_epoch.number != 0);
 }
 
+/* One under way began with an entry that was applied. */
+static bool adoption_is_valid(const struct mark_state *state, uint8_t format, uint64_t index)
+{
+    if (format != mark_format_adopting)
+        return true;
+    return mark_is_adopting(state) && state->adopt_index <= index && !mark_is_rewinding(state) &&
+           state->tail_epoch.number != 0 && state->tail_version != 0;
+}
+
 static size_t size_of_format(uint8_t format)
 {
+    if (format == mark_format_adopting)
+        return mark_adopting_size;
     if (format == mark_format_unfenced)
         return mark_fence_offset;
     return format == mark_format_unrewound ? mark_rewind_offset : mark_state_size;
@@ -86,7 +105,7 @@ enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state)
     const uint8_t *from = mark->state;
     if (mark->state_size == 0 || mark->state_size > lsm_mark_state_size_max)
         return STATUS_CORRUPT;
-    if (from[0] > mark_format)
+    if (from[0] > mark_format_adopting)
         return STATUS_NEWER_FORMAT;
     if (from[0] == 0 || mark->state_size != size_of_format(from[0]))
         return STATUS_CORRUPT;
@@ -111,10 +130,15 @@ enum status mark_decode(const struct lsm_mark *mark, struct mark_state *state)
         state->fence_region = load_u32(from + mark_fence_offset + 8);
         state->fenced_region = load_u32(from + mark_fence_offset + 12);
     }
-    if (from[0] == mark_format)
+    if (from[0] >= mark_format)
         decode_rewind(from + mark_rewind_offset, state);
+    if (from[0] == mark_format_adopting) {
+        state->adopt_index = load_u64(from + mark_state_size);
+        state->adopt_id.low = load_u64(from + mark_state_size + 8);
+        state->adopt_id.high = load_u64(from + mark_state_size + 16);
+    }
     if (state->horizon > state->version || state->retention_ns < mark_retention_buckets ||
-        !rewind_is_valid(state, mark->index) ||
+        !rewind_is_valid(state, mark->index) || !adoption_is_valid(state, from[0], mark->index) ||
         (state->fence_number != 0 && epoch_compare(mark_fence(state), mark_epoch(state)) <= 0))
         return STATUS_CORRUPT;
     return STATUS_OK;

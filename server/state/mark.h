@@ -3,7 +3,7 @@
  * they become durable with the tables.
  *
  *     offset size
- *      0      1   format, 3
+ *      0      1   format, 3, or 4 while a checkpoint is being adopted
  *      1      3   0
  *      4      4   cluster version
  *      8      8   epoch number
@@ -20,7 +20,8 @@
  *    272      8   number of the epoch that the region is fenced by; 0: it is not
  *    280      4   region of that epoch
  *    284      4   region that is fenced
- *    288      8   index of the newest entry that rewinds; 0: none ever did
+ *    288      8   index of the newest entry that rewinds, or behind which a checkpoint was
+ *                   adopted; 0: there is none
  *    296      8   number of the epoch back to which it goes; 0: it is done
  *    304      4   region of that epoch
  *    308      4   0
@@ -29,9 +30,12 @@
  *    328      4   region of that epoch
  *    332      4   0
  *    336      8   newest version that was given up so far
+ *    344      8   index of the entry that adopts a checkpoint; of format 4 alone, as what follows
+ *    352     16   id of the checkpoint
  *
  * Version, index and term are the mark's own. Format 1 ends before the fence, format 2 before the
- * rewind. Both are regional: all else is the same in all regions.
+ * rewind. Both are regional, as an adoption is, whose stream so far stands where a rewind says what
+ * it gave up: all else is the same in all regions.
  *
  * Outcomes are counted in buckets of the time they were issued at, a sixteenth of the retention
  * each. Whole buckets are evicted, as the log's time passes; what is below the first bucket is
@@ -48,9 +52,10 @@ enum {
     mark_buckets_count = 24,
     mark_retention_buckets = 16,
     mark_state_size = 80 + 8 * 24 + 16 + 56,
+    mark_adopting_size = mark_state_size + 24,
 };
 
-_Static_assert((int)mark_state_size <= (int)lsm_mark_state_size_max, "it fits the mark");
+_Static_assert((int)mark_adopting_size <= (int)lsm_mark_state_size_max, "it fits the mark");
 
 struct mark_state {
     uint32_t cluster_version;
@@ -77,11 +82,21 @@ struct mark_state {
     uint64_t rewind_version;
     struct epoch tail_epoch; /* of the newest that was given up, or as the rewind's */
     uint64_t tail_version;
+
+    /* While the state waits for a checkpoint that takes its place (adopt.h); the tail is then where
+     * a state stands that has it, and has applied the log since. */
+    uint64_t adopt_index; /* 0: none */
+    struct hash128 adopt_id;
 };
 
 static inline bool mark_is_rewinding(const struct mark_state *state)
 {
     return state->rewind_epoch.number != 0;
+}
+
+static inline bool mark_is_adopting(const struct mark_state *state)
+{
+    return state->adopt_index != 0;
 }
 
 static inline struct epoch mark_epoch(const struct mark_state *state)

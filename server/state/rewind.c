@@ -77,7 +77,7 @@ bool state_rewind_is_possible(const struct state *state, const struct rewind *re
 {
     const struct mark_state *mark = &state->mark;
 
-    if (mark_is_rewinding(mark) || mark->fence_number == 0 ||
+    if (mark_is_rewinding(mark) || mark_is_adopting(mark) || mark->fence_number == 0 ||
         epoch_compare(rewind->to, mark_fence(mark)) > 0 ||
         epoch_compare(rewind->to, mark_epoch(mark)) <= 0)
         return false;
@@ -112,7 +112,7 @@ enum status state_rewind_mark(const struct lsm_mark *checkpoint, const struct re
     *mark = *checkpoint;
     if (status != STATUS_OK)
         return status;
-    if (mark_is_rewinding(&next) || checkpoint->index >= index ||
+    if (mark_is_rewinding(&next) || mark_is_adopting(&next) || checkpoint->index >= index ||
         checkpoint->index < next.rewind_index || next.version == 0 ||
         next.version > rewind->version || epoch_compare(mark_epoch(&next), rewind->from) > 0)
         return STATUS_INVALID_ARGUMENT;
@@ -136,6 +136,8 @@ enum status state_mark_look(const struct lsm_mark *mark, struct state_mark_facts
     *facts = (struct state_mark_facts){.epoch = mark_epoch(&state),
                                        .version = state.version,
                                        .rewind_index = state.rewind_index,
-                                       .is_rewinding = mark_is_rewinding(&state)};
+                                       .is_rewinding = mark_is_rewinding(&state),
+                                       .is_adopting = mark_is_adopting(&state),
+                                       .cluster_version = state.cluster_version};
     return STATUS_OK;
 }

@@ -230,8 +230,8 @@ MUST_CHECK enum status state_rewind_mark(const struct lsm_mark *checkpoint,
 /* The log is applied again from a checkpoint on: nobody is to see the state. */
 bool state_is_rewinding(const struct state *state);
 
-/* Of the newest entry that rewound, or is about to; 0: none. Checkpoints below it are of use no
- * more. */
+/* Of the newest entry that rewound, or is about to, or at which a checkpoint was adopted; 0: none.
+ * Checkpoints below it are of use no more. */
 uint64_t state_rewind_index(const struct state *state);
 
 struct state_mark_facts {
@@ -239,10 +239,37 @@ struct state_mark_facts {
     uint64_t version;
     uint64_t rewind_index; /* as state_rewind_index() */
     bool is_rewinding;
+    bool is_adopting; /* state_is_adopting() */
+    uint32_t cluster_version;
 };
 
 /* What a mark says of the state that has it. CORRUPT, NEWER_FORMAT. */
 MUST_CHECK enum status state_mark_look(const struct lsm_mark *mark, struct state_mark_facts *facts);
+
+/* ---- Checkpoints of other regions ----
+ *
+ * The shared state of a checkpoint takes the place of this region's; adopt.h tells how. */
+
+/* An entry that adopts one is applied, and the state is not in place: nobody is to see it. */
+bool state_is_adopting(const struct state *state);
+
+/* Where the state stands, or is to stand once it is in place: `id` is that of the checkpoint then,
+ * and zeros where none is being adopted. Number and version 0: it has nothing yet. */
+void state_adoption(const struct state *state, struct adoption *adoption);
+
+/* What the entry says that adopts the checkpoint with this mark. INVALID_ARGUMENT: it is none to
+ * begin with, being empty, or of a state that nobody is to see; CORRUPT, NEWER_FORMAT. */
+MUST_CHECK enum status state_adoption_of(const struct lsm_mark *checkpoint,
+                                         struct adoption *adoption);
+
+/* Whether an entry that says so, if it comes next, is acted upon: it leads on from here. */
+bool state_adoption_is_due(const struct state *state, const struct adoption *adoption);
+
+/* The mark under which the checkpoint that is being adopted takes the state's place, with the index
+ * of what is applied now. INVALID_ARGUMENT: it is another one; CORRUPT, NEWER_FORMAT. */
+MUST_CHECK enum status state_adoption_mark(const struct state *state,
+                                           const struct lsm_mark *checkpoint,
+                                           struct lsm_mark *mark);
 
 /* ---- What was given up ----
  *

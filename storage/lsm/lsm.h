@@ -303,6 +303,14 @@ void lsm_restore(struct lsm *lsm, const char *directory, const struct lsm_mark *
                  void (*done)(void *context, enum status status, const struct lsm_mark *mark),
                  void *context);
 
+/* As lsm_install(), of content that is another region's: the regional trees and the attachment stay
+ * this LSM's own, and the manifest records `mark`, which has the index that is installed here, and
+ * the staged content's version. All that was published is installed. INVALID_ARGUMENT also where
+ * the version is another one. */
+void lsm_adopt(struct lsm *lsm, const char *directory, const struct lsm_mark *mark,
+               void (*done)(void *context, enum status status, const struct lsm_mark *mark),
+               void *context);
+
 struct lsm_check_progress {
     bool running;
     uint64_t checked_size;

@@ -57,7 +57,8 @@ struct checkpoint_request {
 struct lsm_replace {
     bool asked;
     bool restores;        /* a checkpoint of this LSM's own, under `mark` */
-    struct lsm_mark mark; /* of a restoration */
+    bool adopts;          /* another's, under `mark`; regional trees stay */
+    struct lsm_mark mark; /* of either */
     char directory[table_path_size];
     void (*done)(void *context, enum status status, const struct lsm_mark *mark);
     void *context;

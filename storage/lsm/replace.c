@@ -15,6 +15,9 @@
  * whoever staged them the staging directory. A staged table has a number above all of the LSM's
  * own (lsm_staging_number()), so both contents may lie in one directory.
  *
+ * An adoption takes the same way, and its new set has the tables of the regional trees from the set
+ * that goes, in place of those that are staged: the same files.
+ *
  * A restoration takes the same way with a checkpoint of this LSM's own, whose tables have numbers
  * that the LSM gave out once. One that is still here, in the set that goes or in that of a check,
  * is the same file: the new set shares it. Any other was unlinked since, and is linked again: as no
@@ -45,7 +48,7 @@ struct replace_job {
     size_t linked_count;         /* of the edit's tables */
     bool links_stay;             /* a manifest may name them */
     uint64_t number_next;        /* of the LSM when the job began */
-    struct version_set *held[2]; /* of a restoration: whose files it may share; or NULL */
+    struct version_set *held[2]; /* not of an installation: whose files it may share; or NULL */
     struct version_set *set;
     struct manifest_source source;
     struct discard *discards[lsm_trees_max]; /* that `source` refers to; NULL: none */
@@ -93,7 +96,8 @@ static enum status add_table(struct replace_job *replace, unsigned tree, unsigne
                              const struct table_info *info)
 {
     bool restores = replace->job.lsm->replace.restores;
-    if (restores != (info->number < replace->number_next))
+    if (restores != (info->number < replace->number_next) &&
+        find_file(replace->held[0], tree, info->number) == NULL)
         return error_set(&replace->job.error, STATUS_INVALID_ARGUMENT,
                          "What is staged has table numbers of %s content.",
                          restores ? "another" : "an earlier");
@@ -135,23 +139,70 @@ static enum status add_tree(struct replace_job *replace, const struct manifest_t
     return status;
 }
 
+/* The tables of the region's own trees, which are not another region's to give. */
+static enum status keep_regional(struct replace_job *replace)
+{
+    const struct lsm *lsm = replace->job.lsm;
+    const struct version_set *set = replace->held[0];
+    enum status status = STATUS_OK;
+
+    for (unsigned t = 0; t < lsm->trees_count; t++) {
+        if (!lsm->trees[t].regional)
+            continue;
+        for (unsigned l = 0; l < lsm_levels_count; l++) {
+            const struct level *level = &set->trees[t]->levels[l];
+            for (uint32_t i = 0; i < level->count && status == STATUS_OK; i++)
+                status = add_table(replace, t, l, &level->files[i]->info);
+        }
+    }
+    return status;
+}
+
+static bool is_regional(const struct lsm *lsm, uint16_t id)
+{
+    for (unsigned t = 0; t < lsm->trees_count; t++) {
+        if (lsm->trees[t].id == id)
+            return lsm->trees[t].regional;
+    }
+    return false;
+}
+
+static bool marks_fit(const struct lsm_replace *asked, const struct lsm_mark *mark)
+{
+    return asked->mark.version == mark->version &&
+           (asked->adopts || (asked->mark.index == mark->index && asked->mark.term == mark->term));
+}
+
+static void take_attachment(struct replace_job *replace, const struct manifest *manifest)
+{
+    struct manifest_source *source = &replace->source;
+    if (replace->job.lsm->replace.adopts) {
+        source->attachment = replace->job.lsm->attachment_installed;
+        return;
+    }
+    source->attachment.size = (uint32_t)manifest->attachment.size;
+    bytes_copy(source->attachment.bytes, manifest->attachment);
+}
+
 static enum status take_manifest(struct replace_job *replace, const struct manifest *manifest)
 {
     struct manifest_source *source = &replace->source;
     enum status status = STATUS_OK;
-    for (unsigned t = 0; t < manifest->trees_count && status == STATUS_OK; t++)
-        status = add_tree(replace, &manifest->trees[t]);
     const struct lsm_replace *asked = &replace->job.lsm->replace;
+    for (unsigned t = 0; t < manifest->trees_count && status == STATUS_OK; t++) {
+        if (!asked->adopts || !is_regional(replace->job.lsm, manifest->trees[t].id))
+            status = add_tree(replace, &manifest->trees[t]);
+    }
+    if (status == STATUS_OK && asked->adopts)
+        status = keep_regional(replace);
     source->mark = manifest->mark;
-    if (asked->restores) {
-        if (asked->mark.index != manifest->mark.index || asked->mark.term != manifest->mark.term ||
-            asked->mark.version != manifest->mark.version)
+    if (status == STATUS_OK && (asked->restores || asked->adopts)) {
+        if (!marks_fit(asked, &manifest->mark))
             return error_set(&replace->job.error, STATUS_INVALID_ARGUMENT,
                              "The checkpoint is not the one that the mark is of.");
         source->mark = asked->mark;
     }
-    source->attachment.size = (uint32_t)manifest->attachment.size;
-    bytes_copy(source->attachment.bytes, manifest->attachment);
+    take_attachment(replace, manifest);
     /* As when it is opened: at its mark nothing is hidden yet. */
     source->horizon =
         manifest->horizon < manifest->mark.version ? manifest->horizon : manifest->mark.version;
@@ -430,6 +481,8 @@ bool replace_begin(struct lsm *lsm)
     replace->source.lsm = lsm;
     replace->number_next =
         lsm->numbers_next > lsm->numbers_end ? lsm->numbers_next : lsm->numbers_end;
+    if (lsm->replace.adopts)
+        replace->held[0] = version_set_hold(lsm->current);
     if (lsm->replace.restores) {
         ASSERT(lsm->views_count == 0 && !lsm->options.bare);
         replace->held[0] = version_set_hold(lsm->current);
@@ -441,7 +494,10 @@ bool replace_begin(struct lsm *lsm)
     return true;
 }
 
-static void ask(struct lsm *lsm, const char *directory, const struct lsm_mark *mark,
+enum asked { ASKED_INSTALL, ASKED_RESTORE, ASKED_ADOPT };
+
+static void ask(struct lsm *lsm, enum asked what, const char *directory,
+                const struct lsm_mark *mark,
                 void (*done)(void *context, enum status status, const struct lsm_mark *mark),
                 void *context)
 {
@@ -452,7 +508,8 @@ static void ask(struct lsm *lsm, const char *directory, const struct lsm_mark *m
         return;
     }
     memcpy(lsm->replace.directory, directory, size + 1);
-    lsm->replace.restores = mark != NULL;
+    lsm->replace.restores = what == ASKED_RESTORE;
+    lsm->replace.adopts = what == ASKED_ADOPT;
     if (mark != NULL)
         lsm->replace.mark = *mark;
     lsm->replace.done = done;
@@ -465,12 +522,20 @@ void lsm_install(struct lsm *lsm, const char *directory,
                  void (*done)(void *context, enum status status, const struct lsm_mark *mark),
                  void *context)
 {
-    ask(lsm, directory, NULL, done, context);
+    ask(lsm, ASKED_INSTALL, directory, NULL, done, context);
 }
 
 void lsm_restore(struct lsm *lsm, const char *directory, const struct lsm_mark *mark,
                  void (*done)(void *context, enum status status, const struct lsm_mark *mark),
                  void *context)
 {
-    ask(lsm, directory, mark, done, context);
+    ask(lsm, ASKED_RESTORE, directory, mark, done, context);
+}
+
+void lsm_adopt(struct lsm *lsm, const char *directory, const struct lsm_mark *mark,
+               void (*done)(void *context, enum status status, const struct lsm_mark *mark),
+               void *context)
+{
+    ASSERT(!lsm->options.bare && lsm->installed.index == mark->index);
+    ask(lsm, ASKED_ADOPT, directory, mark, done, context);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bodies that begin an epoch, fence one, or rewind for one: what decodes makes sense and encodes to
- * the same bytes. */
+/* Bodies that begin an epoch, fence one, rewind for one, or adopt a checkpoint: what decodes makes
+ * sense and encodes to the same bytes. */
 #include "proto/base/assert.h"
 #include "proto/epoch.h"
 
@@ -12,6 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct epoch_change change;
     struct fence fence;
     struct rewind rewind;
+    struct adoption adoption;
 
     if (epoch_change_decode(bytes_of(data, size), &change) == STATUS_OK) {
         ASSERT(epoch_compare(change.from, change.to) < 0);
@@ -30,6 +31,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(epoch_compare(rewind.from, rewind.to) < 0 && rewind.version != 0);
         ASSERT(size == rewind_size);
         rewind_encode(&rewind, encoded);
+        ASSERT(memcmp(encoded, data, size) == 0);
+    }
+    if (adoption_decode(bytes_of(data, size), &adoption) == STATUS_OK) {
+        ASSERT(adoption.epoch.number != 0 && adoption.version != 0);
+        ASSERT(size == adoption_size);
+        adoption_encode(&adoption, encoded);
         ASSERT(memcmp(encoded, data, size) == 0);
     }
     return 0;

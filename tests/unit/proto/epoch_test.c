@@ -178,6 +178,40 @@ START_TEST(test_a_rewind_is_read_as_it_was_written)
 }
 END_TEST
 
+START_TEST(test_an_adoption_is_read_as_it_was_written)
+{
+    static const struct adoption adoption = {
+        .epoch = {.number = 5, .region = 2}, .version = 77, .id = {.low = 8, .high = 9}};
+    uint8_t encoded[adoption_size + 1] = {0};
+    struct adoption decoded;
+
+    adoption_encode(&adoption, encoded);
+    ck_assert_int_eq(adoption_decode(bytes_of(encoded, adoption_size), &decoded), STATUS_OK);
+    ck_assert(epoch_equal(decoded.epoch, adoption.epoch));
+    ck_assert_uint_eq(decoded.version, 77);
+    ck_assert_uint_eq(decoded.id.low, 8);
+    ck_assert_uint_eq(decoded.id.high, 9);
+    for (size_t cut = 0; cut < adoption_size; cut++)
+        ck_assert_int_eq(adoption_decode(bytes_of(encoded, cut), &decoded), STATUS_MALFORMED);
+    ck_assert_int_eq(adoption_decode(bytes_of(encoded, sizeof encoded), &decoded),
+                     STATUS_MALFORMED);
+    static const struct {
+        size_t offset;
+        uint8_t value;
+        enum status status;
+    } spoils[] = {
+        {0, 2, STATUS_UNSUPPORTED}, {1, 1, STATUS_MALFORMED}, {2, 1, STATUS_MALFORMED},
+        {4, 0, STATUS_MALFORMED},   {8, 0, STATUS_MALFORMED}, {16, 0, STATUS_MALFORMED},
+    };
+    for (size_t i = 0; i < sizeof spoils / sizeof spoils[0]; i++) {
+        adoption_encode(&adoption, encoded);
+        encoded[spoils[i].offset] = spoils[i].value;
+        ck_assert_int_eq(adoption_decode(bytes_of(encoded, adoption_size), &decoded),
+                         spoils[i].status);
+    }
+}
+END_TEST
+
 START_TEST(test_rewinds_that_make_no_sense_are_malformed)
 {
     /* Reserved bytes, regions and numbers of 0, an epoch that is not above, and no version. */
@@ -210,5 +244,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_a_fence_is_read_as_it_was_written);
     tcase_add_test(tests, test_fences_that_make_no_sense_are_malformed);
     tcase_add_test(tests, test_a_rewind_is_read_as_it_was_written);
+    tcase_add_test(tests, test_an_adoption_is_read_as_it_was_written);
     tcase_add_test(tests, test_rewinds_that_make_no_sense_are_malformed);
 }

@@ -139,13 +139,14 @@ static void letter_deliver(struct pair_link *link, struct pair_letter *letter)
 {
     struct request *request = &letter->request;
     ProtobufCMessage *message;
-    const ProtobufCMessageDescriptor *descriptor = request->status == STATUS_OK
-                                                       ? &strait__region_pull_reply__descriptor
-                                                       : &strait__refusal__descriptor;
+    const ProtobufCMessageDescriptor *descriptor =
+        request->status != STATUS_OK         ? &strait__refusal__descriptor
+        : request->type == FRAME_REGION_PULL ? &strait__region_pull_reply__descriptor
+                                             : &strait__region_checkpoint_reply__descriptor;
     struct bytes body =
         bytes_of(request->reply.data + frame_header_size, request->reply.size - frame_header_size);
 
-    ck_assert_int_eq(request->type, FRAME_REGION_PULL);
+    ck_assert(request->type == FRAME_REGION_PULL || request->type == FRAME_REGION_CHECKPOINT);
     ck_assert_int_eq(message_decode(descriptor, body, true, &request->arena, &message), STATUS_OK);
     tell_replied(link, letter->context, request->status, message);
     letter_free(letter);

@@ -123,7 +123,9 @@ START_TEST(test_marks_of_earlier_formats_say_less)
     }
     mark.state[0] = 0;
     ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
-    mark.state[0] = 4;
+    mark.state[0] = 4; /* which is longer */
+    ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_CORRUPT);
+    mark.state[0] = 5;
     ck_assert_int_eq(mark_decode(&mark, &decoded), STATUS_NEWER_FORMAT);
 }
 END_TEST

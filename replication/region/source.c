@@ -28,7 +28,8 @@ static void refuse(struct source *source, void *request, enum status status,
     const char *text = status_text(status);
 
     if (status == STATUS_NOT_LEADER) {
-        text = "This server does not lead its region.";
+        text = source->leads ? "This server lacks what its region has sent: another leads by now."
+                             : "This server does not lead its region.";
         refusal.leader = source->leader;
     } else if (status == STATUS_NOT_PRIMARY) {
         text = "This region is of an older epoch than the one that asks.";

@@ -33,6 +33,10 @@ enum status source_position_check(struct source *source, const struct region_pos
         return STATUS_OK;
     common->epoch = span->epoch;
     common->version = position->version < last ? position->version : last;
+    /* Of an epoch that goes on, none but this region's leaders can have sent what is not here: it
+     * is this one that lacks it, because another leads by now. */
+    if (span->last == UINT64_MAX && epoch_compare(position->epoch, span->epoch) == 0)
+        return STATUS_NOT_LEADER;
     return STATUS_HISTORY_LOST;
 }
 

@@ -104,15 +104,15 @@ struct source {
 /* ---- source_find.c ---- */
 
 /* Whether the position is on the state's history: OK with its epoch's span; HISTORY_LOST with the
- * last one before it that is, as far as can be told, in `common`; NOT_PRIMARY: of a higher epoch.
- */
+ * last one before it that is, as far as can be told, in `common`; NOT_PRIMARY: of a higher epoch;
+ * NOT_LEADER, with the same in `common`: this region has sent what this server does not have. */
 MUST_CHECK enum status source_position_check(struct source *source,
                                              const struct region_position *position,
                                              struct region_epoch_span *span,
                                              struct region_position *common);
 
 /* The cursor is to go on after `position`, which is checked against the state's history. OK, or why
- * it cannot: HISTORY_LOST with `common`, NOT_PRIMARY, CORRUPT. */
+ * it cannot: HISTORY_LOST with `common`, NOT_PRIMARY, NOT_LEADER, CORRUPT. */
 MUST_CHECK enum status cursor_begin(struct source *source, struct cursor *cursor,
                                     const struct region_position *position,
                                     struct region_position *common);

@@ -120,7 +120,8 @@ static void keep_to_history(struct source *source, struct region_position *ackno
     struct region_epoch_span span;
     struct region_position common;
 
-    if (source_position_check(source, acknowledged, &span, &common) == STATUS_HISTORY_LOST)
+    enum status status = source_position_check(source, acknowledged, &span, &common);
+    if (status == STATUS_HISTORY_LOST || status == STATUS_NOT_LEADER)
         *acknowledged = common;
 }
 

@@ -47,12 +47,23 @@ bool pair_is_kept(struct pair *pair, const struct client_position *position)
     return find_facts(pair, &facts) && is_kept(&facts, position);
 }
 
+/* Whether the history that goes on tells of a promotion. Whoever asked for one need not have heard
+ * that it was done. */
+static bool tells_of_promotion(const struct core_region_facts *facts)
+{
+    for (size_t i = 0; i < facts->ends_count; i++)
+        if (facts->ends[i].kind == EPOCH_PROMOTE)
+            return true;
+    return false;
+}
+
 /* Only a promotion gives up. */
 static void look_who_gave_up(struct pair *pair, const struct core_region_facts *facts,
                              const struct client_position *position)
 {
     const struct epoch_end *end = end_of(facts, position->epoch);
-    if (pair->operator.promotions_count == 0 && !pair->operator.promotes)
+    if (pair->operator.promotions_count == 0 && !pair->operator.promotes && !tells_of_promotion(
+            facts))
         world_fail(&pair->worlds[0],
                    "version %" PRIu64 " of epoch %" PRIu64
                    " was acknowledged and given up, and nobody was promoted",

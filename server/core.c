@@ -680,10 +680,17 @@ void core_refuse_rest(struct core *core)
  * the turn was what ended it, nothing else would come that ends the wait. */
 static bool must_finish(const struct core *core, bool alone)
 {
-    return !core->failed && ((alone && replicated_log_inflight_count(core->log) != 0) ||
-                             (state_apply_is_active(core->state) && !core_is_installing(core) &&
-                              !core_is_healing(core)) ||
-                             workers_busy_count(core->workers) != 0);
+    if (core->failed)
+        return false;
+    if (workers_busy_count(core->workers) != 0)
+        return true;
+    /* No job makes room any more: what waits for it is applied from the log, after the next start.
+     */
+    if (core->apply_waits_room)
+        return false;
+    return (alone && replicated_log_inflight_count(core->log) != 0) ||
+           (state_apply_is_active(core->state) && !core_is_installing(core) &&
+            !core_is_healing(core));
 }
 
 enum status core_close(struct core *core, struct error *error)
@@ -707,6 +714,8 @@ enum status core_close(struct core *core, struct error *error)
         return error_set(error, STATUS_IO_ERROR, "Stopped by the failure above.");
     enum status status = core_is_healing(core) ? STATUS_OK : write_memtables(core, error);
     core_log_release(core);
+    core_lease_close(
+        core); /* nothing that a witness still says reaches a log that is being closed */
     core_ship_close(core);
     enum status closed = replicated_log_close(core->log);
     core->log = NULL;

@@ -128,11 +128,11 @@ bool core_lease_hold(struct core *core, struct request *request, const struct st
 static void answer_waiting(struct core *core, uint64_t now)
 {
     bool may_come = core_leads(core) && core_is_primary(core);
-    bool held = core_lease_is_held(core);
     struct list_link *link;
 
     while ((link = list_first(&core->lease.waiting)) != NULL) {
         struct lease_wait *wait = LIST_ENTRY(link, struct lease_wait, link);
+        bool held = core_lease_is_held(core); /* it may run out between two of them */
         if (may_come && !held && now < wait->deadline_ns)
             return;
         list_remove(link);
@@ -221,8 +221,10 @@ static enum lease_step step_of(struct core *core, uint64_t now)
         /* What was heard by an earlier leadership of this server's is no word of this one's. */
         standing.heard_ns = facts.answered_ns >= lease->led_ns ? facts.answered_ns : 0;
         standing.lag_known = standing.heard_ns != 0 && facts.fresh;
-        if (standing.lag_known && facts.answered_ns > facts.fresh_ns)
-            standing.lag_ns = facts.answered_ns - facts.fresh_ns;
+        /* The primary may have acknowledged all that while, by the witness's grant. A lease's time
+         * goes by before anybody can know that it does not any more. */
+        if (standing.lag_known && now > facts.fresh_ns + lease_ns(core))
+            standing.lag_ns = now - facts.fresh_ns - lease_ns(core);
     }
     return lease_standby_step(&standing);
 }
@@ -252,8 +254,9 @@ const char *core_lease_step_text(struct core *core)
     case LEASE_REST:
         return "The primary was heard within its lease.";
     case LEASE_OLD_DATA:
-        return "This region does not promote itself: its data was older than witness.lag_max when "
-               "the primary was heard last, or how old is not known since its leader changed.";
+        return "This region does not promote itself: its data is older than witness.lag_max, or "
+               "how "
+               "old it is is not known since its leader changed. An operator can promote it.";
     case LEASE_MANY:
         return "This region does not promote itself: there are more than two.";
     case LEASE_WAIT_PAST:

@@ -134,7 +134,7 @@ struct lease_standing {
     unsigned regions_count;
     uint64_t heard_ns; /* when the primary was heard last; 0: never since it leads */
     bool lag_known;
-    uint64_t lag_ns;     /* how old the data was when the primary was heard last */
+    uint64_t lag_ns;     /* how old the data is, beyond a lease's time */
     uint64_t lag_max_ns; /* older, and an operator has to decide */
 };
 

@@ -72,7 +72,7 @@ class Member(Server):
                  "encryption:", "  master_key_file: %s" % self.master_key,
                  "region:", "  name: %s" % self.name, "  listen: %s" % self.peers,
                  "  clients: %s" % self.clients, "  cluster_id: %s" % region.cluster_id,
-                 "  election_timeout: %s" % ELECTION_TIMEOUT,
+                 *(["  election_timeout: %s" % region.election_timeout] if region.election_timeout else []),
                  *["  " + line for line in region.section], *region.sections,
                  "http:", "  listen: %s" % self.http, "access:"]
         identities = [("admin", "admin"), ("app", "writer")]

@@ -312,6 +312,28 @@ START_TEST(test_a_standby_that_lost_its_primary_promotes_itself)
 }
 END_TEST
 
+/* The primary went on by the witness's grant alone, for longer than what may be given up. */
+START_TEST(test_a_standby_that_has_not_heard_for_long_does_not)
+{
+    begin(true);
+    cut(true, false, false);
+    for (int i = 0; i < 20; i++) {
+        pair_run_ms(1000);
+        ck_assert_int_eq(pair_put(0, "k", "not shipped"), STATUS_OK);
+    }
+    cut(true, true, false);
+    pair_run_ms(4 * lease_ms);
+    ck_assert(!is_primary(1));
+    ck_assert_int_eq(pair_put(0, "k", "late"), STATUS_NOT_LEADER);
+    /* It is there again, and nothing was given up. */
+    cut(false, false, false);
+    pair_run_ms(5000);
+    ck_assert_int_eq(pair_put(0, "k", "again"), STATUS_OK);
+    pair_wait_level();
+    pair_tear_down();
+}
+END_TEST
+
 START_TEST(test_an_operators_promotion_needs_the_witness)
 {
     char text[240];
@@ -389,6 +411,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_without_either_nothing_is_answered);
     tcase_add_test(tests, test_an_answer_waits_for_a_lease);
     tcase_add_test(tests, test_a_standby_that_lost_its_primary_promotes_itself);
+    tcase_add_test(tests, test_a_standby_that_has_not_heard_for_long_does_not);
     tcase_add_test(tests, test_an_operators_promotion_needs_the_witness);
     tcase_add_test(tests, test_force_waives_the_lease);
     tcase_add_test(tests, test_a_switchover_takes_the_lease_along);

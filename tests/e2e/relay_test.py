@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 
-from harness import BUILD, DONE, REFUSED, UNREACHABLE, USAGE, expect, expect_equal, main
+from harness import BUILD, DONE, REFUSED, UNREACHABLE, USAGE, expect, expect_equal, free_port, main
 
 RELAY = os.path.join(BUILD, "strait-relay")
 PATIENCE_S = 30
@@ -19,13 +19,9 @@ class Echo:
 
     log_path = ""
 
-    def __init__(self, start=True):
+    def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        if start:
-            self.start()
-
-    def start(self):
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -212,13 +208,11 @@ def test_a_drop_ends_all_connections_and_new_ones_pass(context):
 
 
 def test_a_target_that_is_not_there_ends_the_connection(context):
-    echo = Echo(start=False)
-    port = echo.port
-    echo.close()
-    with Relay(port) as relay, relay.connect() as connection:
+    with Relay(free_port()) as relay:
         try:
-            expect_equal(connection.recv(1), b"")
-        except ConnectionResetError:
+            with relay.connect() as connection:
+                expect_equal(connection.recv(1), b"")
+        except ConnectionResetError:  # also while connecting
             pass
         eventually(lambda: relay.status()["connections"] == 0)
 

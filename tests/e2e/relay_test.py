@@ -19,9 +19,13 @@ class Echo:
 
     log_path = ""
 
-    def __init__(self):
+    def __init__(self, start=True):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
+        if start:
+            self.start()
+
+    def start(self):
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):

@@ -213,6 +213,7 @@ struct core_facts core_facts(const struct core *core)
         .version = facts.position.version,
         .chain_digest = facts.chain_digest,
         .snapshots_count = core->install.installed_count,
+        .is_installing = core_is_installing(core),
         .rebuilds_count = core->heal.rebuilt_count,
         .is_rebuilding = core_is_healing(core),
         .odd_version = core->heal.version,

@@ -151,6 +151,7 @@ struct core_facts {
     uint64_t version;
     struct hash128 chain_digest; /* over the write sets of all versions up to it */
     uint64_t snapshots_count;    /* that took the state's place since the start */
+    bool is_installing;          /* another state takes its place right now */
     uint64_t rebuilds_count;     /* of these, for a state that was damaged or another one */
     bool is_rebuilding;
     uint64_t odd_version;  /* at which the state was seen to be another one; 0: never */

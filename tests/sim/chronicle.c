@@ -97,7 +97,8 @@ static void look_back(struct sim_server *server, const struct chronicle_last *la
     bool rewinds = facts->is_rewinding || last->is_rewinding ||
                    facts->rewinds_count != last->rewinds_count ||
                    /* a peer's state, which has gone back */
-                   facts->is_rebuilding || facts->snapshots_count != last->snapshots_count;
+                   facts->is_rebuilding || facts->is_installing || last->is_installing ||
+                   facts->snapshots_count != last->snapshots_count;
     if (rewinds)
         order = 1;
     if (order < 0 || (order == 0 && facts->version < last->version) ||
@@ -138,6 +139,7 @@ void chronicle_look(struct chronicle *chronicle, struct sim_server *server)
     last->is_rewinding = facts.is_rewinding;
     last->rewinds_count = facts.rewinds_count;
     last->snapshots_count = facts.snapshots_count;
+    last->is_installing = facts.is_installing;
 }
 
 struct client_position chronicle_position(const struct chronicle *chronicle,

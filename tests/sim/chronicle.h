@@ -50,6 +50,7 @@ struct chronicle_last {
     bool is_primary;
     bool leads;
     bool is_rewinding;
+    bool is_installing;
     uint64_t rewinds_count;
     uint64_t snapshots_count;
 };

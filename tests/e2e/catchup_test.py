@@ -2,24 +2,11 @@
 """Two regions: the second one is added when the primary's log does not reach back to its beginning
 any more. It catches up by a checkpoint of the primary's, follows, and takes over."""
 import re
-import time
 
 from harness import expect, expect_equal, main
-from regions import Regions, status, wait_level
+from regions import Regions, status, wait_for, wait_level, write
 
 RECORDS = 40
-
-
-def wait_for(what, seconds=120):
-    until = time.monotonic() + seconds
-    while not what():
-        expect(time.monotonic() < until, "never:", what.__name__)
-        time.sleep(0.05)
-
-
-def write(region, prefix, count):
-    for i in range(count):
-        region.strait("put", "t", "%s-%d" % (prefix, i), prefix)
 
 
 def records(region, *consistency):

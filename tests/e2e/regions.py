@@ -87,6 +87,19 @@ class Regions:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def wait_for(what, seconds=120):
+    """Until `what`, a function that says what it waits for by its name, is true."""
+    until = time.monotonic() + seconds
+    while not what():
+        expect(time.monotonic() < until, "never:", what.__name__)
+        time.sleep(0.05)
+
+
+def write(region, prefix, count):
+    for i in range(count):
+        region.strait("put", "t", "%s-%d" % (prefix, i), prefix)
+
+
 def status(region):
     """What the region's leader says of its place among the regions; None: it cannot be asked."""
     result = region.run("region", "status", "--json", timeout=30)

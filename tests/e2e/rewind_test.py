@@ -3,22 +3,9 @@
 tail up by itself, and follows; then it takes the reign back."""
 import os
 import shutil
-import time
 
 from harness import expect, expect_equal, main
-from regions import Regions, status, wait_level
-
-
-def wait_for(what, seconds=60):
-    until = time.monotonic() + seconds
-    while not what():
-        expect(time.monotonic() < until, "never:", what.__name__)
-        time.sleep(0.05)
-
-
-def write(region, prefix, count):
-    for i in range(count):
-        region.strait("put", "t", "%s-%d" % (prefix, i), prefix)
+from regions import Regions, status, wait_for, wait_level, write
 
 
 def keys(region, *consistency):

@@ -418,22 +418,6 @@ static void sealing_turn(struct core *core)
     core->work_wanted = true;
 }
 
-/* What was derived from the state that is no more. */
-static void reset_others(struct core *core)
-{
-    core_membership_applied(core);
-    if (core->digests != NULL) {
-        core_digests_reset(core);
-        core_scrub_reset(core);
-    }
-    core_checkpoints_doom(core); /* they are of another state than the log leads on from */
-    core->checkpoints.shared = (struct region_position){0};
-    core_ship_reset(core);
-    core->ship.has_trouble = false;
-    core->fresh.look = true;
-    core->work_wanted = true;
-}
-
 static void open_state(struct core *core)
 {
     struct core_catchup *catchup = &core->catchup;
@@ -451,7 +435,13 @@ static void open_state(struct core *core)
              LOG_TEXT("text", "the state of the primary's checkpoint is this region's: it follows "
                               "from there"));
     end(core, STATUS_OK);
-    reset_others(core);
+    core_state_replaced(core);
+    core_checkpoints_doom(core); /* they are of another state than the log leads on from */
+    core->checkpoints.shared = (struct region_position){0};
+    core_ship_reset(core);
+    core->ship.has_trouble = false;
+    core->fresh.look = true;
+    core->work_wanted = true;
 }
 
 static void swapped(struct core *core)

@@ -243,6 +243,15 @@ void core_digests_reset(struct core *core)
     digests_reset(core->digests, facts.position.version, facts.chain_digest);
 }
 
+void core_state_replaced(struct core *core)
+{
+    core_membership_applied(core);
+    if (core->digests != NULL) {
+        core_digests_reset(core);
+        core_scrub_reset(core);
+    }
+}
+
 /* A member that differed is rebuilt; once all agree at a later version, all is as it was. */
 static void look_whether_all_agree(struct core *core)
 {
@@ -399,9 +408,7 @@ static void open_state(struct core *core)
         core_fail(core, status, "The snapshot that was installed cannot be opened: %s", error.text);
         return;
     }
-    core_membership_applied(core);
-    core_digests_reset(core);
-    core_scrub_reset(core);
+    core_state_replaced(core);
     core_checkpoints_doom(core); /* the log does not reach back to them any more */
     install->step = CORE_INSTALL_LOGGING;
     install->answered = false;

@@ -809,6 +809,7 @@ bool core_is_installing(const struct core *core);
 void core_log_release(struct core *core);
 void core_digests_note(struct core *core); /* a version was applied */
 void core_digests_reset(struct core *core);
+void core_state_replaced(struct core *core); /* what was derived from the one before begins anew */
 uint64_t core_digests_history(const struct core *core); /* whose versions are noted now */
 
 /* Compares with the others, where this member leads; once a second. */

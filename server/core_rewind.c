@@ -252,20 +252,6 @@ static void restore(struct core *core)
     core->work_wanted = true;
 }
 
-/* What was derived from the state that is no more. */
-static void reset_others(struct core *core)
-{
-    core_membership_applied(core);
-    if (core->digests != NULL) {
-        core_digests_reset(core);
-        core_scrub_reset(core);
-    }
-    if (core->ship.source != NULL)
-        core_ship_reset(core);
-    core->fresh.look = true;
-    core->work_wanted = true;
-}
-
 static void open_state(struct core *core)
 {
     struct core_rewind *rewind = &core->rewind;
@@ -294,7 +280,11 @@ static void open_state(struct core *core)
     core_checkpoints_doom(core);
     core->checkpoints.shared = (struct region_position){0};
     core_ship_pin(core);
-    reset_others(core);
+    core_state_replaced(core);
+    if (core->ship.source != NULL)
+        core_ship_reset(core);
+    core->fresh.look = true;
+    core->work_wanted = true;
 }
 
 static void restored(struct core *core)

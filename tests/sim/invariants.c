@@ -39,8 +39,18 @@ void invariants_opened(struct invariants *invariants, struct world *world, unsig
     commitment_opened(&invariants->commitment, world, server);
 }
 
+/* Of several regions, one that had nothing to go back to may rebuild its state. */
+static void note_lack(struct world *world, unsigned server, const struct core_facts *facts)
+{
+    if (facts->lacks_checkpoint && world->pair != NULL)
+        world->servers[server].is_damaged = true;
+}
+
 void invariants_ended(struct invariants *invariants, struct world *world, unsigned server)
 {
+    /* It may have begun, and ended, within the one turn. */
+    const struct core_facts facts = core_facts(world->servers[server].core);
+    note_lack(world, server, &facts);
     commitment_ended(&invariants->commitment, world, server);
 }
 
@@ -86,9 +96,7 @@ static void look_at_health(struct invariants *invariants, struct world *world, u
     if (facts->odd_version != 0)
         world_fail(world, "s%u finds that its state at version %" PRIu64 " is not the others'",
                    server, facts->odd_version);
-    /* Of several regions, one that had nothing to go back to. */
-    if (facts->lacks_checkpoint && world->pair != NULL)
-        world->servers[server].is_damaged = true;
+    note_lack(world, server, facts);
     if (facts->is_rebuilding && !world->servers[server].is_damaged)
         world_fail(world, "s%u finds its tables damaged", server);
     invariants->rebuilds_count += facts->rebuilds_count - last->rebuilds_count;

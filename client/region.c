@@ -46,6 +46,7 @@ static struct strait_region translate_region(const Strait__Region *from)
         .checkpoint = from->checkpoint != 0,
         .checkpoint_bytes = from->checkpoint_bytes,
         .checkpoint_bytes_total = from->checkpoint_bytes_total,
+        .upstream = from->upstream,
     };
 }
 
@@ -249,6 +250,7 @@ static enum strait_status put(strait *handle, Strait__RegionChange__Action actio
     region.guard = (Strait__Region__Guard)settings->guard;
     region.lag_bytes_max = settings->guard_lag_bytes;
     region.lag_ms_max = settings->guard_lag_ms;
+    region.upstream = text_field(settings->upstream != NULL ? settings->upstream : "");
     return change(handle, action, &region, timeout_ms, regions, error);
 }
 

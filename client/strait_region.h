@@ -41,6 +41,7 @@ struct strait_region {
     bool checkpoint;           /* it is being sent one, with the next two */
     uint64_t checkpoint_bytes; /* that it has */
     uint64_t checkpoint_bytes_total; /* 0: not known yet */
+    const char *upstream; /* the standby that it pulls from, as one itself; "": the primary */
 };
 
 /* What a server knows of its region's leases, where a witness is configured. */
@@ -97,6 +98,7 @@ struct strait_region_settings {
     enum strait_guard guard;
     uint64_t guard_lag_bytes;
     uint64_t guard_lag_ms;
+    const char *upstream; /* the standby that it is to pull from; NULL or "": the primary */
 };
 
 /* Changes of the list, by the primary. Each answers once it is applied, with the list as it is then

@@ -78,7 +78,7 @@ enum {
     limit_region_endpoints_count = limit_members_count,
     limit_promotion_record_size = 8 * 1024,   /* with the signer's certificates */
     limit_promotion_shown_size = 3584,        /* of one that fits a client's Hello */
-    limit_link_endpoints_count = 16,          /* of the other region's servers */
+    limit_link_endpoints_count = 32,          /* of who is followed: an upstream, the primary */
     limit_link_requests_count = 64,           /* in flight to it */
     limit_link_output_size = 8 * 1024 * 1024, /* of these, bytes that wait to be sent */
 

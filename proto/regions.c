@@ -5,9 +5,11 @@
 #include "proto/name.h"
 
 enum {
-    regions_format = 1,
+    regions_format_plain = 1,
+    regions_format_upstream = 2,
     header_size = 16,
     region_header_size = 24,
+    upstream_size = 4,
     port_digits_max = 5,
     port_max = 65535,
 };
@@ -55,8 +57,8 @@ static bool guard_is_valid(const struct region_guard *guard)
 
 bool region_is_valid(const struct region *region)
 {
-    if (region->id == 0 || !name_text_is_valid(region->name) || !guard_is_valid(&region->guard) ||
-        region->endpoints_count > limit_region_endpoints_count)
+    if (region->id == 0 || region->upstream == region->id || !name_text_is_valid(region->name) ||
+        !guard_is_valid(&region->guard) || region->endpoints_count > limit_region_endpoints_count)
         return false;
     for (unsigned i = 0; i < region->endpoints_count; i++) {
         if (!region_endpoint_is_valid(region->endpoints[i]))
@@ -67,9 +69,20 @@ bool region_is_valid(const struct region *region)
 
 /* ---- Writing ---- */
 
+static uint8_t format_of(const struct regions *regions)
+{
+    for (unsigned i = 0; i < regions->count; i++) {
+        if (regions->regions[i].upstream != 0)
+            return regions_format_upstream;
+    }
+    return regions_format_plain;
+}
+
 size_t regions_size(const struct regions *regions)
 {
     size_t size = header_size;
+    if (format_of(regions) == regions_format_upstream)
+        size += (size_t)regions->count * upstream_size;
     for (unsigned i = 0; i < regions->count; i++) {
         const struct region *region = &regions->regions[i];
         size += region_header_size + strlen(region->name);
@@ -79,7 +92,7 @@ size_t regions_size(const struct regions *regions)
     return size;
 }
 
-static uint8_t *region_encode(const struct region *region, uint8_t *to)
+static uint8_t *region_encode(const struct region *region, uint8_t format, uint8_t *to)
 {
     struct bytes name = bytes_of_text(region->name);
 
@@ -91,8 +104,13 @@ static uint8_t *region_encode(const struct region *region, uint8_t *to)
     to[7] = 0;
     store_u64(to + 8, region->guard.lag_bytes_max);
     store_u64(to + 16, region->guard.lag_ms_max);
-    bytes_copy(to + region_header_size, name);
-    to += region_header_size + name.size;
+    to += region_header_size;
+    if (format == regions_format_upstream) {
+        store_u32(to, region->upstream);
+        to += upstream_size;
+    }
+    bytes_copy(to, name);
+    to += name.size;
     for (unsigned i = 0; i < region->endpoints_count; i++) {
         struct bytes endpoint = bytes_of_text(region->endpoints[i]);
         *to++ = (uint8_t)endpoint.size;
@@ -105,16 +123,17 @@ static uint8_t *region_encode(const struct region *region, uint8_t *to)
 void regions_encode(const struct regions *regions, uint8_t *to)
 {
     const uint8_t *begin = to;
+    uint8_t format = format_of(regions);
 
     ASSERT(regions->count <= limit_regions_count);
     memset(to, 0, header_size);
-    to[0] = regions_format;
+    to[0] = format;
     to[1] = (uint8_t)regions->count;
     store_u64(to + 8, regions->version);
     to += header_size;
     for (unsigned i = 0; i < regions->count; i++) {
         ASSERT(i == 0 || regions->regions[i - 1].id < regions->regions[i].id);
-        to = region_encode(&regions->regions[i], to);
+        to = region_encode(&regions->regions[i], format, to);
     }
     ASSERT((size_t)(to - begin) <= regions_size_max);
 }
@@ -132,25 +151,27 @@ static bool take_text(struct bytes *from, size_t size, size_t size_max, char *to
     return true;
 }
 
-static bool region_decode(struct bytes *from, struct region *region)
+static bool region_decode(struct bytes *from, uint8_t format, struct region *region)
 {
     const uint8_t *header = from->data;
+    size_t size = region_header_size + (format == regions_format_upstream ? upstream_size : 0);
 
-    if (from->size < region_header_size || header[7] != 0 ||
-        header[6] > limit_region_endpoints_count)
+    if (from->size < size || header[7] != 0 || header[6] > limit_region_endpoints_count)
         return false;
     region->id = load_u32(header);
     region->guard = (struct region_guard){.action = (enum region_guard_action)header[4],
                                           .lag_bytes_max = load_u64(header + 8),
                                           .lag_ms_max = load_u64(header + 16)};
     region->endpoints_count = header[6];
-    *from = bytes_of(header + region_header_size, from->size - region_header_size);
+    if (format == regions_format_upstream)
+        region->upstream = load_u32(header + region_header_size);
+    *from = bytes_of(header + size, from->size - size);
     if (!take_text(from, header[5], limit_name_size, region->name))
         return false;
     for (unsigned i = 0; i < region->endpoints_count; i++) {
         if (from->size == 0)
             return false;
-        size_t size = from->data[0];
+        size = from->data[0];
         *from = bytes_of(from->data + 1, from->size - 1);
         if (!take_text(from, size, limit_member_address_size, region->endpoints[i]))
             return false;
@@ -158,18 +179,19 @@ static bool region_decode(struct bytes *from, struct region *region)
     return region_is_valid(region);
 }
 
-static bool list_decode(struct bytes from, unsigned count, struct regions *regions)
+static bool list_decode(struct bytes from, uint8_t format, unsigned count, struct regions *regions)
 {
     if (count > limit_regions_count)
         return false;
     for (unsigned i = 0; i < count; i++) {
         struct region *region = &regions->regions[i];
-        if (!region_decode(&from, region) || (i > 0 && region[-1].id >= region->id) ||
+        if (!region_decode(&from, format, region) || (i > 0 && region[-1].id >= region->id) ||
             regions_find_name(regions, region->name) != NULL)
             return false;
         regions->count++;
     }
-    return from.size == 0;
+    /* A list has one form. */
+    return from.size == 0 && format_of(regions) == format;
 }
 
 enum status regions_decode(struct bytes from, struct regions *regions)
@@ -177,11 +199,11 @@ enum status regions_decode(struct bytes from, struct regions *regions)
     memset(regions, 0, sizeof *regions);
     if (from.size == 0)
         return STATUS_MALFORMED;
-    if (from.data[0] != regions_format)
+    if (from.data[0] != regions_format_plain && from.data[0] != regions_format_upstream)
         return STATUS_UNSUPPORTED;
     if (from.size < header_size || load_u16(from.data + 2) != 0 || load_u32(from.data + 4) != 0 ||
-        !list_decode(bytes_of(from.data + header_size, from.size - header_size), from.data[1],
-                     regions)) {
+        !list_decode(bytes_of(from.data + header_size, from.size - header_size), from.data[0],
+                     from.data[1], regions)) {
         memset(regions, 0, sizeof *regions);
         return STATUS_MALFORMED;
     }

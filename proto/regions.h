@@ -2,7 +2,7 @@
 /* The regions of a cluster: the body of ENTRY_REGIONS, and what the state keeps of it.
  *
  *     offset size
- *      0      1   format, 1
+ *      0      1   format: 2 where some region has an upstream, else 1
  *      1      1   count of regions
  *      2      6   0
  *      8      8   version
@@ -17,7 +17,8 @@
  *      7      1   0
  *      8      8   the guard's bound in bytes
  *     16      8   the guard's bound in milliseconds
- *     24          name; then for each endpoint its size (1) and its text
+ *     24      4   upstream, in format 2 alone
+ *                 name; then for each endpoint its size (1) and its text
  *
  * Texts are not terminated. Integers are little-endian. */
 #ifndef PROTO_REGIONS_H
@@ -42,6 +43,7 @@ struct region_guard {
 
 struct region {
     uint32_t id;                    /* never 0; never given to another */
+    uint32_t upstream;              /* the standby that it pulls from; 0: always the primary */
     char name[limit_name_size + 1]; /* proto/name.h */
     struct region_guard guard;
     unsigned endpoints_count;
@@ -59,7 +61,7 @@ struct regions {
 
 enum {
     region_size_max =
-        24 + limit_name_size + limit_region_endpoints_count * (1 + limit_member_address_size),
+        28 + limit_name_size + limit_region_endpoints_count * (1 + limit_member_address_size),
     regions_size_max = 16 + limit_regions_count * region_size_max,
 };
 
@@ -76,7 +78,8 @@ MUST_CHECK enum status regions_decode(struct bytes from, struct regions *regions
  * spaces, and of at most limit_member_address_size bytes. */
 bool region_endpoint_is_valid(const char *text);
 
-/* Whether id, name, guard and endpoints are such that they can be encoded. */
+/* Whether id, name, guard and endpoints are such that they can be encoded. That there is such an
+ * upstream is not looked at. */
 bool region_is_valid(const struct region *region);
 
 /* NULL where there is none. */

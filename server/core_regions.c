@@ -95,6 +95,9 @@ static void fill_region(struct core *core, struct listing *listing, unsigned num
     message->n_endpoints = region->endpoints_count;
     message->primary = primary != NULL && primary->id == region->id;
     message->self = region->id == core->options.region_id;
+    const struct region *upstream = regions_find(state_regions(core->state), region->upstream);
+    if (upstream != NULL)
+        message->upstream = (char *)(uintptr_t)upstream->name;
     message->guard = (Strait__Region__Guard)region->guard.action;
     message->lag_bytes_max = region->guard.lag_bytes_max;
     message->lag_ms_max = region->guard.lag_ms_max;
@@ -179,6 +182,25 @@ static void list(struct core *core, struct request *request)
 /* ---- Changes of the list ---- */
 
 /* False: refused. */
+static bool parse_upstream(struct core *core, struct request *request, const char *name,
+                           struct region *region)
+{
+    const struct region *upstream = regions_find_name(state_regions(core->state), name);
+
+    if (name[0] == 0)
+        return true;
+    if (upstream == NULL || upstream->id == region->id) {
+        core_refuse(core, request, upstream == NULL ? STATUS_NOT_FOUND : STATUS_INVALID_ARGUMENT, 0,
+                    "%.64s cannot pull from %.64s: %s.", region->name, name,
+                    upstream == NULL ? "there is no such region; `strait region list` names them"
+                                     : "that is itself");
+        return false;
+    }
+    region->upstream = upstream->id;
+    return true;
+}
+
+/* False: refused. */
 static bool parse_region(struct core *core, struct request *request, const Strait__Region *message,
                          struct region *region)
 {
@@ -202,7 +224,7 @@ static bool parse_region(struct core *core, struct request *request, const Strai
         .lag_ms_max = message->lag_ms_max,
     };
     if (fits && region_is_valid(region))
-        return true;
+        return parse_upstream(core, request, message->upstream, region);
     core_refuse(core, request, STATUS_INVALID_ARGUMENT, 0,
                 "A region has an id above 0, a name of letters, digits, - and _, and up to %d "
                 "endpoints, each HOST:PORT.",

@@ -22,6 +22,7 @@ enum {
     retry_role_ms = 50, /* while a reign is handed over, both may refuse */
     unsure_ms = 10000,  /* after a start without a word from other regions */
     silence_ms = 3000,
+    downstream_ms = 10000, /* one that was not heard for longer is not passed on */
 };
 
 #define NS_PER_MS 1000000ULL
@@ -103,11 +104,18 @@ static struct bytes promotion_of(void *context)
     return record;
 }
 
-static bool is_current(void *context)
+static bool age_find(void *context, uint64_t *age_ns)
 {
     const struct core *core = context;
-    return core_is_primary(core) && replicated_log_lease_holds(core->log) &&
-           core_lease_is_held(core);
+    uint64_t fresh_ns;
+
+    *age_ns = 0;
+    if (core_is_primary(core))
+        return replicated_log_lease_holds(core->log) && core_lease_is_held(core);
+    if (!core_ship_fresh_ns(core, &fresh_ns))
+        return false;
+    *age_ns = io_boot_ns(core->options.io) - fresh_ns;
+    return true;
 }
 
 static void lease_ask(void *context, Strait__RegionPullReply *reply)
@@ -284,10 +292,21 @@ static void tell_source(struct core *core, bool leads)
     source_lead(ship->source, leads, other ? leader->clients : NULL);
 }
 
+/* The standby that this one is to pull from; NULL: the primary. */
+static const struct region *upstream_of(const struct core *core)
+{
+    const struct regions *regions = state_regions(core->state);
+    const struct region *self = regions_find(regions, core->options.region_id);
+    return self == NULL ? NULL : regions_find(regions, self->upstream);
+}
+
+/* Where no server of the upstream answers, the primary's are tried: a region is not lost for those
+ * that pull from it. */
 static void tell_link(struct core *core)
 {
     const struct region *primary = core_primary(core);
-    const char *endpoints[limit_region_endpoints_count];
+    const struct region *upstream = upstream_of(core);
+    const char *endpoints[2 * limit_region_endpoints_count];
     size_t count = 0;
 
     /* A member may hear of its own region's promotion before it has applied it. */
@@ -295,7 +314,10 @@ static void tell_link(struct core *core)
         link_endpoints(core->options.link, NULL, 0);
         return;
     }
-    for (unsigned i = 0; primary != NULL && i < primary->endpoints_count; i++)
+    for (unsigned i = 0; upstream != NULL && i < upstream->endpoints_count; i++)
+        endpoints[count++] = upstream->endpoints[i];
+    for (unsigned i = 0; primary != NULL && primary != upstream && i < primary->endpoints_count;
+         i++)
         endpoints[count++] = primary->endpoints[i];
     /* Before the first list of regions has come. */
     if (count == 0)
@@ -346,6 +368,26 @@ static void on_answer(void *context, void *request, enum status status,
         core_refuse_with(context, request, status, (const Strait__Refusal *)(const void *)message);
 }
 
+/* What the primary would not hear else. */
+static void standing_downstream(struct core *core, struct receiver_standing *standing)
+{
+    uint64_t now = io_boot_ns(core->options.io);
+    struct source_region facts;
+
+    for (size_t i = 0; source_region_at(core->ship.source, i, &facts); i++) {
+        if (!facts.heard || facts.region == newest_epoch(core).region ||
+            now - facts.heard_ns > downstream_ms * NS_PER_MS)
+            continue;
+        standing->downstream[standing->downstream_count++] =
+            (struct receiver_downstream){.region = facts.region,
+                                         .acknowledged = facts.acknowledged,
+                                         .oldest_snapshot = facts.oldest_snapshot,
+                                         .ready = facts.ready,
+                                         .cluster_version_max = facts.cluster_version_max,
+                                         .heard_ns = facts.heard_ns};
+    }
+}
+
 static void standing(void *context, struct receiver_standing *standing)
 {
     struct core *core = context;
@@ -360,6 +402,7 @@ static void standing(void *context, struct receiver_standing *standing)
         .asks = core->rewind.asks,
         .ask = core->rewind.common,
     };
+    standing_downstream(core, standing);
     core_lease_standing(core, standing);
 }
 
@@ -397,6 +440,8 @@ static void on_trouble(void *context, enum receiver_trouble trouble,
     ship->trouble = trouble;
     if (trouble == RECEIVER_HISTORY_LOST)
         core_rewind_lost(core, common);
+    if (trouble == RECEIVER_BEHIND && upstream_of(core) != NULL)
+        link_leave(core->options.link, "it is of an older epoch than this region");
     if (is_new)
         log_error("region_cannot_follow", LOG_TEXT("text", core_ship_trouble_text(core)));
 }
@@ -417,8 +462,11 @@ static void source_seen(void *context, const struct region_position *position)
 
 static void region_heard(void *context, uint32_t region)
 {
+    struct core *core = context;
     (void)region;
-    core_remote_heard(context);
+    core_remote_heard(core);
+    if (core->ship.receiver != NULL)
+        receiver_downstream_heard(core->ship.receiver);
 }
 
 const char *core_ship_trouble_text(const struct core *core)
@@ -624,7 +672,7 @@ enum status core_ship_open(struct core *core, struct error *error)
         .epoch_find = epoch_find,
         .chain_at = chain_at,
         .promotion = promotion_of,
-        .is_current = is_current,
+        .age_find = age_find,
         .lease_ask = lease_ask,
         .promotion_seen = promotion_seen,
         .heard = region_heard,

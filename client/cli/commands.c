@@ -107,16 +107,18 @@ const struct command cli_commands[] = {
      "primary how far each standby is.\n"
      "  --any   as whichever of its servers answers knows it\n",
      cli_region_status},
-    {"region", "add", "NAME --id N --endpoints HOST:PORT[,HOST:PORT...] [GUARD]",
+    {"region", "add", "NAME --id N --endpoints HOST:PORT[,HOST:PORT...] [--upstream OTHER] [GUARD]",
      "adds a region to the cluster's list",
      "  --id N           the id that its servers are configured with\n"
      "  --endpoints ...  where its servers take clients (--endpoint says which server is asked)\n"
+     "  --upstream OTHER as a standby it pulls from this standby, and from the primary only where\n"
+     "                   that does not answer; primary (the default): always from the primary\n"
      "GUARD: what the primary does when this region, as a standby, is too far behind\n"
      "  --guard DOES     alert (the default), slow (delays writers), refuse (refuses writes)\n"
      "  --lag-bytes N    past N bytes of the log\n"
      "  --lag TIME       past a time: 500ms, 10s\n",
      cli_region_add},
-    {"region", "set", "NAME [--endpoints HOST:PORT[,HOST:PORT...]] [GUARD]",
+    {"region", "set", "NAME [--endpoints HOST:PORT[,HOST:PORT...]] [--upstream OTHER] [GUARD]",
      "changes what is said of a region",
      "What is not given stays. --lag-bytes 0 and --lag 0s lift a bound; the options are those of\n"
      "`strait region add`. Asked of the primary.\n",

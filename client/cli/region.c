@@ -125,6 +125,10 @@ static json_t *json_region(const struct strait_region *region)
     cli_json_bytes(item, "name", strait_text(region->name));
     json_object_set_new(item, "role", json_string(region->primary ? "primary" : "standby"));
     json_object_set_new(item, "self", json_boolean(region->self));
+    if (region->upstream[0] != 0)
+        cli_json_bytes(item, "upstream", strait_text(region->upstream));
+    else
+        json_object_set_new(item, "upstream", json_null());
     json_object_set_new(item, "endpoints", endpoints);
     json_object_set_new(item, "guard", guard);
     json_object_set_new(item, "heard_ago_ms", json_known(region->heard, region->heard_ago_ms));
@@ -263,7 +267,8 @@ static struct row row_of(const struct strait_regions *regions, const struct stra
     } else if (region->snapshot) {
         snprintf(row.state, sizeof row.state, "needs a checkpoint");
     } else {
-        snprintf(row.state, sizeof row.state, "heard %" PRIu64 " ms ago", region->heard_ago_ms);
+        snprintf(row.state, sizeof row.state, "heard %" PRIu64 " ms ago%s", region->heard_ago_ms,
+                 region->upstream[0] != 0 ? ", downstream" : "");
     }
     return row;
 }
@@ -394,6 +399,11 @@ static void print_standby(const struct strait_region *region)
            region->version, region->lag_versions, region->lag_bytes, (double)region->lag_ms / 1000,
            region->ready ? "ready" : "not ready", region->heard_ago_ms,
            region->snapshot && !region->checkpoint ? "; it needs a checkpoint" : "");
+    if (region->upstream[0] != 0) {
+        printf("           it pulls from ");
+        print_text(stdout, region->upstream);
+        putchar('\n');
+    }
     if (region->checkpoint)
         printf("           it is being sent a checkpoint: %" PRIu64 " of %" PRIu64 " MiB so far\n",
                region->checkpoint_bytes >> 20, region->checkpoint_bytes_total >> 20);
@@ -517,7 +527,10 @@ struct region_words {
     const char *guard;
     const char *lag_bytes;
     const char *lag;
+    const char *upstream;
 };
+
+static const char upstream_none[] = "primary"; /* as a command line says that there is none */
 
 /* Puts what is said in place of what `settings` holds. False: it was said what is wrong. */
 static bool take_words(struct cli *cli, const struct region_words *words,
@@ -534,6 +547,8 @@ static bool take_words(struct cli *cli, const struct region_words *words,
     }
     if (words->endpoints != NULL)
         settings->endpoints = words->endpoints;
+    if (words->upstream != NULL)
+        settings->upstream = strcmp(words->upstream, upstream_none) == 0 ? "" : words->upstream;
     if (words->guard != NULL) {
         enum strait_guard guard = STRAIT_GUARD_ALERT;
         while (guard <= STRAIT_GUARD_REFUSE && strcmp(words->guard, guard_text(guard)) != 0)
@@ -564,10 +579,13 @@ enum cli_exit cli_region_add(struct cli *cli, int count, char **arguments)
     struct region_words words = {0};
     struct strait_error error;
     enum cli_exit exit = CLI_DONE;
-    const struct cli_option options[] = {
-        {"id", &words.id, NULL},       {"endpoints", &words.endpoints, NULL},
-        {"guard", &words.guard, NULL}, {"lag-bytes", &words.lag_bytes, NULL},
-        {"lag", &words.lag, NULL},     {0}};
+    const struct cli_option options[] = {{"id", &words.id, NULL},
+                                         {"endpoints", &words.endpoints, NULL},
+                                         {"guard", &words.guard, NULL},
+                                         {"lag-bytes", &words.lag_bytes, NULL},
+                                         {"lag", &words.lag, NULL},
+                                         {"upstream", &words.upstream, NULL},
+                                         {0}};
 
     if (!cli_arguments(cli, options, &count, arguments, 1, 1, "a region's name is needed"))
         return CLI_USAGE;
@@ -631,7 +649,8 @@ static enum cli_exit set_region(struct cli *cli, strait *handle, const char *nam
                                               .endpoints = endpoints,
                                               .guard = region->guard,
                                               .guard_lag_bytes = region->guard_lag_bytes,
-                                              .guard_lag_ms = region->guard_lag_ms};
+                                              .guard_lag_ms = region->guard_lag_ms,
+                                              .upstream = region->upstream};
     bool taken = take_words(cli, words, &settings);
     enum strait_status status =
         taken ? strait_region_set(handle, &settings, cli->timeout_ms, &after, &error) : STRAIT_OK;
@@ -646,16 +665,15 @@ enum cli_exit cli_region_set(struct cli *cli, int count, char **arguments)
     struct strait_region_settings checked = {0};
     struct region_words words = {0};
     enum cli_exit exit = CLI_DONE;
-    const struct cli_option options[] = {{"endpoints", &words.endpoints, NULL},
-                                         {"guard", &words.guard, NULL},
-                                         {"lag-bytes", &words.lag_bytes, NULL},
-                                         {"lag", &words.lag, NULL},
-                                         {0}};
+    const struct cli_option options[] = {
+        {"endpoints", &words.endpoints, NULL}, {"guard", &words.guard, NULL},
+        {"lag-bytes", &words.lag_bytes, NULL}, {"lag", &words.lag, NULL},
+        {"upstream", &words.upstream, NULL},   {0}};
 
     if (!cli_arguments(cli, options, &count, arguments, 1, 1, "a region's name is needed"))
         return CLI_USAGE;
     if (words.endpoints == NULL && words.guard == NULL && words.lag_bytes == NULL &&
-        words.lag == NULL)
+        words.lag == NULL && words.upstream == NULL)
         return cli_usage(cli, "nothing is said that is to be set");
     if (!take_words(cli, &words, &checked))
         return CLI_USAGE;

@@ -179,6 +179,37 @@ static struct slot *slot_place(struct receiver *receiver)
     return NULL;
 }
 
+/* The messages of what is passed on of other regions. */
+struct downstream {
+    Strait__RegionPull__Downstream messages[receiver_downstream_max];
+    Strait__RegionPull__Downstream *pointers[receiver_downstream_max];
+    Strait__RegionPosition acknowledged[receiver_downstream_max];
+    uint8_t chains[receiver_downstream_max][region_chain_size];
+};
+
+static void fill_downstream(const struct receiver_standing *standing, uint64_t now,
+                            struct downstream *downstream, Strait__RegionPull *pull)
+{
+    ASSERT(standing->downstream_count <= receiver_downstream_max);
+    for (unsigned i = 0; i < standing->downstream_count; i++) {
+        const struct receiver_downstream *from = &standing->downstream[i];
+        Strait__RegionPull__Downstream *message = &downstream->messages[i];
+        strait__region_pull__downstream__init(message);
+        region_position_to_message(&from->acknowledged, downstream->chains[i],
+                                   &downstream->acknowledged[i]);
+        message->region_id = from->region;
+        message->acknowledged = &downstream->acknowledged[i];
+        message->oldest_snapshot = from->oldest_snapshot;
+        message->ready = from->ready;
+        message->cluster_version_max = from->cluster_version_max;
+        message->heard_ago_ms =
+            now > from->heard_ns ? (now - from->heard_ns) / RECEIVER_NS_PER_MS : 0;
+        downstream->pointers[i] = message;
+    }
+    pull->downstream = downstream->pointers;
+    pull->n_downstream = standing->downstream_count;
+}
+
 /* Sends a pull: the next of the cursor, or, with sequence 0, one that only tells. False: not now.
  */
 static bool pull_send(struct receiver *receiver, uint64_t sequence)
@@ -191,6 +222,7 @@ static bool pull_send(struct receiver *receiver, uint64_t sequence)
     Strait__RegionPull pull = STRAIT__REGION_PULL__INIT;
     uint64_t now = io_boot_ns(options->io);
     struct slot *slot = slot_place(receiver);
+    struct downstream downstream;
 
     if (slot == NULL)
         return false;
@@ -210,6 +242,7 @@ static bool pull_send(struct receiver *receiver, uint64_t sequence)
     pull.sent_ns = now;
     pull.lease_holder = standing.lease_holder;
     pull.lease_asked_ns = standing.lease_asked_ns;
+    fill_downstream(&standing, now, &downstream, &pull);
     if (sequence != 0) {
         pull.size_max = receiver->asking ? 1 : options->pull_size;
         pull.wait_ms = receiver->asking ? 0 : options->wait_ms;
@@ -229,6 +262,7 @@ static bool pull_send(struct receiver *receiver, uint64_t sequence)
     *slot = (struct slot){.state = SLOT_FLYING, .cursor = receiver->cursor, .sequence = sequence};
     receiver->told_version = standing.applied.version;
     receiver->told_ns = now;
+    receiver->has_downstream_news = false;
     return true;
 }
 
@@ -243,13 +277,18 @@ static void pulls_send(struct receiver *receiver)
     }
 }
 
-/* What was applied since is acknowledged, where no pull of the cursor is to go out. */
+static bool has_news(const struct receiver *receiver)
+{
+    return receiver->applied.version != receiver->told_version || receiver->has_downstream_news;
+}
+
+/* What was applied since, here or downstream, is acknowledged, where no pull of the cursor is to go
+ * out. */
 static void tell(struct receiver *receiver)
 {
     uint64_t now = io_boot_ns(receiver->options.io);
     if (receiver->state != RECEIVER_PULLING || !receiver->applied_known || receiver->asking ||
-        receiver->applied.version == receiver->told_version ||
-        receiver->tells_count == receiver_tells_max ||
+        !has_news(receiver) || receiver->tells_count == receiver_tells_max ||
         now < receiver->told_ns + tell_gap_ms * RECEIVER_NS_PER_MS)
         return;
     if (pull_send(receiver, 0))
@@ -302,8 +341,7 @@ static void cursor_begin(struct receiver *receiver)
     receiver->state = RECEIVER_PULLING;
     receiver->asked_sequence = 0;
     receiver->next_sequence = 1;
-    receiver->begun_ns = io_boot_ns(options->io);
-    receiver->answered_ns = receiver->begun_ns;
+    receiver->answered_ns = io_boot_ns(options->io);
     if (PLANTED(region_gap_taken) && standing.applied.version > 0 && receiver->restarts_count > 0) {
         standing.applied.version++;
         standing.applied.chain_known = false;
@@ -356,8 +394,7 @@ static void timer_start(struct receiver *receiver)
             receiver->retry_ns > io_boot_ns(receiver->options.io))
             deadline = receiver->retry_ns;
         uint64_t tell_ns = receiver->told_ns + tell_gap_ms * RECEIVER_NS_PER_MS;
-        if (receiver->applied.version != receiver->told_version &&
-            receiver->tells_count < receiver_tells_max && tell_ns < deadline)
+        if (has_news(receiver) && receiver->tells_count < receiver_tells_max && tell_ns < deadline)
             deadline = tell_ns;
     }
     if (deadline == UINT64_MAX)
@@ -446,6 +483,11 @@ void receiver_applied(struct receiver *receiver, const struct region_position *p
     receiver->applied_known = true;
     proposed_applied(receiver, position->version);
     receiver_samples_reached(receiver);
+}
+
+void receiver_downstream_heard(struct receiver *receiver)
+{
+    receiver->has_downstream_news = true;
 }
 
 void receiver_discarded(struct receiver *receiver, struct epoch epoch, uint64_t version)

@@ -18,8 +18,9 @@
  * pulls are sent. What is applied is acknowledged with each pull, and by a pull of its own where
  * there is none to go out.
  *
- * Age: the source says in each answer the newest time of ours that had reached it; once we have
- * applied what it had applied when it answered, our data is no older than that time.
+ * Age: the source says in each answer the newest time of ours that had reached it, less the age of
+ * its own data; once we have applied what it had applied when it answered, our data is no older
+ * than that time.
  *
  * The link follows a NOT_LEADER to the leader's address; here that is only a reason to start over.
  *
@@ -34,7 +35,20 @@
 #include "replication/region/position.h"
 #include "storage/io/io.h"
 
-enum { receiver_pulls_max = 16 };
+enum {
+    receiver_pulls_max = 16,
+    receiver_downstream_max = 16,
+};
+
+/* What a region that pulls from us said of itself: it is passed on to whom we pull from. */
+struct receiver_downstream {
+    uint32_t region;
+    struct region_position acknowledged;
+    uint64_t oldest_snapshot;
+    bool ready;
+    uint32_t cluster_version_max;
+    uint64_t heard_ns; /* boot clock */
+};
 
 /* What this region says of itself with each pull. */
 struct receiver_standing {
@@ -43,6 +57,8 @@ struct receiver_standing {
     bool ready;                     /* it could take over */
     uint32_t cluster_version_max;
     struct bytes promotion; /* the newest promotion record known here; valid during the call */
+    unsigned downstream_count;
+    struct receiver_downstream downstream[receiver_downstream_max];
 
     /* The lease that this pull grants, as the source asked for it (`lease_asked`); 0: none. */
     uint64_t lease_holder;
@@ -115,6 +131,10 @@ void receiver_applied(struct receiver *receiver, const struct region_position *p
 /* An entry of the stream, shipped or not, was discarded by apply. A duplicate does not matter;
  * anything else starts over. */
 void receiver_discarded(struct receiver *receiver, struct epoch epoch, uint64_t version);
+
+/* A region that pulls from us has said something else than before, which the next pull passes on:
+ * soon, where none is to go out. */
+void receiver_downstream_heard(struct receiver *receiver);
 
 /* Each turn: proposes what waits for room, sends pulls. */
 void receiver_turn(struct receiver *receiver);

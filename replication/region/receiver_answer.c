@@ -99,8 +99,8 @@ static bool answer_is_valid(const struct receiver *receiver, const struct slot *
                               .count = reply->count,
                               .raw_size = reply->raw_size,
                               .block = bytes_of_field(reply->entries)};
-    /* It can have heard of no time that has not come, and of none before this cursor. */
-    if (reply->heard_ns != 0 && (reply->heard_ns > now || reply->heard_ns < receiver->begun_ns))
+    /* It can have heard of no time that has not come. */
+    if (reply->heard_ns > now)
         return false;
     if (answer->count == 0)
         return answer->raw_size == 0 && answer->block.size == 0 && answer->first_version == 0;

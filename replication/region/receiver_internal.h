@@ -69,7 +69,6 @@ struct receiver {
     uint64_t cursor;
     uint64_t asked_sequence; /* of the last pull */
     uint64_t next_sequence;  /* whose answer is taken next */
-    uint64_t begun_ns;
     struct slot slots[receiver_slots_max];
     unsigned pulls_count; /* of this cursor, flying or held */
     unsigned tells_count; /* flying */
@@ -95,6 +94,7 @@ struct receiver {
     bool applied_known;
     uint64_t told_version; /* the newest that was acknowledged by a pull */
     uint64_t told_ns;
+    bool has_downstream_news; /* that was not passed on yet */
 
     /* The source, and how old our data is. */
     struct region_position source;

@@ -55,6 +55,18 @@ static void refuse(struct source *source, void *request, enum status status,
     options->answer(options->context, request, status, &refusal.base);
 }
 
+/* A second of one clock is at most 1,000 ppm longer than one of another. */
+static uint64_t heard_less_age(const struct source *source, uint64_t heard_ns)
+{
+    const struct source_options *options = &source->options;
+    uint64_t age_ns = 0;
+
+    if (options->age_find != NULL && !options->age_find(options->context, &age_ns))
+        return 0;
+    age_ns += age_ns / 1000;
+    return age_ns < heard_ns ? heard_ns - age_ns : 0;
+}
+
 static void reply_init(const struct source *source, uint64_t heard_ns, struct answer_space *space,
                        Strait__RegionPullReply *reply)
 {
@@ -62,8 +74,7 @@ static void reply_init(const struct source *source, uint64_t heard_ns, struct an
     region_position_to_message(&source->position, space->chain, &space->position);
     reply->position = &space->position;
     /* A leader that was deposed and does not know it yet may lack what the new one has. */
-    if (source->options.is_current == NULL || source->options.is_current(source->options.context))
-        reply->heard_ns = heard_ns;
+    reply->heard_ns = heard_less_age(source, heard_ns);
     if (source->options.lease_ask != NULL)
         source->options.lease_ask(source->options.context, reply);
 }

@@ -18,6 +18,9 @@
  * order, each with what comes after the one before. Small batches are held back for `gather_ms`
  * after the last, so that a fast log makes few and dense ones.
  *
+ * A region that pulls from a standby is heard of by the primary through that one, whose pulls pass
+ * on what it said; what came from itself later than that counts.
+ *
  * What is kept for regions: source_pin_index() says from where on the log must not be released, by
  * what each region acknowledged, up to `pinned_size_max` bytes; a region farther behind needs a
  * checkpoint. One that was not heard of yet, since this server's start, may lack anything.
@@ -70,10 +73,12 @@ struct source_options {
      * turn. May be NULL. */
     struct bytes (*promotion)(void *context);
 
-    /* Whether all that was acknowledged to anybody is applied here, beyond doubt: this server leads
-     * the primary, and its lease holds (replicated_log_lease_holds()). Else, as in a standby that
-     * others follow, its answers say nothing of the age of data. May be NULL: always. */
-    bool (*is_current)(void *context);
+    /* How old the data here is: all that was acknowledged to anybody `*age_ns` ago is applied here,
+     * beyond doubt. 0 where this server leads the primary and its lease holds
+     * (replicated_log_lease_holds()); what it knows of its own where it leads a standby that others
+     * follow. False: not known, and answers say nothing of the age of data. May be NULL: always 0.
+     */
+    bool (*age_find)(void *context, uint64_t *age_ns);
 
     /* Asks the standby for a lease with each answer (lease.h), by filling in the answer's fields.
      * May be NULL. */

@@ -138,27 +138,89 @@ static bool acknowledge(struct source_region *region, const struct region_positi
     return true;
 }
 
+/* What a region said of itself. */
+struct said {
+    struct region_position acknowledged;
+    uint64_t oldest_snapshot;
+    bool ready;
+    uint32_t cluster_version_max;
+    uint64_t heard_ns;
+};
+
+static void note(struct source *source, struct source_region *region, const struct said *said)
+{
+    struct region_position acknowledged = said->acknowledged;
+
+    keep_to_history(source, &acknowledged);
+    bool changed = acknowledge(region, &acknowledged) || region->ready != said->ready ||
+                   region->oldest_snapshot != said->oldest_snapshot ||
+                   region->cluster_version_max != said->cluster_version_max;
+    region->heard_ns = said->heard_ns;
+    region->ready = said->ready;
+    region->oldest_snapshot = said->oldest_snapshot;
+    region->cluster_version_max = said->cluster_version_max;
+    if (changed && source->options.heard != NULL)
+        source->options.heard(source->options.context, region->region);
+}
+
+static bool downstream_is_valid(const Strait__RegionPull *pull)
+{
+    struct region_position acknowledged;
+
+    if (pull->n_downstream > source_regions_max)
+        return false;
+    for (size_t i = 0; i < pull->n_downstream; i++) {
+        const Strait__RegionPull__Downstream *from = pull->downstream[i];
+        if (from->region_id == 0 || from->region_id == pull->region_id ||
+            region_position_of_message(from->acknowledged, &acknowledged) != STATUS_OK)
+            return false;
+    }
+    return true;
+}
+
+/* Of what a region said itself, and what was passed on, the later counts. */
+static void note_downstream(struct source *source, const Strait__RegionPull *pull)
+{
+    uint64_t now = io_boot_ns(source->options.io);
+
+    for (size_t i = 0; i < pull->n_downstream; i++) {
+        const Strait__RegionPull__Downstream *from = pull->downstream[i];
+        struct source_region *region = region_of(source, from->region_id);
+        struct region_position acknowledged;
+        if (region == NULL || from->heard_ago_ms >= now / SOURCE_NS_PER_MS)
+            continue;
+        uint64_t heard_ns = now - from->heard_ago_ms * SOURCE_NS_PER_MS;
+        if (region->heard && heard_ns <= region->heard_ns)
+            continue;
+        enum status status = region_position_of_message(from->acknowledged, &acknowledged);
+        ASSERT(status == STATUS_OK); /* it was looked at */
+        note(source, region,
+             &(const struct said){.acknowledged = acknowledged,
+                                  .oldest_snapshot = from->oldest_snapshot,
+                                  .ready = from->ready != 0,
+                                  .cluster_version_max = from->cluster_version_max,
+                                  .heard_ns = heard_ns});
+    }
+}
+
 enum status source_note_pull(struct source *source, const Strait__RegionPull *pull)
 {
     struct region_position acknowledged;
     struct source_region *region = region_of(source, pull->region_id);
 
     enum status status = region_position_of_message(pull->acknowledged, &acknowledged);
-    if (status != STATUS_OK || pull->region_id == 0)
+    if (status != STATUS_OK || pull->region_id == 0 || !downstream_is_valid(pull))
         return STATUS_MALFORMED;
+    note_downstream(source, pull);
     /* One that is not of the list yet, or not any more, is served, and nothing is kept for it. */
     if (region == NULL)
         return STATUS_OK;
-    keep_to_history(source, &acknowledged);
-    bool changed = acknowledge(region, &acknowledged) || region->ready != (pull->ready != 0) ||
-                   region->oldest_snapshot != pull->oldest_snapshot ||
-                   region->cluster_version_max != pull->cluster_version_max;
-    region->heard_ns = io_boot_ns(source->options.io);
-    region->ready = pull->ready != 0;
-    region->oldest_snapshot = pull->oldest_snapshot;
-    region->cluster_version_max = pull->cluster_version_max;
-    if (changed && source->options.heard != NULL)
-        source->options.heard(source->options.context, region->region);
+    note(source, region,
+         &(const struct said){.acknowledged = acknowledged,
+                              .oldest_snapshot = pull->oldest_snapshot,
+                              .ready = pull->ready != 0,
+                              .cluster_version_max = pull->cluster_version_max,
+                              .heard_ns = io_boot_ns(source->options.io)});
     return STATUS_OK;
 }
 

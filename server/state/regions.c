@@ -58,6 +58,30 @@ static enum status check_names(const struct regions *before, const struct region
     return STATUS_OK;
 }
 
+/* Two steps at most, so that no regions pull from each other in a ring, whichever is the primary.
+ */
+static enum status check_upstreams(const struct regions *regions, struct state_refusal *refusal)
+{
+    for (unsigned i = 0; i < regions->count; i++) {
+        const struct region *region = &regions->regions[i];
+        if (region->upstream == 0)
+            continue;
+        const struct region *upstream = regions_find(regions, region->upstream);
+        if (upstream == NULL)
+            return refuse(refusal, STATUS_INVALID_ARGUMENT,
+                          "%s pulls from region %" PRIu32 ", which would not be in the list: have "
+                          "it pull from the primary first (strait region set %s --upstream "
+                          "primary).",
+                          region->name, region->upstream, region->name);
+        if (upstream->upstream != 0)
+            return refuse(refusal, STATUS_INVALID_ARGUMENT,
+                          "%s cannot pull from %s, which pulls from another standby itself: an "
+                          "upstream pulls from the primary.",
+                          region->name, upstream->name);
+    }
+    return STATUS_OK;
+}
+
 enum status state_regions_check(const struct state *state, const struct regions *regions,
                                 struct state_refusal *refusal)
 {
@@ -75,7 +99,8 @@ enum status state_regions_check(const struct state *state, const struct regions 
                       regions_find(&state->regions, primary) == NULL
                           ? "add it first (strait region add)"
                           : "hand over to another one first (strait region switchover)");
-    return check_names(&state->regions, regions, refusal);
+    enum status status = check_names(&state->regions, regions, refusal);
+    return status == STATUS_OK ? check_upstreams(regions, refusal) : status;
 }
 
 /* ---- The command ---- */

@@ -34,6 +34,7 @@ class Regions:
         self.sydney = Region(count, start=False, cluster=self, prefix="y", others=names["s"],
                              section=["id: 2", "region_name: sydney",
                                       "standby_of: [%s]" % ", ".join(self.endpoints(self.singapore))])
+        self.all = (self.singapore, self.sydney)
         self.data = self.folder
         self.log_path = self.singapore.profile
         if start:
@@ -47,7 +48,7 @@ class Regions:
                 for member in region.members.values()]
 
     def members(self):
-        return [member for region in (self.singapore, self.sydney) for member in region.members.values()]
+        return [member for region in self.all for member in region.members.values()]
 
     def start_relay(self):
         """Passes on from the addresses of endpoints()."""
@@ -76,11 +77,11 @@ class Regions:
                                   ",".join(self.endpoints(region)))
 
     def log(self):
-        return self.singapore.log() + self.sydney.log()
+        return "".join(region.log() for region in self.all)
 
     def close(self):
-        self.singapore.close()
-        self.sydney.close()
+        for region in self.all:
+            region.close()
         if self.relay is not None:
             self.relay.kill()
             self.relay.communicate()
@@ -136,7 +137,7 @@ def wait_follows(region, seconds=90):
 def digests(regions):
     """Of each replica, by its name: where it stands, and the digest of what it wrote up to there."""
     found = {}
-    for region in (regions.singapore, regions.sydney):
+    for region in regions.all:
         for member in region.members.values():
             result = run([STRAIT, "status", "--json", "--endpoint", member.clients],
                          env=region.environment(), timeout=30)
@@ -148,7 +149,7 @@ def digests(regions):
 
 
 def wait_equal(regions, seconds=LAG_SECONDS):
-    """Until all replicas of both regions are at the same version: their digests, which are equal."""
+    """Until all replicas of all regions are at the same version: their digests, which are equal."""
     until = time.monotonic() + seconds
     while True:
         found = digests(regions)

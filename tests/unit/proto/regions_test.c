@@ -30,10 +30,12 @@ static struct regions sample(void)
     return regions;
 }
 
+/* Without an upstream, and with one. */
 START_TEST(test_round_trip)
 {
     static uint8_t encoded[regions_size_max];
     struct regions regions = sample();
+    regions.regions[1].upstream = _i == 0 ? 0 : UINT32_MAX;
     struct regions decoded;
     size_t size = regions_size(&regions);
     regions_encode(&regions, encoded);
@@ -71,6 +73,7 @@ START_TEST(test_none_and_the_largest)
             memset(region.endpoints[i], 'h', limit_member_address_size);
             memcpy(region.endpoints[i] + limit_member_address_size - 6, ":65535", 6);
         }
+        region.upstream = 1000;
         ck_assert_int_eq(regions_set(&regions, &region), STATUS_OK);
     }
     ck_assert_uint_eq(regions_size(&regions), regions_size_max);
@@ -110,7 +113,8 @@ static enum status changed_at(size_t at, uint8_t value)
 START_TEST(test_hostile_bytes)
 {
     ck_assert_int_eq(changed_at(0, 1), STATUS_OK);
-    ck_assert_int_eq(changed_at(0, 2), STATUS_UNSUPPORTED);
+    ck_assert_int_eq(changed_at(0, 2), STATUS_MALFORMED);
+    ck_assert_int_eq(changed_at(0, 3), STATUS_UNSUPPORTED);
     ck_assert_int_eq(changed_at(1, 0), STATUS_MALFORMED);
     ck_assert_int_eq(changed_at(1, 2), STATUS_MALFORMED);
     ck_assert_int_eq(changed_at(2, 1), STATUS_MALFORMED);
@@ -148,6 +152,32 @@ START_TEST(test_two_of_the_same_are_malformed)
     encoded[at_id] = 2;
     ck_assert_int_eq(regions_decode(bytes_of(encoded, regions_size(&regions)), &decoded),
                      STATUS_MALFORMED);
+}
+END_TEST
+
+/* An upstream is another region; a list without any has one form. */
+START_TEST(test_upstreams)
+{
+    uint8_t encoded[512];
+    struct regions regions = sample();
+    struct regions decoded;
+    size_t plain_size = regions_size(&regions);
+    regions.regions[0].upstream = 2;
+    ck_assert_uint_eq(regions_size(&regions), plain_size + 4 * regions.count);
+    ck_assert_uint_le(regions_size(&regions), sizeof encoded);
+    regions_encode(&regions, encoded);
+    struct bytes bytes = bytes_of(encoded, regions_size(&regions));
+    ck_assert_uint_eq(encoded[0], 2);
+    ck_assert_uint_eq(load_u32(encoded + at_name), 2);
+    store_u32(encoded + at_name, 1);
+    ck_assert_int_eq(regions_decode(bytes, &decoded), STATUS_MALFORMED);
+    store_u32(encoded + at_name, 0);
+    ck_assert_int_eq(regions_decode(bytes, &decoded), STATUS_MALFORMED);
+    store_u32(encoded + at_name, 3);
+    ck_assert_int_eq(regions_decode(bytes, &decoded), STATUS_OK);
+    ck_assert_uint_eq(decoded.regions[0].upstream, 3);
+    regions.regions[0].upstream = 1;
+    ck_assert(!region_is_valid(&regions.regions[0]));
 }
 END_TEST
 
@@ -192,10 +222,11 @@ END_TEST
 
 void unit_tests(TCase *tests)
 {
-    tcase_add_test(tests, test_round_trip);
+    tcase_add_loop_test(tests, test_round_trip, 0, 2);
     tcase_add_test(tests, test_none_and_the_largest);
     tcase_add_test(tests, test_hostile_bytes);
     tcase_add_test(tests, test_two_of_the_same_are_malformed);
+    tcase_add_test(tests, test_upstreams);
     tcase_add_test(tests, test_the_list);
     tcase_add_test(tests, test_endpoints);
 }

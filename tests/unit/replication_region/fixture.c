@@ -205,15 +205,17 @@ static bool chain_at(void *context, uint64_t version, struct hash128 *chain)
     return true;
 }
 
-static bool is_current(void *context)
+static bool age_find(void *context, uint64_t *age_ns)
 {
-    return !((const struct world *)context)->is_deposed;
+    const struct world *world = context;
+    *age_ns = world->age_ns;
+    return !world->is_deposed;
 }
 
 static void on_heard(void *context, uint32_t region)
 {
     struct world *world = context;
-    ck_assert_uint_eq(region, standby_id);
+    ck_assert(region == standby_id || region == downstream_id);
     world->heard_count++;
 }
 
@@ -560,7 +562,7 @@ struct world *world_create(uint64_t seed)
                 .context = world},
         .epoch_find = epoch_find,
         .chain_at = chain_at,
-        .is_current = is_current,
+        .age_find = age_find,
         .heard = on_heard,
         .answer = on_answer,
         .context = world,

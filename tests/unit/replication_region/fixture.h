@@ -22,6 +22,7 @@ enum {
     world_epochs_max = 8,
     primary_id = 1,
     standby_id = 2,
+    downstream_id = 3, /* pulls from the standby, where a test says so */
     step_us = 500,
 };
 
@@ -68,6 +69,7 @@ struct world {
     uint64_t reader_due_ns[source_cursors_max]; /* 0: nothing is being read */
     bool reads_wait;                            /* entries are read before they are there */
     bool is_deposed;                            /* and does not know */
+    uint64_t age_ns;                            /* of what the source has */
     unsigned heard_count;
 
     /* The link. */

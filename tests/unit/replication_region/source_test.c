@@ -99,6 +99,8 @@ struct pull {
     uint32_t size_max;
     uint32_t wait_ms;
     uint64_t sent_ns;
+    Strait__RegionPull__Downstream **downstream;
+    size_t downstream_count;
 };
 
 static void ask(struct asked *asked, struct pull pull)
@@ -118,6 +120,8 @@ static void ask(struct asked *asked, struct pull pull)
     message.size_max = pull.size_max == 0 ? 1000 : pull.size_max;
     message.wait_ms = pull.wait_ms;
     message.sent_ns = pull.sent_ns;
+    message.downstream = pull.downstream;
+    message.n_downstream = pull.downstream_count;
     region_position_to_message(&acknowledged_position, chains[0], &acknowledged);
     message.acknowledged = &acknowledged;
     if (pull.sequence == 1) {
@@ -605,6 +609,98 @@ START_TEST(test_what_lies_past_an_end_is_not_acknowledged)
 }
 END_TEST
 
+/* ---- Chains ---- */
+
+/* What a standby answers is as old as its own data, and a little more, as clocks differ. */
+START_TEST(test_age_adds_up)
+{
+    struct asked asked;
+    world_commit(world, 10);
+    world->age_ns = 5000;
+    ask(&asked, (struct pull){.cursor = 1, .sent_ns = 100000});
+    await(&asked);
+    ck_assert_uint_eq(asked.heard_ns, 100000 - 5000 - 5);
+    world->age_ns = 200000;
+    ask(&asked, (struct pull){.cursor = 1, .sent_ns = 100000});
+    await(&asked);
+    ck_assert_uint_eq(asked.heard_ns, 0);
+    world->age_ns = 0;
+    world->is_deposed = true;
+    ask(&asked, (struct pull){.cursor = 1, .sent_ns = 100000});
+    await(&asked);
+    ck_assert_uint_eq(asked.heard_ns, 0);
+}
+END_TEST
+
+/* A pull of the standby that passes on what the region downstream has. */
+static enum status pass_on(uint32_t region, uint64_t version, uint64_t ago_ms, unsigned count)
+{
+    Strait__RegionPull__Downstream message = STRAIT__REGION_PULL__DOWNSTREAM__INIT;
+    Strait__RegionPull__Downstream *messages[source_regions_max + 1];
+    Strait__RegionPosition acknowledged;
+    uint8_t chain[region_chain_size];
+    struct asked asked;
+    const struct region_position position = {.epoch = world->position.epoch, .version = version};
+
+    region_position_to_message(&position, chain, &acknowledged);
+    message.region_id = region;
+    message.acknowledged = &acknowledged;
+    message.heard_ago_ms = ago_ms;
+    message.ready = true;
+    message.oldest_snapshot = 7;
+    for (unsigned i = 0; i < count; i++)
+        messages[i] = &message;
+    ask(&asked, (struct pull){.cursor = 1,
+                              .acknowledged = world->position.version,
+                              .downstream = messages,
+                              .downstream_count = count});
+    await(&asked);
+    return asked.status;
+}
+
+START_TEST(test_what_is_downstream_is_heard_of)
+{
+    const uint32_t regions[] = {standby_id, downstream_id};
+    struct source_region region;
+    sim_disk_clock_advance(world->disk, 60ULL * 1000 * 1000 * 1000);
+    source_regions(world->source, regions, 2);
+    for (unsigned i = 0; i < 100; i++)
+        world_commit(world, 100);
+    ck_assert_int_eq(pass_on(downstream_id, 60, 500, 1), STATUS_OK);
+    ck_assert(source_region_find(world->source, downstream_id, &region));
+    ck_assert(region.heard && region.ready);
+    ck_assert_uint_eq(region.acknowledged.version, 60);
+    ck_assert_uint_eq(region.lag_versions, 40);
+    ck_assert_uint_eq(region.oldest_snapshot, 7);
+    ck_assert_uint_le(region.heard_ns, world_now_ns(world) - 500ULL * 1000 * 1000);
+    /* The log is kept for it, too. */
+    ck_assert_uint_le(source_pin_index(world->source), world->stream[60]);
+    /* What was said before that comes late. */
+    ck_assert_int_eq(pass_on(downstream_id, 50, 40000, 1), STATUS_OK);
+    ck_assert(source_region_find(world->source, downstream_id, &region));
+    ck_assert_uint_eq(region.acknowledged.version, 60);
+    ck_assert_int_eq(pass_on(downstream_id, 90, 0, 1), STATUS_OK);
+    ck_assert(source_region_find(world->source, downstream_id, &region));
+    ck_assert_uint_eq(region.acknowledged.version, 90);
+    /* It may have begun to pull from here since. */
+    struct asked asked;
+    ask(&asked, (struct pull){.region = downstream_id, .cursor = 5, .acknowledged = 95});
+    await(&asked);
+    ck_assert_int_eq(pass_on(downstream_id, 91, 300, 1), STATUS_OK);
+    ck_assert(source_region_find(world->source, downstream_id, &region));
+    ck_assert_uint_eq(region.acknowledged.version, 95);
+    /* Nobody answers for itself twice, for no region, for a time before time, or for too many. */
+    ck_assert_int_eq(pass_on(standby_id, 1, 0, 1), STATUS_MALFORMED);
+    ck_assert_int_eq(pass_on(0, 1, 0, 1), STATUS_MALFORMED);
+    ck_assert_int_eq(pass_on(downstream_id, 1, 0, source_regions_max + 1), STATUS_MALFORMED);
+    ck_assert_int_eq(pass_on(downstream_id, 1, UINT64_MAX, 1), STATUS_OK);
+    ck_assert_int_eq(pass_on(77, 1, 0, 1), STATUS_OK);
+    ck_assert(source_region_find(world->source, downstream_id, &region));
+    ck_assert_uint_eq(region.acknowledged.version, 95);
+    ck_assert(!source_region_find(world->source, 77, &region));
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -623,4 +719,6 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_marks_thin_out);
     tcase_add_test(tests, test_a_region_may_go_back);
     tcase_add_test(tests, test_what_lies_past_an_end_is_not_acknowledged);
+    tcase_add_test(tests, test_age_adds_up);
+    tcase_add_test(tests, test_what_is_downstream_is_heard_of);
 }

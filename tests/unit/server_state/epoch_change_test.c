@@ -199,7 +199,7 @@ START_TEST(test_newer_formats_stop_apply)
                                     .epoch_number = shared ? epoch.number : 0,
                                     .epoch_region = shared ? epoch.region : 0,
                                     .log_time_ns = harness.time_ns + 1,
-                                    .body = bytes_of_text("\x02newer")};
+                                    .body = bytes_of_text("\x7fnewer")};
         state_apply_start(harness.state, harness.index + 1, 1, &entry);
         ck_assert_int_eq(state_apply_step(harness.state, &result), STATUS_NEWER_FORMAT);
         harness_close(&harness);

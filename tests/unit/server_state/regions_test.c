@@ -109,6 +109,35 @@ START_TEST(test_names_stay_with_ids)
 }
 END_TEST
 
+/* An upstream is of the list, and has none itself. */
+START_TEST(test_upstreams_form_no_ring)
+{
+    struct harness harness;
+    begin(&harness);
+    struct regions regions = *state_regions(harness.state);
+    struct region third = harness_region(9);
+    third.upstream = 8;
+    ck_assert_int_eq(regions_set(&regions, &third), STATUS_OK);
+    ck_assert_int_eq(harness_regions(&harness, &regions).status, STATUS_OK);
+    ck_assert_uint_eq(regions_find(state_regions(harness.state), 9)->upstream, 8);
+
+    regions = *state_regions(harness.state);
+    struct region ring = *regions_find(&regions, 8);
+    ring.upstream = 9;
+    ck_assert_int_eq(regions_set(&regions, &ring), STATUS_OK);
+    ck_assert_ptr_nonnull(
+        strstr(refused(&harness, &regions, STATUS_INVALID_ARGUMENT), "another standby itself"));
+    regions = *state_regions(harness.state);
+    regions_remove(&regions, 8);
+    ck_assert_ptr_nonnull(
+        strstr(refused(&harness, &regions, STATUS_INVALID_ARGUMENT), "--upstream primary"));
+    state_close(harness.state);
+    harness_state_open(&harness);
+    ck_assert_uint_eq(regions_find(state_regions(harness.state), 9)->upstream, 8);
+    harness_close(&harness);
+}
+END_TEST
+
 START_TEST(test_a_first_list_has_the_primary)
 {
     struct harness harness;
@@ -148,6 +177,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_of_two_changes_the_second_is_refused);
     tcase_add_test(tests, test_the_primary_stays);
     tcase_add_test(tests, test_names_stay_with_ids);
+    tcase_add_test(tests, test_upstreams_form_no_ring);
     tcase_add_test(tests, test_a_first_list_has_the_primary);
     tcase_add_test(tests, test_the_list_is_part_of_the_digest);
 }

@@ -171,6 +171,7 @@ struct core_region_facts {
     struct epoch highest; /* that it knows of: the state's, a fence's, a promotion's */
     bool is_primary;
     bool is_draining;             /* for a switchover */
+    bool lease_is_waived;         /* by force: it acknowledges without one */
     const struct epoch_end *ends; /* of epochs before, oldest first; until something is applied */
     size_t ends_count;
     const char *trouble; /* why it cannot follow; empty: none; until the next turn */

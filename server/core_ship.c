@@ -231,6 +231,7 @@ struct core_region_facts core_region_facts(const struct core *core)
         .highest = newest_epoch(core),
         .is_primary = core_is_primary(core),
         .is_draining = core_is_draining(core),
+        .lease_is_waived = core->lease.waived.number != 0,
         .trouble = core_ship_trouble_text(core),
     };
     facts.ends_count = state_epoch_ends(core->state, &facts.ends);

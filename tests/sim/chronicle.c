@@ -59,6 +59,8 @@ static struct chronicle_epoch *enter(struct chronicle *chronicle, struct sim_ser
     numbered_init(&found->points, sizeof(struct chronicle_point), chronicle_versions_count);
     world_note(server->world, server, "epoch (%" PRIu64 ", %" PRIu32 ") begins", epoch.number,
                epoch.region);
+    lease_watch_began(server->world->pair, server, epoch);
+    witness_faults_epoch_began(server->world->pair, epoch);
     return found;
 }
 
@@ -135,6 +137,7 @@ void chronicle_look(struct chronicle *chronicle, struct sim_server *server)
     last->highest = region.highest;
     last->version = facts.version;
     last->is_primary = region.is_primary;
+    last->is_waived = region.lease_is_waived;
     last->leads = facts.leads;
     last->is_rewinding = facts.is_rewinding;
     last->rewinds_count = facts.rewinds_count;

@@ -31,7 +31,6 @@ struct chronicle_epoch {
     uint64_t began_ns;      /* when the first replica was seen in it */
     uint64_t version;       /* the highest seen */
     struct numbered points; /* by version */
-    uint64_t acknowledged_count;
 };
 
 struct chronicle_ack {
@@ -48,6 +47,7 @@ struct chronicle_last {
     struct epoch highest;
     uint64_t version;
     bool is_primary;
+    bool is_waived; /* of leases */
     bool leads;
     bool is_rewinding;
     bool is_installing;

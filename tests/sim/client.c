@@ -430,10 +430,13 @@ static bool is_of_the_primary(const struct request *request)
 
 void client_send_reply(struct sim_request *request, uint64_t now_ns)
 {
-    if (request->world->pair != NULL && request->request.status == STATUS_OK &&
-        is_of_the_primary(&request->request))
-        chronicle_acknowledges(&request->world->pair->chronicle,
-                               &request->world->servers[request->server]);
+    struct pair *pair = request->world->pair;
+    if (pair != NULL && request->request.status == STATUS_OK &&
+        is_of_the_primary(&request->request)) {
+        struct sim_server *server = &request->world->servers[request->server];
+        chronicle_acknowledges(&pair->chronicle, server);
+        lease_watch_acknowledges(pair, server, &request->request);
+    }
     send_back(request, now_ns, fire_reply);
 }
 

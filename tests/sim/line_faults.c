@@ -65,7 +65,7 @@ static void break_all(struct pair *pair)
     for (unsigned side = 0; side < 2; side++)
         for (unsigned i = 0; i < pair->worlds[side].options.servers_count; i++)
             if (pair->worlds[side].servers[i].state == SIM_SERVER_UP)
-                region_links_break(&pair->links[side][i]);
+                region_links_break(&pair->links[side][i], 1 - side);
 }
 
 /* Whoever is connected notices, where the cut lasts. */
@@ -80,7 +80,7 @@ static void heal_cut(struct pair *pair, uint64_t number)
     if (pair->faults.cuts_count != number)
         return;
     pair->faults.has_cut = false;
-    pair->wan.cut[0] = pair->wan.cut[1] = false;
+    wan_cut(&pair->wan, 0, 1, WAN_LINE_FAULTS, false);
     world_note(&pair->worlds[0], NULL, "the line is healed");
 }
 
@@ -89,8 +89,8 @@ static void cut(struct pair *pair, bool there, bool back, uint64_t span_ns)
     struct line_faults *faults = &pair->faults;
     faults->has_cut = true;
     faults->cuts_count++;
-    pair->wan.cut[0] = there;
-    pair->wan.cut[1] = back;
+    wan_cut_way(&pair->wan, 0, 1, WAN_LINE_FAULTS, there);
+    wan_cut_way(&pair->wan, 1, 0, WAN_LINE_FAULTS, back);
     line_faults_later(pair, noticed_ms * NS_PER_MS, faults->cuts_count, notice);
     line_faults_later(pair, span_ns, faults->cuts_count, heal_cut);
 }

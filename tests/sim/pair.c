@@ -18,6 +18,9 @@ enum {
     live_max_s = 20,  /* until it commits again */
     told_max_s = 20,  /* until the old primary has heard of the new one */
     level_max_s = 30, /* until the standby has what the primary has */
+    lease_min_ms = 1500,
+    lease_max_ms = 4000,
+    lag_max_ms = 10000,
     record_size = 28, /* of a promotion */
     tag_size = 16,
 };
@@ -71,6 +74,7 @@ static enum status promotion_verify(void *context, struct bytes record, struct e
 void pair_server_options(struct pair *pair, struct sim_server *server, struct core_options *options)
 {
     static const char *const first[] = {"a0:7100", "a1:7100", "a2:7100", "a3:7100", "a4:7100"};
+    static const char *const witnesses[] = {"w0:7100"};
     options->region_id = server->world->side + 1;
     options->promotion_sign = promotion_sign;
     options->promotion_verify = promotion_verify;
@@ -79,6 +83,13 @@ void pair_server_options(struct pair *pair, struct sim_server *server, struct co
         options->standby_of_count = server->world->options.servers_count;
     }
     region_links_options(&pair->links[server->world->side][server->index], options);
+    if (!pair->has_witness)
+        return;
+    options->witnesses = witnesses;
+    options->witnesses_count = 1;
+    options->lease_ms = (uint32_t)pair->lease_ms;
+    options->promote_automatic = pair->is_automatic;
+    options->promote_lag_max_ms = lag_max_ms;
 }
 
 void pair_server_started(struct pair *pair, struct sim_server *server)
@@ -151,20 +162,25 @@ static bool has_failed(const struct pair *pair)
 /* The earlier one first. False: nothing is due by `until_ns`. */
 static bool step(struct pair *pair, uint64_t until_ns)
 {
-    uint64_t next_ns[] = {world_next_ns(&pair->worlds[0]), world_next_ns(&pair->worlds[1])};
+    uint64_t next_ns[] = {world_next_ns(&pair->worlds[0]), world_next_ns(&pair->worlds[1]),
+                          pair->has_witness ? sim_witness_next_ns(&pair->witness) : UINT64_MAX};
     unsigned first = next_ns[1] < next_ns[0];
+    if (next_ns[wan_witness] < next_ns[first])
+        first = wan_witness;
     if (next_ns[first] > until_ns)
         return false;
     if (next_ns[first] > pair_now_ns(pair))
         pair->worlds[0].now_ns = pair->worlds[1].now_ns = next_ns[first];
-    world_step(&pair->worlds[first]);
+    if (first == wan_witness)
+        sim_witness_turn(&pair->witness);
+    else
+        world_step(&pair->worlds[first]);
     if (pair->worlds[0].workload.failure[0] != 0)
         world_fail(&pair->worlds[0], "%s", pair->worlds[0].workload.failure);
     return true;
 }
 
-/* Until `done` says so; false after `span_ns`, or where a region has failed. */
-static bool run(struct pair *pair, uint64_t span_ns, bool (*done)(struct pair *pair))
+bool pair_run_until(struct pair *pair, uint64_t span_ns, bool (*done)(struct pair *pair))
 {
     uint64_t until_ns = pair_now_ns(pair) + span_ns;
     while (!has_failed(pair)) {
@@ -285,7 +301,7 @@ static void note_server(struct pair *pair, struct sim_server *server)
                facts.is_primary, (int)link->state, link->peer, facts.trouble);
 }
 
-static void fail(struct pair *pair, const char *text)
+void pair_fail(struct pair *pair, const char *text)
 {
     for (unsigned side = 0; side < 2 && !has_failed(pair); side++) {
         world_note_servers(&pair->worlds[side]);
@@ -299,8 +315,8 @@ static void set_up(struct pair *pair)
 {
     struct world *world = &pair->worlds[0];
     workload_prepare(world->workload_clients[0], on_prepared);
-    if (!run(pair, prepare_max_s * NS_PER_S, is_set_up)) {
-        fail(pair, "the two regions are not made");
+    if (!pair_run_until(pair, prepare_max_s * NS_PER_S, is_set_up)) {
+        pair_fail(pair, "the two regions are not made");
         return;
     }
     for (unsigned i = 0; i < world->clients_count; i++) {
@@ -309,6 +325,10 @@ static void set_up(struct pair *pair)
     }
     for (unsigned i = 0; i < pair_readers_count; i++)
         region_reader_begin(&pair->readers[i]);
+    pair->leases.is_active = true;
+    if (pair->has_witness)
+        world_note(world, NULL, "with a witness, leases of %" PRIu64 " ms, promotion %s",
+                   pair->lease_ms, pair->is_automatic ? "automatic" : "by operators");
     world_note(world, NULL, "both regions are set up");
 }
 
@@ -317,23 +337,25 @@ static void be_alive(struct pair *pair)
     struct world *world = &pair->worlds[0];
     region_operator_end(&pair->operator);
     line_faults_end(pair);
+    if (pair->has_witness)
+        witness_faults_end(pair);
     nemesis_end(&pair->worlds[0]);
     nemesis_end(&pair->worlds[1]);
     world_note(world, NULL, "healed");
-    if (!run(pair, settle_max_s * NS_PER_S, all_are_up)) {
-        fail(pair, "not all servers start again");
+    if (!pair_run_until(pair, settle_max_s * NS_PER_S, all_are_up)) {
+        pair_fail(pair, "not all servers start again");
         return;
     }
-    if (!run(pair, told_max_s * NS_PER_S, one_is_primary)) {
-        fail(pair, "a region that was replaced does not hear of it");
+    if (!pair_run_until(pair, told_max_s * NS_PER_S, one_is_primary)) {
+        pair_fail(pair, "a region that was replaced does not hear of it");
         return;
     }
-    (void)run(pair, space_look_ms * NS_PER_MS, NULL);
+    (void)pair_run_until(pair, space_look_ms * NS_PER_MS, NULL);
     for (unsigned i = 0; i < world->clients_count; i++)
         client_hurry(&world->clients[i]);
     world->committed_before = world->workload.committed_count;
-    if (!run(pair, live_max_s * NS_PER_S, has_committed))
-        fail(pair, "nothing was committed for long after the healing");
+    if (!pair_run_until(pair, live_max_s * NS_PER_S, has_committed))
+        pair_fail(pair, "nothing was committed for long after the healing");
 }
 
 static void come_to_an_end(struct pair *pair)
@@ -342,29 +364,29 @@ static void come_to_an_end(struct pair *pair)
     world->workload.is_stopping = true;
     for (unsigned i = 0; i < pair_readers_count; i++)
         pair->readers[i].is_stopping = true;
-    if (!run(pair, settle_max_s * NS_PER_S, all_are_idle)) {
-        fail(pair, "clients do not come to an end");
+    if (!pair_run_until(pair, settle_max_s * NS_PER_S, all_are_idle)) {
+        pair_fail(pair, "clients do not come to an end");
         return;
     }
     /* A promotion that was asked for before may have come after the healing. */
-    if (!run(pair, told_max_s * NS_PER_S, one_is_primary)) {
-        fail(pair, "a region that was replaced does not hear of it");
+    if (!pair_run_until(pair, told_max_s * NS_PER_S, one_is_primary)) {
+        pair_fail(pair, "a region that was replaced does not hear of it");
         return;
     }
     workload_read_all(world->workload_clients[0], on_read_all);
-    if (!run(pair, settle_max_s * NS_PER_S, is_read)) {
-        fail(pair, "what was written cannot be read");
+    if (!pair_run_until(pair, settle_max_s * NS_PER_S, is_read)) {
+        pair_fail(pair, "what was written cannot be read");
         return;
     }
-    if (!run(pair, level_max_s * NS_PER_S, primary_is_equal)) {
-        fail(pair, "the primary's replicas do not become equal");
+    if (!pair_run_until(pair, level_max_s * NS_PER_S, primary_is_equal)) {
+        pair_fail(pair, "the primary's replicas do not become equal");
         return;
     }
     /* One with a tail and without a checkpoint stays as it is, and takes no writes. */
     if (has_tail(pair, 2 - pair_epoch(pair).region))
         return;
-    if (!run(pair, level_max_s * NS_PER_S, is_level))
-        fail(pair, "the standby does not become level");
+    if (!pair_run_until(pair, level_max_s * NS_PER_S, is_level))
+        pair_fail(pair, "the standby does not become level");
 }
 
 static void run_phases(struct pair *pair)
@@ -377,11 +399,15 @@ static void run_phases(struct pair *pair)
             if (!pair->is_quiet[side])
                 nemesis_begin(&pair->worlds[side]);
         line_faults_begin(pair);
+        if (pair->has_witness)
+            witness_faults_begin(pair);
     }
     region_operator_begin(&pair->operator);
-    (void)run(pair, pair->worlds[0].options.seconds * NS_PER_S, NULL);
+    (void)pair_run_until(pair, pair->worlds[0].options.seconds * NS_PER_S, NULL);
     if (!has_failed(pair))
         be_alive(pair);
+    if (!has_failed(pair))
+        trial_run(pair);
     if (!has_failed(pair))
         come_to_an_end(pair);
     if (!has_failed(pair))
@@ -389,6 +415,26 @@ static void run_phases(struct pair *pair)
 }
 
 /* ---- A run ---- */
+
+/* Of a generator of its own: a seed without a witness is the run that it was without all this. */
+static void begin_witness(struct pair *pair, uint64_t seed)
+{
+    struct generator generator;
+    generator_init(&generator, ~seed);
+    pair->has_witness = generator_chance(&generator, 1, 2);
+    pair->is_automatic = generator_chance(&generator, 3, 4);
+    pair->lease_ms = generator_between(&generator, lease_min_ms, lease_max_ms);
+    generator_init(&pair->witness_faults.generator, generator_draw(&generator));
+    pair->witness_faults.is_gentle = generator_chance(&generator, 1, 2);
+    pair->trial.is_cut = generator_chance(&generator, 1, 2);
+    pair->trial.kind = (enum trial_kind)generator_below(&generator, TRIALS_END);
+    if (!pair->has_witness)
+        pair->trial.kind = TRIAL_NONE;
+    else
+        sim_witness_init(&pair->witness, pair, generator_draw(&generator));
+    if (pair->trial.kind == TRIAL_PRIMARY_LOST && !pair->is_automatic)
+        pair->trial.kind = TRIAL_STANDBY_LOST;
+}
 
 static void begin(struct pair *pair, const struct world_options *options)
 {
@@ -402,7 +448,8 @@ static void begin(struct pair *pair, const struct world_options *options)
     pair->is_quiet[1] = generator_chance(&generator, 1, 2);
     for (unsigned side = 0; side < 2; side++)
         for (unsigned i = 0; i < options->servers_count; i++)
-            region_links_init(&pair->links[side][i], &pair->worlds[side].servers[i]);
+            region_links_init(&pair->links[side][i], &pair->worlds[side].servers[i], side);
+    begin_witness(pair, options->seed);
     for (unsigned side = 0; side < 2; side++) {
         struct world_options its = *options;
         its.seed = generator_draw(&generator);
@@ -421,10 +468,29 @@ static void end(struct pair *pair)
     for (unsigned side = 0; side < 2; side++)
         for (unsigned i = 0; i < pair->worlds[side].options.servers_count; i++)
             region_links_free(&pair->links[side][i]);
+    if (pair->has_witness)
+        sim_witness_free(&pair->witness);
     region_operator_free(&pair->operator);
     for (unsigned i = 0; i < pair_readers_count; i++)
         region_reader_free(&pair->readers[i]);
     chronicle_free(&pair->chronicle);
+}
+
+static void tell_leases(const struct pair *pair, struct pair_leases_result *result)
+{
+    const struct lease_watch *watch = &pair->leases;
+    *result = (struct pair_leases_result){
+        .runs_count = 1,
+        .witness_starts_count = pair->witness.lives,
+        .grants_count = watch->grants_count,
+        .refusals_count = watch->refusals_count,
+        .acknowledged_count = watch->acknowledged_count,
+        .by_witness_count = watch->by_witness_count,
+        .by_standby_count = watch->by_standby_count,
+        .automatic_count = watch->automatic_count,
+    };
+    memcpy(result->faults, pair->witness_faults.counts, sizeof result->faults);
+    result->trials[pair->trial.kind] = pair->trial.is_done;
 }
 
 static void tell(struct pair *pair, struct pair_result *result)
@@ -451,6 +517,8 @@ static void tell(struct pair *pair, struct pair_result *result)
     for (unsigned i = 0; i < pair_readers_count; i++)
         result->reads_count += pair->readers[i].standby_count;
     memcpy(result->line_faults, pair->faults.counts, sizeof result->line_faults);
+    if (pair->has_witness)
+        tell_leases(pair, &result->leases);
 }
 
 void pair_run(const struct world_options *options, struct pair_result *result)

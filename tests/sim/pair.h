@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two regions and the line between them, under one seed and one clock: each is a world with its
- * own servers, network and nemesis (world.h); clients go where the primary is.
+ * own servers, network and nemesis (world.h); clients go where the primary is. In a half of all
+ * runs there is a witness (witness.h), and leases; mostly the standby then promotes itself.
  *
  * A run: the first region makes the store, the second follows it; clients work while faults happen
- * within both and on the line, and an operator (region_operator.h) hands the reign over, loses
- * regions, promotes; all is healed; clients come to an end, one of them reads everything where the
- * primary is; the standby becomes level; both regions are compared, and the histories judged. */
+ * within both, to the witness and on the lines, and an operator (region_operator.h) hands the reign
+ * over, loses regions, promotes; all is healed; where there is a witness, one of the three is lost
+ * alone (trial.h); clients come to an end, one of them reads everything where the primary is; the
+ * standby becomes level; both regions are compared, and the histories judged. */
 #ifndef TESTS_SIM_PAIR_H
 #define TESTS_SIM_PAIR_H
 
 #include "tests/sim/chronicle.h"
+#include "tests/sim/lease_watch.h"
 #include "tests/sim/line_faults.h"
 #include "tests/sim/region_link.h"
 #include "tests/sim/region_operator.h"
 #include "tests/sim/region_reader.h"
+#include "tests/sim/trial.h"
 #include "tests/sim/wan.h"
+#include "tests/sim/witness.h"
+#include "tests/sim/witness_faults.h"
 #include "tests/sim/world.h"
 
 enum {
@@ -32,10 +38,34 @@ struct pair {
     struct line_faults faults;
     struct region_operator operator;
     struct region_reader readers[pair_readers_count];
+
+    /* Where there is a witness. */
+    bool has_witness;
+    bool is_automatic; /* the standby promotes itself */
+    uint64_t lease_ms;
+    struct sim_witness witness;
+    struct lease_watch leases;
+    struct witness_faults witness_faults;
+    struct trial trial;
+
     bool is_set_up;
     bool is_quiet[2];        /* in this run nothing happens within that region */
     uint64_t kept_count;     /* acknowledged commits that are in the state */
     uint64_t given_up_count; /* and that are not */
+};
+
+/* The same of leases. */
+struct pair_leases_result {
+    uint64_t runs_count;
+    uint64_t witness_starts_count;
+    uint64_t grants_count; /* of the witness's */
+    uint64_t refusals_count;
+    uint64_t acknowledged_count;
+    uint64_t by_witness_count; /* acknowledgements that it alone permits */
+    uint64_t by_standby_count; /* and the standby alone */
+    uint64_t automatic_count;  /* promotions that nobody asked for */
+    uint64_t faults[WITNESS_FAULTS_END];
+    uint64_t trials[TRIALS_END];
 };
 
 struct pair_result {
@@ -51,6 +81,7 @@ struct pair_result {
     uint64_t compared_count;
     uint64_t reads_count; /* at a standby */
     uint64_t line_faults[LINE_FAULTS_END];
+    struct pair_leases_result leases; /* zero where there is no witness */
     uint64_t simulated_ns;
     uint64_t digest;
 };
@@ -67,6 +98,12 @@ void pair_server_stopped(struct pair *pair, struct sim_server *server, bool is_s
 void pair_send_replies(struct pair *pair, struct sim_server *server);
 
 /* ---- For the parts of a pair ---- */
+
+/* Until `done` says so; false after `span_ns`, or where a region has failed. */
+bool pair_run_until(struct pair *pair, uint64_t span_ns, bool (*done)(struct pair *pair));
+
+/* With what each server is at. */
+void pair_fail(struct pair *pair, const char *text);
 
 uint64_t pair_now_ns(const struct pair *pair);
 

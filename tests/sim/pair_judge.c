@@ -7,8 +7,8 @@
  * Only where another attempt of the same transaction may have been taken elsewhere, both is
  * possible.
  *
- * Taken out as well is what a region's clients read after another one had been promoted by force:
- * until it hears of that its reads are old, and no more is promised. */
+ * Taken out as well is what a region's clients read after another one had been promoted by force,
+ * or without a witness: until it hears of that its reads are old, and no more is promised. */
 #include <inttypes.h>
 
 #include "proto/base/assert.h"
@@ -82,6 +82,8 @@ static bool is_of_old(const struct pair *pair, const struct core_region_facts *f
     for (size_t i = 0; i < facts->ends_count; i++) {
         const struct epoch_end *end = &facts->ends[i];
         if (end->kind != EPOCH_PROMOTE || epoch_compare(end->next, position->position.epoch) <= 0)
+            continue;
+        if (pair->has_witness && !lease_watch_is_forced(pair, end->next))
             continue;
         const struct chronicle_epoch *next = chronicle_find(&pair->chronicle, end->next);
         if (next != NULL && next->began_ns <= position->at_ns)

@@ -7,13 +7,29 @@
 
 #include "tests/sim/pair.h"
 
-enum { many_runs = 20 }; /* of so many, each kind of fault is to come in one at least */
+enum { many_runs = 40 }; /* of so many, each kind of fault is to come in one at least */
 
 struct totals {
     struct pair_result sum;
     uint64_t runs_count;
     uint64_t failed_count;
 };
+
+static void add_leases(struct pair_leases_result *sum, const struct pair_leases_result *result)
+{
+    sum->runs_count += result->runs_count;
+    sum->witness_starts_count += result->witness_starts_count;
+    sum->grants_count += result->grants_count;
+    sum->refusals_count += result->refusals_count;
+    sum->acknowledged_count += result->acknowledged_count;
+    sum->by_witness_count += result->by_witness_count;
+    sum->by_standby_count += result->by_standby_count;
+    sum->automatic_count += result->automatic_count;
+    for (unsigned i = 0; i < WITNESS_FAULTS_END; i++)
+        sum->faults[i] += result->faults[i];
+    for (unsigned i = 0; i < TRIALS_END; i++)
+        sum->trials[i] += result->trials[i];
+}
 
 static void add(struct totals *totals, const struct pair_result *result)
 {
@@ -29,6 +45,7 @@ static void add(struct totals *totals, const struct pair_result *result)
     sum->simulated_ns += result->simulated_ns;
     for (unsigned i = 0; i < LINE_FAULTS_END; i++)
         sum->line_faults[i] += result->line_faults[i];
+    add_leases(&sum->leases, &result->leases);
     for (unsigned side = 0; side < 2; side++) {
         struct world_result *its = &sum->worlds[side];
         its->transactions_count += result->worlds[side].transactions_count;
@@ -78,6 +95,31 @@ static bool tell_faults(const struct pair_result *sum)
     return all;
 }
 
+/* Whether all of it came. */
+static bool tell_leases(const struct pair_leases_result *sum)
+{
+    bool all = sum->by_witness_count != 0 && sum->by_standby_count != 0 &&
+               sum->automatic_count != 0 && sum->refusals_count != 0;
+    printf("of these with a witness %" PRIu64 ": grants %" PRIu64 ", refused %" PRIu64
+           ", acknowledgements %" PRIu64 ", by the witness alone %" PRIu64
+           ", by the standby alone %" PRIu64 ", promotions by itself %" PRIu64
+           ", starts of the witness %" PRIu64 "\n",
+           sum->runs_count, sum->grants_count, sum->refusals_count, sum->acknowledged_count,
+           sum->by_witness_count, sum->by_standby_count, sum->automatic_count,
+           sum->witness_starts_count);
+    printf("witness:");
+    for (unsigned i = 0; i < WITNESS_FAULTS_END; i++) {
+        printf(" %s %" PRIu64, witness_fault_name((enum witness_fault)i), sum->faults[i]);
+        all = all && sum->faults[i] != 0;
+    }
+    for (unsigned i = TRIAL_NONE + 1; i < TRIALS_END; i++) {
+        printf(" %s %" PRIu64, trial_name((enum trial_kind)i), sum->trials[i]);
+        all = all && sum->trials[i] != 0;
+    }
+    printf("\n");
+    return all;
+}
+
 static double processor_seconds(void)
 {
     struct timespec time;
@@ -113,6 +155,7 @@ int pair_report(const struct world_options *options, uint64_t from, uint64_t to,
            sum->worlds[0].snapshots_count + sum->worlds[1].snapshots_count,
            sum->worlds[0].turns_count + sum->worlds[1].turns_count);
     bool all = tell_faults(sum);
+    all = tell_leases(&sum->leases) && all;
     bool many = totals.runs_count >= many_runs && !options->calm;
     if (many && (!all || sum->switchovers_count == 0 || sum->promotions_count == 0 ||
                  sum->given_up_count == 0 || sum->reads_count == 0)) {

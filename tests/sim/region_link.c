@@ -19,6 +19,8 @@ enum {
     silent_max_ms = 6500,
 };
 
+static const char site_letters[wan_sites_count] = {'a', 'b', 'w'};
+
 /* ---- What is on its way ---- */
 
 /* A request, and then its reply. */
@@ -51,9 +53,9 @@ static uint64_t now_of(const struct sim_region_link *link)
     return now_ns > link->server->world->now_ns ? now_ns : link->server->world->now_ns;
 }
 
-static struct world *other_world(const struct sim_region_link *link)
+static struct sim_server *peer_of(const struct sim_region_link *link)
 {
-    return &pair_of(link)->worlds[1 - link->server->world->side];
+    return &pair_of(link)->worlds[link->site].servers[link->peer];
 }
 
 static struct sim_region_links *links_of(const struct sim_server *server)
@@ -105,7 +107,7 @@ static void dial(struct sim_region_link *link)
     struct wan *wan = &pair_of(link)->wan;
     link->at %= link->endpoints_count;
     link->peer = link->endpoints[link->at];
-    if (wan->cut[0] || wan->cut[1])
+    if (!wan_is_whole(wan, link->server->world->side, link->site))
         note_later(link, FAILED, connect_ms * NS_PER_MS, 0);
     else
         note_later(link, CONNECTED, wan_handshake_ns(wan), 0);
@@ -122,28 +124,33 @@ static void break_off(struct sim_region_link *link)
     note_later(link, BROKEN, 0, 0);
 }
 
-static bool is_answering(const struct sim_server *server)
+/* Of which life the peer is that answers; 0: none does. */
+static uint64_t answering_life(const struct sim_region_link *link)
 {
-    return server->state == SIM_SERVER_UP && !server->is_closing;
+    if (link->site == wan_witness) {
+        const struct sim_witness *witness = &pair_of(link)->witness;
+        return witness->state == SIM_SERVER_UP ? witness->lives : 0;
+    }
+    const struct sim_server *server = peer_of(link);
+    return server->state == SIM_SERVER_UP && !server->is_closing ? server->lives : 0;
 }
 
 static void connect(struct sim_region_link *link)
 {
     const struct wan *wan = &pair_of(link)->wan;
-    const struct sim_server *peer = &other_world(link)->servers[link->peer];
+    uint64_t peer_life = answering_life(link);
 
-    if (wan->cut[0] || wan->cut[1] || !is_answering(peer)) {
+    if (!wan_is_whole(wan, link->server->world->side, link->site) || peer_life == 0) {
         dial_after_failure(link);
         return;
     }
     char endpoint[16];
     link->state = REGION_LINK_OPEN;
     link->life++;
-    link->peer_life = peer->lives;
+    link->peer_life = peer_life;
     link->due_ns[0] = link->due_ns[1] = 0;
     link->silent = false;
-    snprintf(endpoint, sizeof endpoint, "%c%u:7100", 'a' + (int)other_world(link)->side,
-             link->peer);
+    snprintf(endpoint, sizeof endpoint, "%c%u:7100", site_letters[link->site], link->peer);
     link->user.connected(link->user.context, endpoint);
 }
 
@@ -251,8 +258,9 @@ static bool pass(struct sim_region_link *link, bool is_back, size_t size, uint64
                  uint64_t *due_ns)
 {
     struct pair *pair = pair_of(link);
-    unsigned from = is_back ? 1 - link->server->world->side : link->server->world->side;
-    if (!wan_pass(&pair->wan, from, size, now_ns, due_ns) || link->silent) {
+    unsigned from = is_back ? link->site : link->server->world->side;
+    unsigned to = is_back ? link->server->world->side : link->site;
+    if (!wan_pass(&pair->wan, from, to, size, now_ns, due_ns) || link->silent) {
         lose(link);
         return false;
     }
@@ -266,28 +274,35 @@ static void arrive(struct event *event)
 {
     struct letter *letter = (struct letter *)event;
     struct sim_region_link *link = letter->link;
-    struct sim_server *peer = &other_world(link)->servers[link->peer];
 
     if (letter->life != link->life) {
         drop_letter(event);
-    } else if (!is_answering(peer) || peer->lives != link->peer_life) {
+    } else if (answering_life(link) != link->peer_life) {
         drop_letter(event);
         break_off(link);
+    } else if (link->site == wan_witness) {
+        sim_witness_receive(&pair_of(link)->witness, event);
     } else {
-        server_receive(peer, event);
+        server_receive(peer_of(link), event);
     }
+}
+
+struct request *region_link_request(struct event *event)
+{
+    struct request *request = &((struct letter *)event)->request;
+    enum status status = message_decode(client_request_descriptor(request->type), request->body,
+                                        true, &request->arena, &request->message);
+    ASSERT(status == STATUS_OK);
+    return request;
 }
 
 static void hand_over(struct sim_server *server, struct letter *letter)
 {
-    struct request *request = &letter->request;
+    struct request *request = region_link_request(&letter->event);
     struct sim_region_links *links = links_of(server);
     request->session = &links->peer;
     request->replies = &links->replies;
     request->received_ns = io_boot_ns(server->io);
-    enum status status = message_decode(client_request_descriptor(request->type), request->body,
-                                        true, &request->arena, &request->message);
-    ASSERT(status == STATUS_OK);
     core_take(server->core, request);
 }
 
@@ -300,20 +315,25 @@ static void fire_reply(struct event *event)
         drop_letter(event);
 }
 
+void region_link_send_reply(struct request *request, uint64_t now_ns)
+{
+    struct letter *letter = LIST_ENTRY(request, struct letter, request);
+    struct sim_region_link *link = letter->link;
+    uint64_t due_ns;
+
+    if (letter->life != link->life || !pass(link, true, request->reply.size, now_ns, &due_ns)) {
+        drop_letter(&letter->event);
+        return;
+    }
+    letter->event.fire = fire_reply;
+    schedule_add(&link->server->world->schedule, &letter->event, due_ns);
+}
+
 void region_links_send_replies(struct sim_region_links *links, uint64_t now_ns)
 {
     struct request *request;
-    while ((request = mailbox_take(&links->replies)) != NULL) {
-        struct letter *letter = LIST_ENTRY(request, struct letter, request);
-        struct sim_region_link *link = letter->link;
-        uint64_t due_ns;
-        if (letter->life != link->life || !pass(link, true, request->reply.size, now_ns, &due_ns)) {
-            drop_letter(&letter->event);
-            continue;
-        }
-        letter->event.fire = fire_reply;
-        schedule_add(&link->server->world->schedule, &letter->event, due_ns);
-    }
+    while ((request = mailbox_take(&links->replies)) != NULL)
+        region_link_send_reply(request, now_ns);
 }
 
 /* To the leader that it names, or else to the next endpoint. */
@@ -389,7 +409,7 @@ static void on_endpoints(struct link *base, const char *const *endpoints, size_t
 
     link->endpoints_count = 0;
     for (size_t i = 0; i < count && i < limit_link_endpoints_count; i++) {
-        ASSERT(endpoints[i][0] == 'a' + (int)other_world(link)->side);
+        ASSERT(endpoints[i][0] == site_letters[link->site]);
         unsigned index = (unsigned)(endpoints[i][1] - '0');
         keeps = keeps || index == link->peer;
         link->endpoints[link->endpoints_count++] = index;
@@ -431,6 +451,9 @@ static enum status on_send(struct link *base, enum frame_type type, const Protob
     unsigned free_count = 0;
     uint64_t due_ns;
 
+    if (type == FRAME_REGION_PULL && link->state == REGION_LINK_OPEN)
+        lease_watch_pulls(pair_of(link), link->server->world->side, (const void *)message,
+                          now_of(link));
     if (link->state != REGION_LINK_OPEN)
         return STATUS_UNREACHABLE;
     for (unsigned i = 0; i < limit_link_requests_count; i++)
@@ -450,7 +473,8 @@ static enum status on_send(struct link *base, enum frame_type type, const Protob
         return STATUS_OK;
     struct letter *letter = letter_create(link, type, message, size);
     letter->request.number = number;
-    schedule_add(&other_world(link)->schedule, &letter->event, due_ns);
+    schedule_add(&pair_of(link)->worlds[1 - link->server->world->side].schedule, &letter->event,
+                 due_ns);
     return STATUS_OK;
 }
 
@@ -470,34 +494,39 @@ static const struct link_operations operations = {on_attach, on_endpoints, on_se
 
 /* ---- Of a server ---- */
 
-void region_links_init(struct sim_region_links *links, struct sim_server *server)
+void region_links_init(struct sim_region_links *links, struct sim_server *server, unsigned side)
 {
     *links = (struct sim_region_links){0};
-    links->pull = (struct sim_region_link){.link.operations = &operations, .server = server};
-    links->herald = (struct sim_region_link){.link.operations = &operations, .server = server};
+    links->pull = (struct sim_region_link){
+        .link.operations = &operations, .server = server, .site = 1 - side};
+    links->herald = links->witness = links->pull;
+    links->witness.site = wan_witness;
     links->peer = (struct session){.id = 100, .role = ROLE_PEER};
     snprintf(links->peer.identity, sizeof links->peer.identity, "other-region");
     enum status status = mailbox_open(&links->replies, false, limit_requests_count);
     ASSERT(status == STATUS_OK);
 }
 
-static void drop_replies(struct sim_region_links *links)
+void region_link_drop_replies(struct mailbox *replies)
 {
     struct request *request;
-    while ((request = mailbox_take(&links->replies)) != NULL)
+    while ((request = mailbox_take(replies)) != NULL)
         drop_letter(&LIST_ENTRY(request, struct letter, request)->event);
 }
 
 void region_links_free(struct sim_region_links *links)
 {
-    drop_replies(links);
+    region_link_drop_replies(&links->replies);
     mailbox_close(&links->replies);
 }
 
 void region_links_options(struct sim_region_links *links, struct core_options *options)
 {
+    const struct pair *pair = pair_of(&links->pull);
     options->link = &links->pull.link;
     options->herald_link = &links->herald.link;
+    if (pair->has_witness)
+        options->witness_link = &links->witness.link;
 }
 
 static void begin_life(struct sim_region_link *link)
@@ -514,14 +543,15 @@ void region_links_start(struct sim_region_links *links)
 {
     begin_life(&links->pull);
     begin_life(&links->herald);
+    begin_life(&links->witness);
 }
 
 /* The other side is told by the system that closes the connection, or notices after a while. */
-static void lose_peer(struct sim_region_link *link, const struct sim_server *peer, bool is_said)
+static void lose_peer(struct sim_region_link *link, unsigned peer, bool is_said)
 {
     struct wan *wan = &pair_of(link)->wan;
     uint64_t delay_ms = generator_between(&wan->generator, silent_min_ms, silent_max_ms);
-    if (link->state == REGION_LINK_OPEN && link->peer == peer->index)
+    if (link->state == REGION_LINK_OPEN && link->peer == peer)
         note_later(link, BREAK, is_said ? 60 * NS_PER_MS : delay_ms * NS_PER_MS, 0);
 }
 
@@ -531,15 +561,26 @@ void region_links_stop(struct sim_region_links *links, bool is_said)
     struct pair *pair = server->world->pair;
     unsigned other = 1 - server->world->side;
     for (unsigned i = 0; i < pair->worlds[other].options.servers_count; i++) {
-        lose_peer(&pair->links[other][i].pull, server, is_said);
-        lose_peer(&pair->links[other][i].herald, server, is_said);
+        lose_peer(&pair->links[other][i].pull, server->index, is_said);
+        lose_peer(&pair->links[other][i].herald, server->index, is_said);
     }
-    drop_replies(links);
+    region_link_drop_replies(&links->replies);
     region_links_start(links);
 }
 
-void region_links_break(struct sim_region_links *links)
+void region_links_witness_stopped(struct pair *pair, bool is_said)
 {
-    break_off(&links->pull);
-    break_off(&links->herald);
+    for (unsigned side = 0; side < 2; side++)
+        for (unsigned i = 0; i < pair->worlds[side].options.servers_count; i++)
+            lose_peer(&pair->links[side][i].witness, 0, is_said);
+}
+
+void region_links_break(struct sim_region_links *links, unsigned site)
+{
+    if (site == wan_witness) {
+        break_off(&links->witness);
+    } else {
+        break_off(&links->pull);
+        break_off(&links->herald);
+    }
 }

@@ -33,6 +33,7 @@ void region_operator_init(struct region_operator *operator, struct pair * pair, 
     *operator=(struct region_operator){.pair = pair};
     generator_init(&operator->generator, seed);
     operator->promotes = generator_chance(&operator->generator, 1, 2);
+    operator->forces = !pair->has_witness || generator_chance(&operator->generator, 1, 4);
     for (unsigned side = 0; side < 2; side++) {
         client_init(&operator->clients[side], &pair->worlds[side], index + side);
         operator->clients[side].stays = true;
@@ -146,7 +147,8 @@ static void promote(struct pair *pair, unsigned side, bool force)
     Strait__RegionPromote wanted = STRAIT__REGION_PROMOTE__INIT;
     if (client->call.active || !pair->operator.is_active)
         return;
-    wanted.force = force;
+    wanted.force = force && pair->operator.forces;
+    lease_watch_asked(pair, side, wanted.force);
     client_ask(client, FRAME_REGION_PROMOTE, &wanted.base, false, promoted);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who administers a pair of regions: makes their list, hands the reign over, and, in a half of all
- * runs, gives regions up and promotes the other one.
+ * runs, gives regions up and promotes the other one; where there is a witness, mostly not by force.
  *
  *     switchover      asked of the primary; half of them are interrupted a moment later: a server
  *                     or a whole region loses power, the line is cut, a leader hands over
@@ -23,6 +23,7 @@ struct region_operator {
     struct client clients[2]; /* each asks its own region */
     bool is_active;
     bool promotes; /* in this run */
+    bool forces;   /* where there is a witness, seldom: else leases say who may be promoted */
     unsigned added_count;
     unsigned deeds_count;
     void (*done)(struct pair *pair);

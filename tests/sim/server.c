@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
-#include "storage/io/blocking.h"
 #include "tests/sim/client.h"
+#include "tests/sim/keys.h"
 #include "tests/sim/pair.h"
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -21,11 +21,6 @@ enum {
     scrub_ms = 9000,
     turn_ns = 10000, /* what a turn takes */
 };
-
-static const char directory[] = "data";
-static const char key_file[] = "key";
-static const struct master_key_source key_source = {.file = key_file};
-static const uint8_t cluster[seal_id_size] = {'s', 'i', 'm'};
 
 static void on_failed(void *context, const struct error *error)
 {
@@ -72,47 +67,7 @@ void server_free(struct sim_server *server)
     free(server->inbox);
 }
 
-/* ---- Starts ---- */
-
-/* The master key and the registry, as an installation makes them. Tried again at the next start
- * where it was cut short. */
-static enum status make_store(struct sim_server *server)
-{
-    uint8_t key[master_key_size];
-    struct io_file *file;
-
-    for (unsigned i = 0; i < sizeof key; i++)
-        key[i] = (uint8_t)(i * 7 + server->index);
-    enum status status = io_make_directory_wait(server->io, directory);
-    if (status == STATUS_OK || status == STATUS_ALREADY_EXISTS)
-        status = io_open_wait(server->io, key_file, IO_READ | IO_WRITE | IO_CREATE, &file);
-    if (status == STATUS_OK) {
-        status = io_write_wait(server->io, file, key, sizeof key, 0);
-        if (status == STATUS_OK)
-            status = io_flush_wait(server->io, file);
-        enum status closed = io_close_wait(server->io, file);
-        if (status == STATUS_OK)
-            status = closed;
-    }
-    if (status == STATUS_OK)
-        status = io_flush_directory_wait(server->io, "/");
-    if (status == STATUS_OK)
-        status = keyring_create(server->io, directory, &key_source, cluster, &server->error);
-    return status;
-}
-
-static enum status open_keyring(struct sim_server *server)
-{
-    struct keyring_report report;
-    if (!server->is_made) {
-        enum status status = make_store(server);
-        if (status != STATUS_OK)
-            return status;
-        server->is_made = true;
-    }
-    return keyring_open(server->io, directory, &key_source, &server->keyring, &report,
-                        &server->error);
-}
+/* ---- Probes ---- */
 
 static void name_member(unsigned index, struct member *member)
 {
@@ -120,8 +75,6 @@ static void name_member(unsigned index, struct member *member)
     snprintf(member->peers, sizeof member->peers, "s%u:7101", index);
     snprintf(member->clients, sizeof member->clients, "s%u:7100", index);
 }
-
-/* ---- Probes ---- */
 
 /* One server asks another one who it is. */
 struct probe {
@@ -192,7 +145,7 @@ static enum status open_core(struct sim_server *server, bool bootstrap)
     struct core_options options = {
         .io = server->io,
         .keyring = server->keyring,
-        .directory = directory,
+        .directory = sim_directory,
         .memtable_size = world->options.keep_log ? kept_memtable_bytes : memtable_bytes,
         .cache_size = cache_bytes,
         .segment_size = segment_bytes,
@@ -267,7 +220,8 @@ void server_start(struct sim_server *server, bool bootstrap)
     sim_bus_start(&world->buses, &server->bus, server->index);
     if (world->pair != NULL)
         pair_server_started(world->pair, server);
-    enum status status = open_keyring(server);
+    enum status status = sim_keys_open(server->io, server->index, &server->is_made,
+                                       &server->keyring, &server->error);
     if (status == STATUS_OK)
         status = open_core(server, bootstrap);
     server->is_opening = false;

@@ -60,6 +60,9 @@ static size_t runs_up_to(const struct raft_log *log, uint64_t index)
 {
     size_t low = 0;
     size_t high = log->runs_count;
+    /* Most ask for what is newest. */
+    if (high > 0 && log->runs[high - 1].first_index <= index)
+        return high;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (log->runs[middle].first_index <= index)

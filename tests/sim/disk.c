@@ -55,18 +55,19 @@ struct io *sim_disk_io(struct sim_disk *disk)
     return &sim_io_create(disk)->io;
 }
 
-/* The io with the earliest event, or NULL. */
+/* The io with the earliest event, or NULL. Those that died stand before the ones that live, and are
+ * not looked at. */
 static struct sim_io *next_io(const struct sim_disk *disk, uint64_t *event_ns)
 {
     struct sim_io *first = NULL;
     *event_ns = UINT64_MAX;
-    LIST_EACH(link, &disk->ios)
-    {
+    for (const struct list_link *link = disk->ios.previous; link != &disk->ios;
+         link = link->previous) {
         struct sim_io *sim = LIST_ENTRY(link, struct sim_io, link);
         if (sim->is_dead)
-            continue;
+            break;
         uint64_t next_ns = sim_io_next_ns(sim);
-        if (next_ns < *event_ns) {
+        if (next_ns <= *event_ns && next_ns != UINT64_MAX) {
             *event_ns = next_ns;
             first = sim;
         }

@@ -2,8 +2,6 @@
 /* strait-sim: runs a region and its clients under a seed, with faults, and says whether all that
  * was promised held. */
 #include <inttypes.h>
-#include <limits.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,21 +230,11 @@ static int find_bug(const struct sim_options *options)
     return hunt.found ? 0 : 1;
 }
 
-/* Runs free what they took, and the next one takes it again: none of it goes back to the system
- * meanwhile but what is mapped large and hardly touched. */
-static void keep_memory(void)
-{
-    (void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
-    (void)mallopt(M_TOP_PAD, 16 * 1024 * 1024);
-    (void)mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
-}
-
 int main(int count, char **values)
 {
     struct sim_options options;
     struct totals totals = {0};
 
-    keep_memory();
     if (!parse(count, values, &options)) {
         fputs(usage, stderr);
         return 2;

@@ -61,6 +61,16 @@ static void sample_add(struct receiver *receiver, const struct region_position *
 
 /* ---- Refusals ---- */
 
+/* What was asked is known, and nothing is followed yet. */
+static void on_agreed(struct receiver *receiver)
+{
+    struct region_position agreed = receiver->first;
+
+    receiver_start_over(receiver);
+    if (receiver->options.agreed != NULL)
+        receiver->options.agreed(receiver->options.context, &agreed);
+}
+
 static void on_refused(struct receiver *receiver, enum status status,
                        const Strait__Refusal *refusal)
 {
@@ -76,6 +86,12 @@ static void on_refused(struct receiver *receiver, enum status status,
         }
     }
     receiver->last_refusal = status;
+    /* Its log does not reach back to the position, which is one of its history: that comes first.
+     */
+    if (receiver->asking && status == STATUS_SNAPSHOT_TOO_OLD) {
+        on_agreed(receiver);
+        return;
+    }
     receiver_start_over(receiver);
     if (status == STATUS_HISTORY_LOST)
         tell_trouble(receiver, RECEIVER_HISTORY_LOST, &common, promotion);
@@ -144,11 +160,8 @@ static void on_answer(struct receiver *receiver, struct slot *slot,
         receiver->options.lease_asked(receiver->options.context, reply->lease_holder,
                                       reply->lease_asked_ns, reply->lease_ms);
     if (receiver->asking) {
-        struct region_position agreed = receiver->first;
         slot->state = SLOT_FREE;
-        receiver_start_over(receiver);
-        if (receiver->options.agreed != NULL)
-            receiver->options.agreed(receiver->options.context, &agreed);
+        on_agreed(receiver);
         return;
     }
     receiver->received_size += answer.block.size;

@@ -518,6 +518,25 @@ START_TEST(test_a_position_is_asked_for)
 }
 END_TEST
 
+/* Its log does not reach back to there, which it would not say of what is none of its history. */
+START_TEST(test_it_agrees_on_what_its_log_lacks)
+{
+    Strait__Refusal refusal = STRAIT__REFUSAL__INIT;
+
+    fake.asks = true;
+    fake.ask = (struct region_position){.epoch = {1, 1}, .version = 7};
+    fake.user.connected(fake.user.context, "198.51.100.1:7411");
+    receiver_start(fake.receiver);
+    receiver_turn(fake.receiver);
+    ck_assert_uint_eq(fake.sent_count, 1);
+    refusal.text = (char *)(uintptr_t) "text";
+    refuse(0, STATUS_SNAPSHOT_TOO_OLD, &refusal);
+    ck_assert_uint_eq(fake.agreed_count, 1);
+    ck_assert_uint_eq(fake.agreed.version, 7);
+    ck_assert_uint_eq(fake.troubles_count, 0);
+}
+END_TEST
+
 START_TEST(test_backs_off)
 {
     uint64_t begun[6];
@@ -638,6 +657,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_duplicates_do_not_matter);
     tcase_add_test(tests, test_refusals_are_told);
     tcase_add_test(tests, test_a_position_is_asked_for);
+    tcase_add_test(tests, test_it_agrees_on_what_its_log_lacks);
     tcase_add_test(tests, test_backs_off);
     tcase_add_test(tests, test_connection);
     tcase_add_test(tests, test_silence);

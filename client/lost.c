@@ -31,6 +31,8 @@ static struct strait_lost_report translate_report(const Strait__LostReport *from
         .size = from->size_bytes,
         .log_time_ns = from->log_time_ns,
         .closed = from->closed != 0,
+        .unlisted_first_version = from->unlisted_first,
+        .unlisted_last_version = from->unlisted_last,
     };
 }
 

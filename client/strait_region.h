@@ -222,6 +222,11 @@ struct strait_lost_report {
     uint64_t size;  /* their bytes */
     uint64_t log_time_ns;
     bool closed; /* its entries are gone */
+
+    /* Of these versions, which were given up too, some are not among the entries: the region's log
+     * did not hold them any more. 0: all are. */
+    uint64_t unlisted_first_version;
+    uint64_t unlisted_last_version;
 };
 
 struct strait_lost_reports {

@@ -167,7 +167,7 @@ static bool has_more(const struct core *core)
         return true;
     if (core->remote.look && core->remote.waiting_count != 0)
         return true;
-    if (core_lost_tells(core))
+    if (core_lost_tells(core) || core_surrender_goes_on(core))
         return true;
     return (core->apply_ready && !core->apply_waits_room && !core_is_installing(core) &&
             !core_is_healing(core) && state_apply_is_active(core->state)) ||
@@ -220,6 +220,8 @@ struct core_facts core_facts(const struct core *core)
         .scrubs_count = core->scrub.count,
         .cluster_version = facts.cluster_version,
         .rewinds_count = core->rewind.count,
+        .surrenders_count = core->surrender.count,
+        .is_surrendered = state_is_surrendered(core->state),
         .adoptions_count = core->catchup.count,
         .is_adopting = state_is_adopting(core->state),
         .is_rewinding = core_is_rewinding(core),
@@ -246,6 +248,7 @@ static void on_tick(struct io_timer *timer)
     core_ship_look(core);
     core_guard_look(core);
     core_lost_look(core);
+    core_surrender_look(core);
     core_catchup_look(core);
     core_tick(core);
     core_version_look(core);

@@ -157,7 +157,9 @@ struct core_facts {
     uint64_t odd_version;  /* at which the state was seen to be another one; 0: never */
     uint64_t scrubs_count; /* ended since the start */
     uint32_t cluster_version;
-    uint64_t rewinds_count; /* through since the start */
+    uint64_t rewinds_count;    /* through since the start */
+    uint64_t surrenders_count; /* the same, proposed by this leader */
+    bool is_surrendered;       /* a tail is reported, and a checkpoint waited for */
     bool is_rewinding;
     uint64_t adoptions_count; /* of other regions' checkpoints, since the start */
     bool is_adopting;

@@ -88,6 +88,8 @@ static void applied(struct core *core, const struct state_result *result)
         core_digests_note(core);
     if (kind == ENTRY_REWIND)
         core_rewind_applied(core, result);
+    if (kind == ENTRY_LOST || kind == ENTRY_ADOPT)
+        core_surrender_applied(core);
     if (kind == ENTRY_ADOPT)
         core_catchup_applied(core);
     if (result->scrubs)

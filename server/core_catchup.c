@@ -6,7 +6,8 @@
  * the checkpoint is kept by what is kept for any region that lags, up to shipping.retained_size;
  * where that does not last, an alarm says so, as the standby will have to begin anew.
  *
- * At the standby's leader, where the primary has refused its pulls for that reason:
+ * At the standby's leader, where the primary has refused its pulls for that reason, or the region
+ * has surrendered a tail (core_surrender.c):
  *
  *     NONE      a snapshot_receiver takes what comes into a directory of its own; all of it is
  *               there, verified and durable                            -> STAGED
@@ -30,6 +31,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "proto/base/planted.h"
 #include "replication/snapshot_message.h"
 #include "server/core_internal.h"
 #include "server/net/request.h"
@@ -92,9 +94,8 @@ static void server_reply(void *context, void *request, const Strait__RegionCheck
 
 static bool may_serve(const struct core *core)
 {
-    return core_leads(core) && !core->failed && !core_is_healing(core) &&
-           !core_is_rewinding(core) && !state_is_adopting(core->state) &&
-           state_position(core->state).version != 0;
+    return core_leads(core) && !core->failed && !core_state_is_passing(core) &&
+           !state_is_surrendered(core->state) && state_position(core->state).version != 0;
 }
 
 void core_catchup_request(struct core *core, struct request *request)
@@ -318,6 +319,9 @@ static bool is_wanted(const struct core *core)
         return false;
     if (state_is_adopting(core->state))
         return !is_held(core);
+    if (state_is_surrendered(core->state) ||
+        (PLANTED(region_adopted_unreported) && core->rewind.lacking_ns != 0))
+        return true;
     return ship->has_trouble && ship->trouble == RECEIVER_RELEASED;
 }
 
@@ -334,7 +338,9 @@ static void want(struct core *core)
     if (wanted)
         log_warn("region_checkpoint_wanted",
                  LOG_U64("version", state_position(core->state).version),
-                 LOG_TEXT("text", "the primary's log does not reach back to here"));
+                 LOG_TEXT("text", state_is_surrendered(core->state)
+                                      ? "what this region had alone is reported, and given up"
+                                      : "the primary's log does not reach back to here"));
 }
 
 static void propose(struct core *core)

@@ -268,8 +268,7 @@ static void look_whether_all_agree(struct core *core)
 
 void core_digests_lead(struct core *core)
 {
-    if (core->digests == NULL || core_is_healing(core) || core_is_rewinding(core) ||
-        state_is_adopting(core->state))
+    if (core->digests == NULL || core_state_is_passing(core))
         return;
     if (!core_leads(core)) {
         core->differs_version = 0; /* the leader's to tell */
@@ -298,8 +297,7 @@ static void serve_members(struct core *core)
     struct core_install *install = &core->install;
     unsigned kept = 0;
 
-    if (!core_leads(core) || core_is_healing(core) || core_is_rewinding(core) ||
-        state_is_adopting(core->state)) {
+    if (!core_leads(core) || core_state_is_passing(core)) {
         if (install->serves)
             snapshot_sender_stop(install->sender);
         install->serves = false;

@@ -18,6 +18,7 @@
 #include "server/core.h"
 #include "server/core_catchup.h"
 #include "server/core_lease.h"
+#include "server/core_surrender.h"
 #include "server/snapshots.h"
 #include "server/state/state.h"
 #include "server/workers.h"
@@ -334,6 +335,7 @@ struct core_rewind {
     struct region_position common;
     bool proposing; /* an entry of ours is in the log */
     unsigned handovers_count;
+    uint64_t lacking_ns; /* when a checkpoint was missed first; 0: none was */
 
     /* On each member, once the entry is committed. */
     enum { REWIND_NONE, REWIND_WANTED, REWIND_RESTORING } step;
@@ -429,6 +431,7 @@ struct core {
     struct core_checkpoints checkpoints;
     struct core_rewind rewind;
     struct core_catchup catchup;
+    struct core_surrender surrender;
     struct digests *digests;       /* NULL: not open yet */
     uint64_t digests_differ_count; /* comparisons in which replicas differed */
     uint64_t differs_version;      /* of the last of them, until all are seen to agree later; 0 */
@@ -678,6 +681,10 @@ MUST_CHECK enum status core_rewind_now(struct core *core, const struct log_commi
 
 /* The tables are going back, or the log is applied again: nobody is to see the state. */
 bool core_is_rewinding(const struct core *core);
+
+/* The state is being rebuilt, or goes back, or waits for another one: it is none to compare with,
+ * or to send to anybody. */
+bool core_state_is_passing(const struct core *core);
 
 /* ---- core_guard.c: standbys that lag behind ---- */
 

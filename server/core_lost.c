@@ -36,6 +36,8 @@ static void fill_report(const struct state_lost_report *report, Strait__LostRepo
     message->size_bytes = report->size;
     message->log_time_ns = report->log_time_ns;
     message->closed = report->closed;
+    message->unlisted_first = report->unlisted_first;
+    message->unlisted_last = report->unlisted_last;
 }
 
 static void list(struct core *core, struct request *request)

@@ -160,7 +160,8 @@ Strait__RegionListReply *core_regions_list(struct core *core, struct arena *aren
     reply->fence_number = fence.number;
     reply->fence_region = fence.region;
     reply->unconfirmed_count = core->remote.waiting_count;
-    reply->rewinding = core_rewind_is_possible(core);
+    reply->rewinding = core_rewind_is_possible(core) || core_surrender_is_active(core) ||
+                       state_is_surrendered(core->state);
     reply->lease = core_lease_message(core, arena);
     fill_standby(core, listing);
     return reply;
@@ -541,7 +542,8 @@ bool core_promotion_is_possible(const struct core *core)
 {
     return core->ship.receiver != NULL && core->options.promotion_sign != NULL &&
            core->ship.promotion.step == PROMOTION_NONE && !core_is_rewinding(core) &&
-           !core->disk_low && state_facts(core->state).position.version != 0 &&
+           !core_is_adopting(core) && !state_is_surrendered(core->state) && !core->disk_low &&
+           state_facts(core->state).position.version != 0 &&
            regions_find(state_regions(core->state), core->options.region_id) != NULL;
 }
 

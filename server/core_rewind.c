@@ -13,7 +13,7 @@
  *                                                                        where a checkpoint will do
  *
  * A leader without such a checkpoint hands over, once to each voter, as another may have one. Where
- * none has, the region has to be set up anew, and its status says so.
+ * none has, the tail is reported from the log, and the state replaced (core_surrender.c).
  *
  * On each member, when that entry comes to be applied (server/state/rewind.h):
  *
@@ -37,13 +37,21 @@
 #include "proto/base/log.h"
 #include "server/core_internal.h"
 
-enum { rewind_retry_ms = 1000 };
+enum {
+    rewind_retry_ms = 1000,
+    patience_ms = 10 * 1000, /* with voters that are not there, and may have a checkpoint */
+};
 
 #define NS_PER_MS 1000000ULL
 
 bool core_is_rewinding(const struct core *core)
 {
     return core->rewind.step != REWIND_NONE || state_is_rewinding(core->state);
+}
+
+bool core_state_is_passing(const struct core *core)
+{
+    return core_is_healing(core) || core_is_rewinding(core) || state_is_adopting(core->state);
 }
 
 /* ---- The leader's part ---- */
@@ -112,29 +120,38 @@ bool core_rewind_is_possible(const struct core *core)
            core_checkpoint_for((struct core *)(uintptr_t)core, &wanted, UINT64_MAX, &mark) != NULL;
 }
 
-/* Another voter may have what this one lacks. */
-static void hand_over(struct core *core)
+/* Another voter may have what this one lacks. False: all have been asked, but for those that have
+ * not been there for a while. */
+static bool hand_over(struct core *core)
 {
     struct core_rewind *rewind = &core->rewind;
     const struct membership *membership = replicated_log_membership(core->log);
     const struct member *heirs[limit_members_count];
+    uint64_t now = io_boot_ns(core->options.io);
     struct log_member_facts facts;
     unsigned count = 0;
+    bool all = true;
 
+    if (rewind->lacking_ns == 0)
+        rewind->lacking_ns = now;
     for (unsigned i = 0; i < membership->count; i++) {
         const struct member *member = &membership->members[i];
-        if ((member->kinds & MEMBER_VOTER) != 0 &&
-            replicated_log_member_facts(core->log, member->id, &facts) && facts.connected)
+        if ((member->kinds & MEMBER_VOTER) == 0 ||
+            !replicated_log_member_facts(core->log, member->id, &facts))
+            continue;
+        all = all && facts.connected;
+        if (facts.connected)
             heirs[count++] = member;
     }
     if (rewind->handovers_count >= count)
-        return;
+        return !all && now - rewind->lacking_ns < patience_ms * NS_PER_MS;
     const struct member *heir = heirs[rewind->handovers_count];
     if (replicated_log_transfer(core->log, heir->id) != STATUS_OK)
-        return; /* the next refusal of the primary's comes here again */
+        return true; /* the next refusal of the primary's comes here again */
     rewind->handovers_count++;
     log_warn("rewind_handed_over", LOG_TEXT("to", heir->name),
              LOG_TEXT("text", "this server has no checkpoint from before what is to be given up"));
+    return true;
 }
 
 static void propose(struct core *core, const struct rewind *wanted)
@@ -157,7 +174,7 @@ void core_rewind_lead(struct core *core)
     struct core_rewind *rewind = &core->rewind;
     struct lsm_mark mark;
 
-    if (!rewind->agreed || rewind->proposing || !core_leads(core))
+    if (!rewind->agreed || rewind->proposing || !core_leads(core) || core_surrender_is_active(core))
         return;
     /* What is under way would be given up, or discarded, behind its back. */
     if (state_fence(core->state).number == 0 || replicated_log_inflight_count(core->log) != 0)
@@ -174,8 +191,8 @@ void core_rewind_lead(struct core *core)
         propose(core, &wanted);
     else if (has_checkpoint)
         log_error("rewind_not_told", LOG_TEXT("reason", status_text(told)));
-    else if (is_possible)
-        hand_over(core);
+    else if (is_possible && !hand_over(core))
+        core_surrender_begin(core, &wanted);
 }
 
 /* ---- Each member's ---- */
@@ -324,6 +341,7 @@ void core_rewind_applied(struct core *core, const struct state_result *result)
 
     core_rewind_forget(core);
     core->rewind.handovers_count = 0;
+    core->rewind.lacking_ns = 0;
     if (!result->rewound)
         return;
     core->rewind.count++;

@@ -481,8 +481,12 @@ const char *core_ship_trouble_text(const struct core *core)
         if (core_rewind_is_possible(core))
             return "This region has committed what the primary's history does not have: it goes "
                    "back to what both share, and follows.";
-        return "This region has committed what the primary's history does not have, and has no "
-               "checkpoint from before that: it has to be set up anew from an empty directory, "
+        if (!core_leads(core) || core_rewind_is_wanted(core) || state_is_surrendered(core->state))
+            return "This region has committed what the primary's history does not have, and has no "
+                   "checkpoint from before that: it reports what its log has of it, and takes over "
+                   "a checkpoint of the primary's.";
+        return "This region has committed what the primary's history does not have, and nothing is "
+               "known of where the two parted: it has to be set up anew from an empty directory, "
                "once what it has alone was saved.";
     case RECEIVER_RELEASED:
         return "The primary's log does not reach back to where this region stands: it catches up "
@@ -589,7 +593,7 @@ bool core_ship_ended(struct core *core, const void *context, const struct state_
         core->rewind.proposing = false;
         return true;
     }
-    if (core_catchup_ended(core, context))
+    if (core_catchup_ended(core, context) || core_surrender_ended(core, context, result))
         return true;
     if (context != &core->ship.fencing)
         return core_regions_ended(core, context, result);
@@ -615,6 +619,8 @@ void core_ship_pin(struct core *core)
     /* The log was told of newer tables than those that were gone back to. */
     if (installed < core->rewind.floor_index && installed < pin)
         pin = installed;
+    if (core_surrender_keeps_log(core))
+        pin = 0;
     if (core->log != NULL)
         replicated_log_pin(core->log, pin);
 }
@@ -643,6 +649,7 @@ void core_ship_turn(struct core *core)
         return;
     fence_turn(core);
     core_rewind_lead(core);
+    core_surrender_turn(core);
     core_checkpoints_begin(core);
     if (ship->holds && !core_checkpoints_lack(core))
         ship->roles_look = true;
@@ -714,6 +721,7 @@ void core_ship_close(struct core *core)
 {
     struct core_ship *ship = &core->ship;
     core_herald_close(core);
+    core_surrender_close(core);
     core_catchup_close(core);
     if (ship->receiver != NULL)
         receiver_free(ship->receiver);

@@ -231,7 +231,23 @@ static json_t *json_report(const struct strait_lost_report *report)
     json_object_set_new(item, "size_bytes", json_number(report->size));
     json_object_set_new(item, "last_time", json_time(report->log_time_ns));
     json_object_set_new(item, "closed", json_boolean(report->closed));
+    json_t *unlisted = json_null();
+    if (report->unlisted_first_version != 0) {
+        unlisted = json_object();
+        json_object_set_new(unlisted, "first_version", json_number(report->unlisted_first_version));
+        json_object_set_new(unlisted, "last_version", json_number(report->unlisted_last_version));
+    }
+    json_object_set_new(item, "unlisted", unlisted);
     return item;
+}
+
+static void print_unlisted(const struct strait_lost_report *report)
+{
+    if (report->unlisted_first_version != 0)
+        printf("report %" PRIu64 ": of the versions %" PRIu64 " to %" PRIu64
+               ", which were given up too, some are not among the entries: the region's log did "
+               "not hold them any more\n",
+               report->id, report->unlisted_first_version, report->unlisted_last_version);
 }
 
 static const char *operation_name(enum strait_lost_operation_kind kind)
@@ -354,6 +370,8 @@ static enum cli_exit lost_list(struct cli *cli, int count, char **arguments)
                report->id, report->first_version, report->last_version, report->count, report->size,
                time, report->closed ? "closed" : "open");
     }
+    for (size_t i = 0; !cli->json && i < reports->count; i++)
+        print_unlisted(&reports->items[i]);
     strait_free(reports);
     if (!cli->json) {
         json_decref(items);
@@ -419,6 +437,7 @@ static void print_counts(const struct walk *walk)
            " redone, %" PRIu64 " refused at their time, %" PRIu64 " of which it cannot be told\n",
            walk->done, walk->report.count, walk->counts[FATE_LOST], walk->counts[FATE_REDONE],
            walk->counts[FATE_REFUSED], walk->counts[FATE_UNKNOWN]);
+    print_unlisted(&walk->report);
 }
 
 static enum cli_exit lost_show(struct cli *cli, int count, char **arguments)
@@ -658,6 +677,7 @@ static enum cli_exit replay_end(struct cli *cli, struct walk *walk, struct repla
            " too old for it to be told whether they were done\n",
            replaying->chosen_count, counts[CAME_APPLIED], counts[CAME_THERE],
            counts[CAME_REFUSED_THEN], counts[CAME_REFUSED], counts[CAME_EXPIRED]);
+    print_unlisted(&walk->report);
     return exit;
 }
 

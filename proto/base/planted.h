@@ -81,7 +81,9 @@
     X(region_end_short, "an epoch is said to have ended one version before")                       \
     X(region_token_epochless, "a read's token is compared by its version alone")                   \
     X(region_reads_epochless, "a commit may have read what was given up since")                    \
-    X(region_fresh_unapplied, "a standby is as new as the answer that it has not applied")
+    X(region_fresh_unapplied, "a standby is as new as the answer that it has not applied")         \
+    X(region_adopted_unreported, "a tail that nothing leads back from is dropped unreported")      \
+    X(region_range_unsaid, "a report does not say which versions it could not list")
 
 enum planted {
     PLANTED_NONE,

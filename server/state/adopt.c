@@ -2,6 +2,7 @@
 #include "server/state/adopt.h"
 
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
 #include "proto/stream.h"
 #include "server/state/command.h"
 #include "server/state/fence.h"
@@ -27,7 +28,7 @@ bool adopt_passes(struct apply *apply)
 
 static struct adoption standing(const struct mark_state *mark)
 {
-    if (mark_is_adopting(mark))
+    if (mark_is_adopting(mark) || mark_is_surrendered(mark))
         return (struct adoption){
             .epoch = mark->tail_epoch, .version = mark->tail_version, .id = mark->adopt_id};
     return (struct adoption){.epoch = mark_epoch(mark), .version = mark->version};
@@ -38,6 +39,10 @@ static bool is_due(const struct mark_state *mark, const struct adoption *adoptio
     const struct adoption stands = standing(mark);
     int order = epoch_compare(adoption->epoch, stands.epoch);
 
+    /* Of the history that it gives way to, or one that goes on from there. */
+    if (mark_is_surrendered(mark) ||
+        (PLANTED(region_adopted_unreported) && !mark_is_adopting(mark) && mark->fence_number != 0))
+        return epoch_compare(adoption->epoch, mark_fence(mark)) >= 0;
     if (mark_is_rewinding(mark) || order < 0 || adoption->version < stands.version)
         return false;
     return order > 0 || adoption->version > stands.version || mark_is_adopting(mark);

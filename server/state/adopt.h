@@ -10,6 +10,9 @@
  *                          has the checkpoint
  *     another ENTRY_ADOPT  is waited for in its place, unless it is of an earlier position
  *
+ * A region that has surrendered a tail (surrender.h) adopts any checkpoint of the history that
+ * fences it, also one of a lower version than its own.
+ *
  * The replica that holds the checkpoint puts it in place, under a mark of the index that is applied
  * then (state_adoption_mark()); the shared trees are the checkpoint's from there on, the regional
  * ones stay. Nobody takes up the stream before that is done, so what was discarded on the way is

@@ -6,12 +6,20 @@
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
+#include "proto/base/planted.h"
 #include "server/state/command.h"
 #include "server/state/state_internal.h"
+#include "server/state/surrender.h"
 
-enum { lost_format = 1, lost_flag_closed = 1, lost_body_format = 1 };
+enum { lost_format = 1, lost_format_unlisted = 2, lost_flag_closed = 1, lost_body_format = 1 };
 
-enum lost_action { LOST_CLOSE = 1, LOST_EMPTY = 2, LOST_TELL = 3 };
+enum lost_action {
+    LOST_CLOSE = 1,
+    LOST_EMPTY = 2,
+    LOST_TELL = 3,
+    LOST_FILE = 4,
+    LOST_SURRENDER = 5
+};
 
 _Static_assert((int)lost_part_size <= (int)lsm_value_size_max, "a part fits a value");
 _Static_assert((limit_txn_size + entry_header_size + limit_identity_size) / lost_part_size < 255,
@@ -51,11 +59,11 @@ void lost_outcome_key(uint64_t telling_id, uint64_t version, uint8_t to[lost_out
     store_u64_be(to + 9, version);
 }
 
-static void report_encode(const struct state_lost_report *report, uint64_t telling_id,
-                          uint8_t to[lost_report_size])
+static size_t report_encode(const struct state_lost_report *report, uint64_t telling_id,
+                            uint8_t to[lost_report_size_max])
 {
-    memset(to, 0, lost_report_size);
-    to[0] = lost_format;
+    memset(to, 0, lost_report_size_max);
+    to[0] = report->unlisted_first != 0 ? lost_format_unlisted : lost_format;
     to[1] = report->closed ? lost_flag_closed : 0;
     store_u32(to + 4, report->next.region);
     store_u64(to + 8, report->next.number);
@@ -67,15 +75,27 @@ static void report_encode(const struct state_lost_report *report, uint64_t telli
     store_u64(to + 56, report->size);
     store_u64(to + 64, report->log_time_ns);
     store_u64(to + 72, telling_id);
+    store_u64(to + 80, report->unlisted_first);
+    store_u64(to + 88, report->unlisted_last);
+    return to[0] == lost_format ? lost_report_size : lost_report_size_max;
+}
+
+static bool report_is_valid(struct bytes key, struct bytes value)
+{
+    const uint8_t *from = value.data;
+    return key.size == lost_report_key_size && value.size != 0 &&
+           value.size == (from[0] == lost_format ? lost_report_size : lost_report_size_max) &&
+           from[0] != 0 && from[1] <= lost_flag_closed && load_u16(from + 2) == 0;
 }
 
 static enum status item_decode(struct bytes key, struct bytes value, struct lost_item *item)
 {
     const uint8_t *from = value.data;
-    if (value.size != 0 && from[0] > lost_format)
+
+    *item = (struct lost_item){0};
+    if (value.size != 0 && from[0] > lost_format_unlisted)
         return STATUS_NEWER_FORMAT;
-    if (key.size != lost_report_key_size || value.size != lost_report_size ||
-        from[0] != lost_format || from[1] > lost_flag_closed || load_u16(from + 2) != 0)
+    if (!report_is_valid(key, value))
         return STATUS_CORRUPT;
     *item = (struct lost_item){.telling_id = load_u64(from + 72)};
     item->report = (struct state_lost_report){
@@ -89,6 +109,10 @@ static enum status item_decode(struct bytes key, struct bytes value, struct lost
         .log_time_ns = load_u64(from + 64),
         .closed = from[1] == lost_flag_closed,
     };
+    if (from[0] == lost_format_unlisted) {
+        item->report.unlisted_first = load_u64(from + 80);
+        item->report.unlisted_last = load_u64(from + 88);
+    }
     item->left = item->report.closed ? 'O' : 0;
     return STATUS_OK;
 }
@@ -100,12 +124,19 @@ static struct epoch epoch_of(const struct entry *entry)
     return (struct epoch){.number = entry->epoch_number, .region = entry->epoch_region};
 }
 
-static void tail_add(struct lost_tail *tail, uint64_t id, const struct entry *entry, size_t size)
+static void tail_begin(struct lost_tail *tail, uint64_t id)
 {
-    struct state_lost_report *report = &tail->report;
     if (tail->id == 0)
         *tail = (struct lost_tail){.id = id, .report = {.id = id}};
     ASSERT(tail->id == id);
+}
+
+static void tail_add(struct lost_tail *tail, const struct entry *entry, size_t size)
+{
+    struct state_lost_report *report = &tail->report;
+
+    if (report->count == 0 || entry->version != report->last_version + 1)
+        tail->run_first = entry->version;
     if (report->count == 0 || entry->version < report->first_version)
         report->first_version = entry->version;
     if (entry->version > report->last_version) {
@@ -117,27 +148,24 @@ static void tail_add(struct lost_tail *tail, uint64_t id, const struct entry *en
     report->size += size;
 }
 
-void lost_file(struct apply *apply, uint64_t id, const struct entry *entry)
+/* Notes a part that is in the tree, or is about to be. */
+static void tail_add_part(struct lost_tail *tail, const struct entry *header, size_t size,
+                          unsigned number)
 {
-    uint8_t key[lost_entry_key_size];
-    struct bytes key_copy;
-    size_t size = entry_size(entry);
-    uint8_t *value = overlay_alloc(&apply->overlay, size);
+    unsigned parts_count = lost_parts_count(size);
 
-    ASSERT(id != 0 && entry_kind_is_shared(entry->kind));
-    if (value == NULL)
+    ASSERT(number < parts_count);
+    if (number + 1 == parts_count) {
+        tail_add(tail, header, size);
+        tail->parts_next = 0;
         return;
-    entry_encode(entry, value);
-    unsigned parts_count = (unsigned)((size + lost_part_size - 1) / lost_part_size);
-    for (unsigned part = 0; part < parts_count; part++) {
-        size_t at = (size_t)part * lost_part_size;
-        size_t part_size = size - at < lost_part_size ? size - at : lost_part_size;
-        lost_entry_key(id, epoch_of(entry), entry->version, part, parts_count, key);
-        if (overlay_copy(&apply->overlay, bytes_of(key, sizeof key), &key_copy))
-            overlay_write(&apply->overlay, STATE_TREE_LOST, key_copy,
-                          bytes_of(value + at, part_size));
     }
-    tail_add(&apply->lost.tail, id, entry, size);
+    tail->part_of = *header;
+    tail->part_of.identity = (struct bytes){0};
+    tail->part_of.body = (struct bytes){0};
+    tail->part_of_size = size;
+    tail->parts_count = parts_count;
+    tail->parts_next = number + 1;
 }
 
 /* Room for one more, before the publish that cannot fail. */
@@ -176,11 +204,11 @@ static void write_report(struct apply *apply, const struct state_lost_report *re
                          uint64_t telling_id)
 {
     uint8_t key[lost_report_key_size];
-    uint8_t value[lost_report_size];
+    uint8_t value[lost_report_size_max];
 
     id_key('R', report->id, key);
-    report_encode(report, telling_id, value);
-    write_copied(apply, bytes_of(key, sizeof key), bytes_of(value, sizeof value));
+    size_t size = report_encode(report, telling_id, value);
+    write_copied(apply, bytes_of(key, sizeof key), bytes_of(value, size));
 }
 
 /* A closed report whose entries are gone says only that it was. */
@@ -193,14 +221,42 @@ static void forget_report(struct apply *apply, uint64_t id)
     write_removal(apply, bytes_of(key, sizeof key));
 }
 
-void lost_finish(struct apply *apply, uint64_t id, struct epoch next)
+static void write_part(struct apply *apply, uint64_t id, const struct entry *header, size_t size,
+                       unsigned number, struct bytes part)
+{
+    uint8_t key[lost_entry_key_size];
+    struct bytes copy;
+
+    lost_entry_key(id, epoch_of(header), header->version, number, lost_parts_count(size), key);
+    if (overlay_copy(&apply->overlay, bytes_of(key, sizeof key), &copy))
+        overlay_write(&apply->overlay, STATE_TREE_LOST, copy, part);
+}
+
+/* Of an entry that was begun, and will not be ended. */
+static void drop_parts(struct apply *apply)
+{
+    struct lost_tail *tail = &apply->lost.tail;
+    uint8_t key[lost_entry_key_size];
+
+    for (unsigned part = 0; part < tail->parts_next; part++) {
+        lost_entry_key(tail->id, epoch_of(&tail->part_of), tail->part_of.version, part,
+                       tail->parts_count, key);
+        write_removal(apply, bytes_of(key, sizeof key));
+    }
+    tail->parts_next = 0;
+}
+
+/* What was filed becomes a report. */
+static void finish(struct apply *apply, struct epoch next, uint64_t telling_id)
 {
     struct lost_change *change = &apply->lost;
     struct lost *lost = &apply->state->lost;
 
-    if (change->tail.id == 0)
+    drop_parts(apply);
+    if (change->tail.report.last_version == 0) {
+        change->tail = (struct lost_tail){0};
         return;
-    ASSERT(change->tail.id == id);
+    }
     if (!items_reserve(lost)) {
         apply->overlay.failure = STATUS_NO_MEMORY;
         return;
@@ -213,13 +269,84 @@ void lost_finish(struct apply *apply, uint64_t id, struct epoch next)
     }
     change->finished = change->tail.report;
     change->finished.next = next;
-    change->finished_id = id;
-    change->finished_telling_id = change->telling_id;
+    change->finished_id = change->tail.id;
+    change->finished_telling_id = telling_id;
     change->tail = (struct lost_tail){0};
-    if (change->telling_id != 0)
+    write_report(apply, &change->finished, change->finished_telling_id);
+}
+
+void lost_file(struct apply *apply, uint64_t id, const struct entry *entry)
+{
+    struct lost_change *change = &apply->lost;
+    size_t size = entry_size(entry);
+    uint8_t *value = overlay_alloc(&apply->overlay, size);
+
+    ASSERT(id != 0 && entry_kind_is_shared(entry->kind));
+    if (value == NULL)
+        return;
+    /* Filed once for what was then not done: it is kept, as a report of its own. */
+    if (change->tail.id != 0 && change->tail.id != id)
+        finish(apply, mark_fence(&apply->next), 0);
+    tail_begin(&change->tail, id);
+    entry_encode(entry, value);
+    for (unsigned part = 0; part < lost_parts_count(size); part++) {
+        size_t at = (size_t)part * lost_part_size;
+        size_t part_size = size - at < lost_part_size ? size - at : lost_part_size;
+        write_part(apply, id, entry, size, part, bytes_of(value + at, part_size));
+        tail_add_part(&change->tail, entry, size, part);
+    }
+}
+
+void lost_file_part(struct apply *apply, const struct entry *header, size_t size, unsigned number,
+                    struct bytes part)
+{
+    struct lost_tail *tail = &apply->lost.tail;
+
+    tail_begin(tail, tail->id == 0 ? apply->index : tail->id);
+    if (number == 0 && tail->parts_next != 0 &&
+        (tail->part_of.version != header->version ||
+         !epoch_equal(epoch_of(&tail->part_of), epoch_of(header))))
+        drop_parts(apply);
+    write_part(apply, tail->id, header, size, number, part);
+    tail_add_part(tail, header, size, number);
+}
+
+void lost_finish(struct apply *apply, uint64_t id, struct epoch next)
+{
+    struct lost_change *change = &apply->lost;
+    uint64_t telling_id = change->telling_id;
+
+    if (change->tail.id == 0)
+        return;
+    ASSERT(change->tail.id == id);
+    if (telling_id != 0)
         write_removal(apply, bytes_of_text("P"));
     change->telling_id = 0;
-    write_report(apply, &change->finished, change->finished_telling_id);
+    finish(apply, next, telling_id);
+}
+
+void lost_finish_above(struct apply *apply, uint64_t version, struct epoch next)
+{
+    struct lost_tail *tail = &apply->lost.tail;
+    struct state_lost_report *report = &tail->report;
+    const struct mark_state *mark = &apply->next;
+
+    tail_begin(tail, tail->id == 0 ? apply->index : tail->id);
+    if (report->last_version < mark->version) {
+        report->unlisted_first = version + 1;
+        report->unlisted_last = mark->version;
+        report->last_version = mark->version;
+        report->epoch = mark_epoch(mark);
+        report->log_time_ns = mark->log_time_ns;
+    } else if (tail->run_first > version + 1) {
+        report->unlisted_first = version + 1;
+        report->unlisted_last = tail->run_first - 1;
+    }
+    if (report->count == 0 || report->first_version > version + 1)
+        report->first_version = version + 1;
+    if (PLANTED(region_range_unsaid))
+        report->unlisted_first = 0;
+    lost_finish(apply, tail->id, next);
 }
 
 void lost_change_init(struct apply *apply)
@@ -289,17 +416,26 @@ static enum status load_part(struct lost_tail *tail, const struct lsm_item *item
     if (item->key.size != lost_entry_key_size)
         return STATUS_CORRUPT;
     uint64_t id = load_u64_be(item->key.data + 1);
+    unsigned number = item->key.data[29];
     if (tail->id != 0 && tail->id != id)
         return STATUS_CORRUPT;
-    if (item->key.data[29] != 0)
+    tail_begin(tail, id);
+    if (number != 0) {
+        if (tail->parts_next != number || tail->part_of.version != load_u64_be(item->key.data + 21))
+            return STATUS_CORRUPT;
+        entry = tail->part_of;
+        tail_add_part(tail, &entry, tail->part_of_size, number);
         return STATUS_OK;
+    }
     enum status status = entry_header_decode(item->value, &entry, &size);
-    if (status == STATUS_OK)
-        tail_add(tail, id, &entry, size);
+    if (status == STATUS_OK && tail->parts_next == 0)
+        tail_add_part(tail, &entry, size, 0);
+    else if (status == STATUS_OK)
+        status = STATUS_CORRUPT;
     return status == STATUS_MALFORMED ? STATUS_CORRUPT : status;
 }
 
-/* What stands behind the last report is a tail: its rewind is not through. */
+/* What stands behind the last report is a tail: its rewind, or its surrender, is not through. */
 static enum status load_tail(struct lost *lost, struct io *io, struct lsm_view *view)
 {
     struct lsm_iterator *iterator;
@@ -390,6 +526,10 @@ static enum status lost_plan(struct apply *apply)
     uint64_t id = load_u64(body.data + 8);
     struct bytes told =
         bytes_of(body.data + state_lost_body_size, body.size - state_lost_body_size);
+    if (body.data[1] == LOST_FILE)
+        return surrender_file(apply, told, count);
+    if (body.data[1] == LOST_SURRENDER)
+        return surrender_plan(apply, told);
     if (count > lost_tell_count_max || told.size != (size_t)count * lost_told_size)
         return STATUS_CORRUPT;
     switch (body.data[1]) {
@@ -519,6 +659,16 @@ static void body_encode(enum lost_action action, uint64_t id, uint32_t count,
 void lost_tell_encode(uint32_t count, uint8_t to[state_lost_body_size])
 {
     body_encode(LOST_TELL, 0, count, to);
+}
+
+void lost_filing_encode(uint32_t count, uint8_t to[state_lost_body_size])
+{
+    body_encode(LOST_FILE, 0, count, to);
+}
+
+void lost_surrender_encode(uint8_t to[state_lost_body_size])
+{
+    body_encode(LOST_SURRENDER, 0, 0, to);
 }
 
 void state_lost_close_encode(uint64_t id, uint8_t to[state_lost_body_size])

@@ -22,7 +22,7 @@
  * and the value of a report, integers little-endian:
  *
  *     offset size
- *      0      1   format, 1
+ *      0      1   format: 1, or 2 where some of it could not be listed
  *      1      1   flags: 1, closed
  *      2      2   0
  *      4      4   region of the epoch that it gave way to
@@ -36,6 +36,8 @@
  *     56      8   their bytes
  *     64      8   log time of the last entry, nanoseconds
  *     72      8   the telling that belongs to it; 0: there is none
+ *     80      8   of format 2: the first version of those of which some are not listed, ...
+ *     88      8   ... and the last
  *
  * What a commit of the tail had come to is not in its entry, and goes with the outcomes that the
  * rewind takes away. So the leader, before it proposes the rewind, puts that into the log too: a
@@ -46,11 +48,11 @@
  * Its body:
  *
  *      0      1   format, 1
- *      1      1   action: 1 CLOSE, 2 EMPTY, 3 TELL
+ *      1      1   action: 1 CLOSE, 2 EMPTY, 3 TELL, 4 FILE, 5 SURRENDER
  *      2      2   0
- *      4      4   how many commits it tells of
- *      8      8   the report's id; 0 in one that tells
- *     16          each: version (8), status (2)
+ *      4      4   of TELL, how many commits it tells of; of FILE, how many pieces follow; else 0
+ *      8      8   of CLOSE and EMPTY the report's id; else 0
+ *     16          of TELL, each: version (8), status (2); of FILE and SURRENDER see surrender.h
  *
  * CLOSE and EMPTY remove at most lost_removals_max entries of a report that is closed; the leader
  * proposes EMPTY until nothing is left (state_lost_due()). */
@@ -68,6 +70,7 @@ enum {
     lost_entry_key_size = 31,
     lost_outcome_key_size = 17,
     lost_report_size = 80,
+    lost_report_size_max = 96,
     lost_part_size = 256 * 1024,
     lost_removals_max = 1024, /* of one entry of the log */
     lost_reports_max = 1024,  /* past which the oldest that is closed is forgotten */
@@ -76,7 +79,14 @@ enum {
 /* Filed, and not finished yet; `id` 0: nothing is. */
 struct lost_tail {
     uint64_t id;
-    struct state_lost_report report;
+    struct state_lost_report report; /* of the entries that are whole */
+    uint64_t run_first;              /* from this version on none is missing */
+
+    /* A large entry of which the first `parts_next` parts are filed; 0: there is none. */
+    struct entry part_of; /* its header */
+    size_t part_of_size;
+    unsigned parts_count;
+    unsigned parts_next;
 };
 
 /* A report, and where its emptying stands. */
@@ -124,6 +134,22 @@ void lost_file(struct apply *apply, uint64_t id, const struct entry *entry);
  * rewinds, or any after the last was filed. Where nothing was filed there is none. */
 void lost_finish(struct apply *apply, uint64_t id, struct epoch next);
 
+/* Files one part of an entry under the tail that there is, or else under the index of the command
+ * under way; parts and entries in their order. `header` is the entry's, as decoded, of `size` bytes
+ * in all. `part` is copied. */
+void lost_file_part(struct apply *apply, const struct entry *header, size_t size, unsigned number,
+                    struct bytes part);
+
+/* Makes what was filed, which may be nothing, a report of all versions above `version`: up to the
+ * state's own, and gives way to `next`. What was not filed is said as a range. */
+void lost_finish_above(struct apply *apply, uint64_t version, struct epoch next);
+
+/* Parts of an entry of `size` bytes. */
+static inline unsigned lost_parts_count(size_t size)
+{
+    return (unsigned)((size + lost_part_size - 1) / lost_part_size);
+}
+
 /* ---- For apply.c, state.c and lost_read.c ---- */
 
 /* Before a command; after its publish. */
@@ -153,5 +179,9 @@ struct lost_range lost_range(char letter, uint64_t id);
 /* The body of an entry that tells; `count` may be 0. */
 enum { lost_told_size = 10, lost_tell_count_max = (state_lost_tell_size_max - 16) / 10 };
 void lost_tell_encode(uint32_t count, uint8_t to[state_lost_body_size]);
+
+/* How the bodies of surrender.h begin. */
+void lost_filing_encode(uint32_t count, uint8_t to[state_lost_body_size]);
+void lost_surrender_encode(uint8_t to[state_lost_body_size]);
 
 #endif

@@ -149,6 +149,10 @@ void mark_epoch_set(struct mark_state *state, struct epoch epoch)
     ASSERT(epoch_compare(epoch, mark_epoch(state)) > 0);
     state->epoch_number = epoch.number;
     state->epoch_region = epoch.region;
+    if (mark_is_surrendered(state)) {
+        state->tail_epoch = (struct epoch){0};
+        state->tail_version = 0;
+    }
     if (epoch_compare(epoch, mark_fence(state)) < 0)
         return;
     state->fence_number = 0;

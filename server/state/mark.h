@@ -33,6 +33,9 @@
  *    344      8   index of the entry that adopts a checkpoint; of format 4 alone, as what follows
  *    352     16   id of the checkpoint
  *
+ * Where neither a rewind nor an adoption is under way, what was given up so far is zeros; or the
+ * region has surrendered, and it is the last version that both histories share (surrender.h).
+ *
  * Version, index and term are the mark's own. Format 1 ends before the fence, format 2 before the
  * rewind. Both are regional, as an adoption is, whose stream so far stands where a rewind says what
  * it gave up: all else is the same in all regions.
@@ -97,6 +100,13 @@ static inline bool mark_is_rewinding(const struct mark_state *state)
 static inline bool mark_is_adopting(const struct mark_state *state)
 {
     return state->adopt_index != 0;
+}
+
+/* What lies above the tail is given up, and reported: the state waits for a checkpoint of whoever
+ * it gives way to (surrender.h). */
+static inline bool mark_is_surrendered(const struct mark_state *state)
+{
+    return state->tail_epoch.number != 0 && !mark_is_rewinding(state) && !mark_is_adopting(state);
 }
 
 static inline struct epoch mark_epoch(const struct mark_state *state)

@@ -77,8 +77,8 @@ bool state_rewind_is_possible(const struct state *state, const struct rewind *re
 {
     const struct mark_state *mark = &state->mark;
 
-    if (mark_is_rewinding(mark) || mark_is_adopting(mark) || mark->fence_number == 0 ||
-        epoch_compare(rewind->to, mark_fence(mark)) > 0 ||
+    if (mark_is_rewinding(mark) || mark_is_adopting(mark) || mark_is_surrendered(mark) ||
+        mark->fence_number == 0 || epoch_compare(rewind->to, mark_fence(mark)) > 0 ||
         epoch_compare(rewind->to, mark_epoch(mark)) <= 0)
         return false;
     return state_position_check(state, rewind->from, rewind->version) == STATUS_OK &&

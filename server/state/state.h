@@ -246,6 +246,35 @@ struct state_mark_facts {
 /* What a mark says of the state that has it. CORRUPT, NEWER_FORMAT. */
 MUST_CHECK enum status state_mark_look(const struct lsm_mark *mark, struct state_mark_facts *facts);
 
+/* ---- Surrenders ----
+ *
+ * The same where nothing leads back to the version: surrender.h tells how. */
+
+/* What lies above it is reported and given up: a checkpoint of another region is waited for. */
+bool state_is_surrendered(const struct state *state);
+
+/* The newest entry of the tail that is filed; false: none is. */
+bool state_filed(const struct state *state, struct epoch *epoch, uint64_t *version);
+
+/* The body of an entry ENTRY_LOST that files entries of the log, being made: `body` is the owner's,
+ * of state_filing_size_max bytes. Its result is CONFLICT where there is nothing to surrender. */
+enum { state_filing_size_max = 16 + 8 + 256 * 1024 };
+struct state_filing {
+    uint8_t *body;
+    size_t size;
+    uint32_t count; /* of parts */
+};
+void state_filing_begin(struct state_filing *filing, uint8_t *body);
+
+/* Adds a part of an entry, as it stands in the log; `*part` moves to the next, and to 0 after the
+ * last. False: there is no room, which there is in a body that has nothing. */
+MUST_CHECK bool state_filing_add(struct state_filing *filing, struct bytes entry, unsigned *part);
+
+/* The body of the ENTRY_LOST that surrenders: of a rewind that state_rewind_is_possible(). Its
+ * result is as above. */
+enum { state_surrender_size = 16 + rewind_size };
+void state_surrender_encode(const struct rewind *rewind, uint8_t to[state_surrender_size]);
+
 /* ---- Checkpoints of other regions ----
  *
  * The shared state of a checkpoint takes the place of this region's; adopt.h tells how. */
@@ -273,8 +302,8 @@ MUST_CHECK enum status state_adoption_mark(const struct state *state,
 
 /* ---- What was given up ----
  *
- * The entries that a rewind took away, until an administrator closes the report. The region's own;
- * lost.h has more. */
+ * The entries that a rewind or a surrender took away, until an administrator closes the report. The
+ * region's own; lost.h has more. */
 
 struct state_lost_report {
     uint64_t id;
@@ -285,6 +314,10 @@ struct state_lost_report {
     uint64_t count;       /* of its entries, while it is open */
     uint64_t size;        /* their bytes */
     uint64_t log_time_ns; /* of its last entry */
+
+    /* Versions of which some are not listed, as the log did not hold them any more; 0: all are. */
+    uint64_t unlisted_first;
+    uint64_t unlisted_last;
     bool closed;
 };
 

@@ -276,16 +276,22 @@ START_TEST(test_a_given_up_tail_confirms_nothing)
     uint64_t tail_version = pair_facts(0).version;
     ck_assert_int_eq(pair_promote(1, true, &ask), STATUS_OK);
     core_ask_free(&ask);
-    /* With nothing to go back to, it keeps its tail. */
+    /* With nothing to go back to, it keeps its tail until it takes over a checkpoint. */
     pair_close(0);
     ck_assert_int_eq(lsm_directory_remove(pair_fixture(0)->io, "one/rewind-1"), STATUS_OK);
     ck_assert_int_eq(lsm_directory_remove(pair_fixture(0)->io, "one/rewind-2"), STATUS_OK);
     pair_open(0);
-    pair_is_cut = false;
-    pair_run_ms(2000); /* the old primary hears of it, and asks to follow */
-    commit_begin(1, 1, issued_now_ns(1), "a", "one", 2000, &ask);
-    uint64_t version = check_done(1, &ask, false, "one", false);
+    commit_begin(1, 1, issued_now_ns(1), "a", "one", 60000, &ask);
+    pair_is_cut = false; /* the old primary hears of it, and asks to follow */
+    for (unsigned turns = 0; !ask.answered; turns++) {
+        ck_assert_uint_lt(turns, 400000);
+        pair_turn();
+        core_fixture_collect(pair_fixture(1));
+    }
+    ck_assert_uint_eq(pair_facts(0).adoptions_count, 1);
+    uint64_t version = check_done(1, &ask, true, "one", false);
     ck_assert_uint_lt(version, tail_version);
+    ck_assert_uint_ge(pair_facts(0).version, version);
     pair_tear_down();
 }
 END_TEST

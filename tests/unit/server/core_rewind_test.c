@@ -215,36 +215,116 @@ START_TEST(test_power_is_lost_at_any_moment)
 }
 END_TEST
 
-/* Without a checkpoint it says what is to be done, and stays as it is. */
-START_TEST(test_without_a_checkpoint)
-{
-    struct core_ask ask;
+/* ---- Where nothing leads back ---- */
 
+static void lose_checkpoints(unsigned number)
+{
+    struct io *io = pair_fixture(number)->io;
+    ck_assert_int_eq(lsm_directory_remove(io, "one/rewind-1"), STATUS_OK);
+    ck_assert_int_eq(lsm_directory_remove(io, "one/rewind-2"), STATUS_OK);
+}
+
+/* One has a tail and no checkpoint, and is open again; the line is cut. */
+static void set_up_bare(void)
+{
     set_up_shared();
     part(0, 1, "tail", "new");
     pair_close(0);
-    ck_assert_int_eq(lsm_directory_remove(pair_fixture(0)->io, "one/rewind-1"), STATUS_OK);
-    ck_assert_int_eq(lsm_directory_remove(pair_fixture(0)->io, "one/rewind-2"), STATUS_OK);
-    pair_is_cut = false;
+    lose_checkpoints(0);
     pair_open(0);
-    pair_run_ms(20 * 1000);
-    uint64_t version = pair_facts(0).version;
-    for (unsigned i = 0; i < 2; i++) {
-        const Strait__RegionListReply *list = pair_list(0, &ask);
-        ck_assert(list->fenced && !list->rewinding);
-        ck_assert_uint_eq(list->position->epoch_region, 1);
-        ck_assert_ptr_nonnull(strstr(list->trouble, "set up anew"));
-        core_ask_free(&ask);
-        pair_check_refuses(0, 1);
-        pair_close(0);
-        pair_open(0);
-        pair_run_ms(10 * 1000);
-    }
+}
+
+/* There is one report, which has all 30 puts of the tail. */
+static void check_report(void)
+{
+    Strait__RegionLostList message = STRAIT__REGION_LOST_LIST__INIT;
+    struct core_ask ask;
+
+    ck_assert_int_eq(pair_ask(0, &ask, FRAME_REGION_LOST_LIST, &message.base), STATUS_OK);
+    const Strait__RegionLostListReply *reply = (const void *)ask.message;
+    ck_assert_uint_eq(reply->n_reports, 1);
+    const Strait__LostReport *report = reply->reports[0];
+    ck_assert_uint_ge(report->count, 30);
+    ck_assert_uint_eq(report->count, report->last_version - report->first_version + 1);
+    ck_assert_uint_eq(report->unlisted_first, 0);
+    ck_assert_uint_eq(report->next_region, 2);
+    core_ask_free(&ask);
+}
+
+static void check_followed(void)
+{
+    check_role(0, false);
+    check_role(1, true);
+    check_report();
+    check_value(1, "tail0", "");
+    check_value(1, "more19", "more");
+    check_value(1, "new9", "new");
+}
+
+/* It reports the tail from its log, takes over a checkpoint of the new primary's, of fewer versions
+ * than it had, and follows. */
+START_TEST(test_without_a_checkpoint)
+{
+    set_up_bare();
+    ck_assert_uint_gt(pair_facts(0).version, pair_facts(1).version);
+    pair_is_cut = false;
+    pair_wait_level();
+    ck_assert_uint_eq(pair_facts(0).surrenders_count, 1);
+    ck_assert_uint_eq(pair_facts(0).adoptions_count, 1);
     ck_assert_uint_eq(pair_facts(0).rewinds_count, 0);
-    ck_assert_uint_eq(pair_facts(0).version, version);
-    /* The new primary does not mind. */
-    ck_assert_int_eq(pair_put(1, "k", "newer"), STATUS_OK);
+    ck_assert(!pair_facts(0).is_surrendered);
+    check_followed();
+
+    /* It goes on from there, also after a restart, and takes the reign back. */
+    put_some(1, "later", 5);
+    pair_wait_level();
+    pair_close(0);
+    pair_open(0);
+    pair_wait_level();
+    struct core_ask ask;
+    pair_switchover_begin(1, "one", 5000, &ask);
+    ck_assert_int_eq(core_fixture_wait(pair_fixture(1), &ask), STATUS_OK);
+    core_ask_free(&ask);
+    pair_wait_level();
+    check_value(0, "tail0", "");
+    check_value(0, "later4", "later");
+    put_some(0, "own", 5);
+    pair_wait_level();
+    check_report();
     pair_tear_down();
+}
+END_TEST
+
+/* Both lose power at any moment of it. */
+START_TEST(test_power_is_lost_while_nothing_leads_back)
+{
+    enum { moments_count = 40 };
+    uint64_t turns_all = 0;
+    bool seen_between = false;
+
+    set_up_bare();
+    pair_is_cut = false;
+    for (; pair_facts(0).adoptions_count == 0; turns_all++) {
+        ck_assert_uint_lt(turns_all, 400000);
+        pair_turn();
+    }
+    pair_tear_down();
+    for (unsigned moment = 0; moment < moments_count; moment++) {
+        set_up_bare();
+        pair_is_cut = false;
+        for (uint64_t i = 0; i < turns_all * moment / moments_count; i++)
+            pair_turn();
+        seen_between |= pair_facts(0).is_surrendered || pair_facts(0).is_adopting;
+        pair_crash(moment + 1);
+        pair_open(0);
+        pair_open(1);
+        pair_wait_level();
+        check_followed();
+        put_some(1, "later", 3);
+        pair_wait_level();
+        pair_tear_down();
+    }
+    ck_assert(seen_between);
 }
 END_TEST
 
@@ -257,4 +337,5 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_there_and_back);
     tcase_add_test(tests, test_power_is_lost_at_any_moment);
     tcase_add_test(tests, test_without_a_checkpoint);
+    tcase_add_test(tests, test_power_is_lost_while_nothing_leads_back);
 }

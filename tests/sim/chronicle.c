@@ -115,34 +115,34 @@ static void look_back(struct sim_server *server, const struct chronicle_last *la
                    'a' + (int)server->world->side, server->index);
 }
 
-void chronicle_look(struct chronicle *chronicle, struct sim_server *server)
+void chronicle_look(struct chronicle *chronicle, struct sim_server *server,
+                    const struct core_facts *facts)
 {
     struct chronicle_last *last = &chronicle->last[server->world->side][server->index];
-    const struct core_facts facts = core_facts(server->core);
     const struct core_region_facts region = core_region_facts(server->core);
 
     if (last->life != server->lives)
         *last = (struct chronicle_last){.life = server->lives};
-    look_back(server, last, &region, &facts);
-    if (facts.version != 0 &&
-        (facts.version != last->version || !epoch_equal(region.epoch, last->epoch)))
-        look_at_digest(chronicle, server, region.epoch, &facts);
+    look_back(server, last, &region, facts);
+    if (facts->version != 0 &&
+        (facts->version != last->version || !epoch_equal(region.epoch, last->epoch)))
+        look_at_digest(chronicle, server, region.epoch, facts);
     if (last->is_primary != region.is_primary)
         world_note(server->world, server, "%s the primary's", region.is_primary ? "is" : "is not");
     struct chronicle_reach *reached = &chronicle->reached[server->world->side];
     int order = epoch_compare(region.epoch, reached->epoch);
-    if (order > 0 || (order == 0 && facts.version > reached->version))
-        *reached = (struct chronicle_reach){.epoch = region.epoch, .version = facts.version};
+    if (order > 0 || (order == 0 && facts->version > reached->version))
+        *reached = (struct chronicle_reach){.epoch = region.epoch, .version = facts->version};
     last->epoch = region.epoch;
     last->highest = region.highest;
-    last->version = facts.version;
+    last->version = facts->version;
     last->is_primary = region.is_primary;
     last->is_waived = region.lease_is_waived;
-    last->leads = facts.leads;
-    last->is_rewinding = facts.is_rewinding;
-    last->rewinds_count = facts.rewinds_count;
-    last->snapshots_count = facts.snapshots_count;
-    last->is_installing = facts.is_installing;
+    last->leads = facts->leads;
+    last->is_rewinding = facts->is_rewinding;
+    last->rewinds_count = facts->rewinds_count;
+    last->snapshots_count = facts->snapshots_count;
+    last->is_installing = facts->is_installing;
 }
 
 struct client_position chronicle_position(const struct chronicle *chronicle,

@@ -76,7 +76,8 @@ struct chronicle {
 void chronicle_free(struct chronicle *chronicle);
 
 /* After a turn. */
-void chronicle_look(struct chronicle *chronicle, struct sim_server *server);
+void chronicle_look(struct chronicle *chronicle, struct sim_server *server,
+                    const struct core_facts *facts);
 
 /* A server answers OK to a commit or a linearizable read. A commit's reply came to the client. */
 void chronicle_acknowledges(struct chronicle *chronicle, struct sim_server *server);

@@ -336,28 +336,28 @@ static void look_at_disk(struct commitment *commitment, struct world *world, uns
 }
 
 void commitment_look(struct commitment *commitment, struct world *world, unsigned server,
-                     const struct core_facts *facts, bool begins_to_lead)
+                     const struct core_facts *facts, const struct log_facts *log,
+                     bool begins_to_lead)
 {
     struct commitment_log *last = &commitment->logs[server];
-    struct log_facts log = replicated_log_facts(log_of(world, server));
 
-    if (!log.is_whole)
+    if (!log->is_whole)
         return;
-    look_at_disk(commitment, world, server, facts, &log);
-    note_log(commitment, world, server, &log);
-    look_at_configuration(world, server, &log);
-    look_at_commits(commitment, world, server, facts, &log);
+    look_at_disk(commitment, world, server, facts, log);
+    note_log(commitment, world, server, log);
+    look_at_configuration(world, server, log);
+    look_at_commits(commitment, world, server, facts, log);
     if (begins_to_lead)
-        look_at_leader(commitment, world, server, facts, &log);
+        look_at_leader(commitment, world, server, facts, log);
     if (facts->leads || last->led)
         last->led_index = facts->commit_index;
-    if (facts->applied_index > last->applied_index && facts->applied_index > log.held_index &&
+    if (facts->applied_index > last->applied_index && facts->applied_index > log->held_index &&
         facts->applied_index > last->led_index && facts->snapshots_count == last->snapshots_count)
         world_fail(world, "s%u applied index %" PRIu64 ", and its disk holds %" PRIu64, server,
-                   facts->applied_index, log.held_index);
+                   facts->applied_index, log->held_index);
     last->commit_index = facts->commit_index;
     last->applied_index = facts->applied_index;
     last->snapshots_count = facts->snapshots_count;
     last->led = facts->leads;
-    last->configuration = *log.configuration;
+    last->configuration = *log->configuration;
 }

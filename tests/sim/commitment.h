@@ -75,8 +75,9 @@ void commitment_ended(struct commitment *commitment, struct world *world, unsign
 void commitment_heard(struct commitment *commitment, struct world *world, unsigned server,
                       const struct peer_message *message);
 
-/* After a turn; `begins_to_lead` as elections_look() says. */
+/* After a turn; `log` is the server's, `begins_to_lead` as elections_look() says. */
 void commitment_look(struct commitment *commitment, struct world *world, unsigned server,
-                     const struct core_facts *facts, bool begins_to_lead);
+                     const struct core_facts *facts, const struct log_facts *log,
+                     bool begins_to_lead);
 
 #endif

@@ -125,14 +125,14 @@ static bool has_voted(const void *context, uint64_t member)
 }
 
 bool elections_look(struct elections *elections, struct world *world, unsigned server,
-                    const struct core_facts *facts, const struct raft_configuration *before)
+                    const struct core_facts *facts, const struct log_facts *log,
+                    const struct raft_configuration *before)
 {
     const struct sim_server *its = &world->servers[server];
     uint64_t now_ns = sim_disk_now_ns(its->disk);
-    struct log_facts log = replicated_log_facts(core_log(its->core));
-    if (log.is_whole && !elections->said[server].is_asked) {
+    if (log->is_whole && !elections->said[server].is_asked) {
         elections->said[server].is_asked = true;
-        ask_what_was_said(elections, world, server, facts->member, &log.hard_state);
+        ask_what_was_said(elections, world, server, facts->member, &log->hard_state);
     }
     if (!facts->leads)
         return false;
@@ -151,7 +151,7 @@ bool elections_look(struct elections *elections, struct world *world, unsigned s
     }
     term->leader = facts->member;
     elections->count++;
-    if (!elections_majority(log.configuration, has_voted, term) &&
+    if (!elections_majority(log->configuration, has_voted, term) &&
         !elections_majority(before, has_voted, term))
         world_fail(world, "s%u leads in term %" PRIu64 " without a majority's votes", server,
                    facts->term);

@@ -58,10 +58,11 @@ void elections_heard(struct elections *elections, struct world *world, unsigned 
 /* Before the first look at a server after its start. */
 void elections_started(struct elections *elections, unsigned server);
 
-/* After a turn. `before` is the configuration as it was when the server was last looked at. True:
- * its reign begins. */
+/* After a turn. `log` is the server's, `before` the configuration as it was when it was last looked
+ * at. True: its reign begins. */
 bool elections_look(struct elections *elections, struct world *world, unsigned server,
-                    const struct core_facts *facts, const struct raft_configuration *before);
+                    const struct core_facts *facts, const struct log_facts *log,
+                    const struct raft_configuration *before);
 
 /* Of both halves of a configuration, whether a majority is such. */
 bool elections_majority(const struct raft_configuration *configuration,

@@ -111,9 +111,10 @@ void invariants_look(struct invariants *invariants, struct world *world, unsigne
     struct core_facts *last = &invariants->last[server];
 
     struct commitment *commitment = &invariants->commitment;
-    bool begins = elections_look(&invariants->elections, world, server, facts,
+    const struct log_facts log = replicated_log_facts(core_log(world->servers[server].core));
+    bool begins = elections_look(&invariants->elections, world, server, facts, &log,
                                  &commitment->logs[server].configuration);
-    commitment_look(commitment, world, server, facts, begins);
+    commitment_look(commitment, world, server, facts, &log, begins);
     look_at_health(invariants, world, server, facts);
     invariants->snapshots_count += facts->snapshots_count - last->snapshots_count;
     last->snapshots_count = facts->snapshots_count;

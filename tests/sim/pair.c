@@ -162,7 +162,8 @@ static bool has_failed(const struct pair *pair)
 /* The earlier one first. False: nothing is due by `until_ns`. */
 static bool step(struct pair *pair, uint64_t until_ns)
 {
-    uint64_t next_ns[] = {world_next_ns(&pair->worlds[0]), world_next_ns(&pair->worlds[1]),
+    const struct world_next next[] = {world_next(&pair->worlds[0]), world_next(&pair->worlds[1])};
+    uint64_t next_ns[] = {next[0].due_ns, next[1].due_ns,
                           pair->has_witness ? sim_witness_next_ns(&pair->witness) : UINT64_MAX};
     unsigned first = next_ns[1] < next_ns[0];
     if (next_ns[wan_witness] < next_ns[first])
@@ -174,7 +175,7 @@ static bool step(struct pair *pair, uint64_t until_ns)
     if (first == wan_witness)
         sim_witness_turn(&pair->witness);
     else
-        world_step(&pair->worlds[first]);
+        world_step(&pair->worlds[first], &next[first]);
     if (pair->worlds[0].workload.failure[0] != 0)
         world_fail(&pair->worlds[0], "%s", pair->worlds[0].workload.failure);
     return true;

@@ -75,7 +75,7 @@ void world_check_server(struct world *world, struct sim_server *server)
     struct core_facts facts = core_facts(server->core);
     invariants_look(&world->invariants, world, server->index, &facts);
     if (world->pair != NULL)
-        chronicle_look(&world->pair->chronicle, server);
+        chronicle_look(&world->pair->chronicle, server, &facts);
 }
 
 unsigned world_leader_hint(const struct world *world, const Strait__Refusal *refusal)
@@ -117,51 +117,28 @@ static void buses_said(void *context, unsigned server, struct bytes message)
     invariants_heard(&world->invariants, world, server, message);
 }
 
-/* Who is turned first; NULL: an event comes before. */
-static struct sim_server *find_first(const struct world *world, uint64_t *first_ns)
+struct world_next world_next(struct world *world)
 {
-    const struct sim_server *first = NULL;
-    *first_ns = schedule_next_ns(&world->schedule);
+    struct world_next next = {.due_ns = schedule_next_ns(&world->schedule)};
     for (unsigned i = 0; i < world->options.servers_count; i++) {
-        uint64_t next_ns = server_next_ns(&world->servers[i]);
-        if (next_ns < *first_ns) {
-            *first_ns = next_ns;
-            first = &world->servers[i];
-        }
+        uint64_t due_ns = server_next_ns(&world->servers[i]);
+        if (due_ns < next.due_ns)
+            next = (struct world_next){due_ns, &world->servers[i]};
     }
-    return (struct sim_server *)(uintptr_t)first;
+    return next;
 }
 
-uint64_t world_next_ns(const struct world *world)
+void world_step(struct world *world, const struct world_next *next)
 {
-    uint64_t next_ns;
-    (void)find_first(world, &next_ns);
-    return next_ns;
-}
-
-/* What is next happens; false where nothing is due by `until_ns`. */
-static bool step(struct world *world, uint64_t until_ns)
-{
-    uint64_t first_ns;
-    struct sim_server *first = find_first(world, &first_ns);
-
-    if (first_ns > until_ns)
-        return false;
-    if (first_ns > world->now_ns)
-        world->now_ns = first_ns;
-    if (first == NULL) {
+    if (next->due_ns > world->now_ns)
+        world->now_ns = next->due_ns;
+    if (next->server == NULL) {
         struct event *event = schedule_take(&world->schedule);
         event->fire(event);
     } else {
         world->turns_count++;
-        server_turn(first);
+        server_turn(next->server);
     }
-    return true;
-}
-
-void world_step(struct world *world)
-{
-    (void)step(world, UINT64_MAX);
     if (world->workload.failure[0] != 0)
         world_fail(world, "%s", world->workload.failure);
 }
@@ -173,12 +150,12 @@ static bool run(struct world *world, uint64_t span_ns, bool (*done)(struct world
     while (world->failure[0] == 0) {
         if (done != NULL && done(world))
             return true;
-        if (!step(world, until_ns)) {
+        const struct world_next next = world_next(world);
+        if (next.due_ns > until_ns) {
             world->now_ns = until_ns;
             return false;
         }
-        if (world->workload.failure[0] != 0)
-            world_fail(world, "%s", world->workload.failure);
+        world_step(world, &next);
     }
     return false;
 }

@@ -99,9 +99,13 @@ void world_begin(struct world *world, const struct world_options *options, struc
 void world_tell(struct world *world, struct world_result *result); /* it has run */
 void world_end(struct world *world);
 
-/* When something is due next; and does what is due first, at that time or the world's own. */
-uint64_t world_next_ns(const struct world *world);
-void world_step(struct world *world);
+/* What is due next, and when; and does it, at that time or the world's own. */
+struct world_next {
+    uint64_t due_ns;
+    struct sim_server *server; /* is turned; NULL: an event comes before */
+};
+struct world_next world_next(struct world *world);
+void world_step(struct world *world, const struct world_next *next);
 
 bool world_all_are_up(struct world *world);
 bool world_replicas_are_equal(struct world *world);

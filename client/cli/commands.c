@@ -168,6 +168,9 @@ const struct command cli_commands[] = {
      "  FILE   CSV, plain or gzip, with the columns InvoiceNo, StockCode, Description, Quantity,\n"
      "         InvoiceDate, UnitPrice, CustomerID, Country\n"
      "  --initial-stock N   units of each SKU before the first invoice that names it (1000000)\n"
+     "A line that is not an order's is reported with its number on standard error, and passed\n"
+     "over; with --json the first 10,000 are in `rejected`, and `rejected_more` counts the rest;\n"
+     "with --quiet they are told at the end.\n"
      "Loading a file again changes nothing; a load that was cut short is completed by the next.\n",
      cli_load_retail},
     {"bench", NULL, "WORKLOAD [--clients N] [--connections N] [--threads N] [--depth N]",

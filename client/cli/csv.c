@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/cli/csv.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -31,12 +32,18 @@ struct csv {
 struct csv *csv_open(const char *path)
 {
     struct stat status;
+    if (stat(path, &status) != 0)
+        return NULL;
+    if (S_ISDIR(status.st_mode)) {
+        errno = EISDIR;
+        return NULL;
+    }
     struct csv *csv = calloc(1, sizeof *csv);
     if (csv == NULL)
         return NULL;
     csv->file = gzopen(path, "rbe");
-    if (csv->file == NULL || stat(path, &status) != 0) {
-        csv_close(csv);
+    if (csv->file == NULL) {
+        free(csv);
         return NULL;
     }
     csv->file_size = (uint64_t)status.st_size;
@@ -46,8 +53,7 @@ struct csv *csv_open(const char *path)
 
 void csv_close(struct csv *csv)
 {
-    if (csv->file != NULL)
-        gzclose(csv->file);
+    gzclose(csv->file);
     free(csv);
 }
 
@@ -152,11 +158,12 @@ enum csv_result csv_next(struct csv *csv, const char *fields[csv_fields_max], si
     int byte;
 
     *count = 0;
-    give_up_parsed(csv, csv->parsed);
     while ((byte = peek(csv)) == '\n' || byte == '\r') {
         csv->next_line += byte == '\n';
-        give_up_parsed(csv, 1);
+        if (++csv->parsed == csv->raw_size)
+            give_up_parsed(csv, csv->parsed);
     }
+    give_up_parsed(csv, csv->parsed);
     csv->line = csv->next_line;
     csv->text_size = 0;
     if (byte == -1)

@@ -22,7 +22,7 @@ enum csv_result {
     CSV_BROKEN,    /* the file cannot be read on */
 };
 
-/* NULL with errno. */
+/* NULL with errno; a directory is EISDIR. */
 struct csv *csv_open(const char *path);
 void csv_close(struct csv *csv);
 

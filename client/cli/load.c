@@ -19,7 +19,6 @@
 enum {
     inflight_max = 64,
     commit_timeout_ms = 60000,
-    refused_listed_max = 20,
     /* Of one request of the summary: its reply stays within its bounds. */
     summary_keys_max = 500,
     summary_lines_max = 2000,
@@ -128,14 +127,11 @@ static json_t *line_json(const struct retail_line *line)
 static char *order_json(const struct retail_invoice *invoice)
 {
     char total_text[32];
-    int64_t total = 0;
     json_t *order = json_object();
     json_t *lines = json_array();
-    for (uint32_t i = 0; i < invoice->lines_count; i++) {
-        total += invoice->lines[i].quantity * invoice->lines[i].price_micro;
+    for (uint32_t i = 0; i < invoice->lines_count; i++)
         json_array_append_new(lines, line_json(&invoice->lines[i]));
-    }
-    retail_format_money(total, total_text);
+    retail_format_money(invoice->total_micro, total_text);
     json_object_set_new(order, "invoice", json_string(invoice->number));
     json_object_set_new(order, "kind",
                         json_string(invoice->is_cancellation ? "cancellation" : "order"));
@@ -175,8 +171,9 @@ static void set_id(strait_txn *txn, const struct retail_invoice *invoice)
         strait_txn_set_id(txn, digest);
 }
 
-/* Gathers the transaction; errors of gathering are told by the commit. */
-static void gather(struct load *load, strait_txn *txn, const struct retail_invoice *invoice)
+/* Gathers the transaction; errors of gathering are told by the commit. False: no memory for the
+ * order's text. */
+static bool gather(struct load *load, strait_txn *txn, const struct retail_invoice *invoice)
 {
     struct strait_index_entry entries[2];
     struct strait_put_options put = {.indexes = entries};
@@ -189,9 +186,11 @@ static void gather(struct load *load, strait_txn *txn, const struct retail_invoi
         entries[put.indexes_count++] =
             (struct strait_index_entry){"by_customer", strait_text(invoice->customer)};
     char *text = order_json(invoice);
+    if (text == NULL)
+        return false;
     struct strait_bytes key = strait_text(invoice->number);
     (void)strait_txn_require_absent(txn, "orders", key);
-    (void)strait_txn_put(txn, "orders", key, strait_text(text != NULL ? text : ""), &put);
+    (void)strait_txn_put(txn, "orders", key, strait_text(text), &put);
     free(text);
     if (invoice->customer[0] != 0)
         add_customer(txn, invoice);
@@ -203,6 +202,7 @@ static void gather(struct load *load, strait_txn *txn, const struct retail_invoi
         (void)strait_txn_add(txn, "stock", strait_text(line->sku), change, &stock);
     }
     set_id(txn, invoice);
+    return true;
 }
 
 /* ---- Sending ---- */
@@ -211,9 +211,12 @@ static void refused(struct load *load, const struct retail_invoice *invoice,
                     const struct strait_error *error)
 {
     load->refused_count++;
-    if (load->refused_count <= refused_listed_max)
-        fprintf(stderr, "strait: invoice %s was refused: %s\n", invoice->number,
-                strait_error_text(error));
+    progress_end(&load->progress);
+    fputs("strait: invoice ", stderr);
+    cli_print_bytes(stderr, strait_text(invoice->number));
+    fputs(" was refused: ", stderr);
+    cli_print_bytes(stderr, strait_text(strait_error_text(error)));
+    fputc('\n', stderr);
 }
 
 static void on_done(void *context, const struct strait_completion *completion)
@@ -252,7 +255,11 @@ static bool send_next(struct load *load)
         sending++;
     sending->invoice = &load->file.invoices[load->next];
     strait_txn_clear(sending->txn);
-    gather(load, sending->txn, sending->invoice);
+    if (!gather(load, sending->txn, sending->invoice)) {
+        load->error.status = STRAIT_NO_MEMORY;
+        load->stopped = true;
+        return false;
+    }
     enum strait_status status =
         strait_commit_async(load->handle, sending->txn, load->timeout_ms, on_done, sending);
     if (status == STRAIT_BUSY)
@@ -297,26 +304,28 @@ static bool send_all(struct load *load)
 
 /* ---- The summary ---- */
 
+/* Whatever the record says, no sum wraps: false where one would, or where it is not ours. */
 static bool count_line(struct summary *summary, bool is_cancellation, const json_t *line)
 {
     const char *sku = json_string_value(json_object_get(line, "sku"));
     int64_t quantity = json_integer_value(json_object_get(line, "quantity"));
     const char *price = json_string_value(json_object_get(line, "price"));
     int64_t price_micro;
+    int64_t amount_micro;
     if (sku == NULL || price == NULL || quantity == 0 || !retail_parse_money(price, &price_micro))
+        return false;
+    if (__builtin_mul_overflow(quantity, price_micro, &amount_micro) ||
+        __builtin_add_overflow(summary->revenue_micro, amount_micro, &summary->revenue_micro))
         return false;
     json_object_set_new(summary->skus, sku, json_true());
     summary->lines_count++;
-    summary->revenue_micro += quantity * price_micro;
-    if (is_cancellation) {
-        summary->cancellation_lines_count++;
-        summary->units_returned -= quantity;
-    } else if (quantity > 0) {
-        summary->units_sold += quantity;
-    } else {
-        summary->units_written_off -= quantity;
-    }
-    return true;
+    summary->cancellation_lines_count += is_cancellation;
+    if (is_cancellation)
+        return !__builtin_sub_overflow(summary->units_returned, quantity, &summary->units_returned);
+    if (quantity > 0)
+        return !__builtin_add_overflow(summary->units_sold, quantity, &summary->units_sold);
+    return !__builtin_sub_overflow(summary->units_written_off, quantity,
+                                   &summary->units_written_off);
 }
 
 static bool count_order(struct summary *summary, const struct strait_record *record)
@@ -350,8 +359,8 @@ static bool count_orders(struct load *load, struct summary *summary,
         if (records->items[i].found && !count_order(summary, &records->items[i])) {
             load->error = (struct strait_error){.status = STRAIT_MALFORMED};
             snprintf(load->error.text, sizeof load->error.text,
-                     "The record of order %.*s is not one that `strait load retail` writes: no "
-                     "summary can be made.",
+                     "The record of order %.*s is not one that `strait load retail` writes, or "
+                     "its numbers are too large to be added up: no summary can be made.",
                      (int)records->items[i].key.size, (const char *)records->items[i].key.data);
             return false;
         }
@@ -390,6 +399,23 @@ static enum strait_status summarise(struct load *load, struct summary *summary)
     return status;
 }
 
+static void print_line_rejected(FILE *to, const char *before,
+                                const struct retail_rejected *rejected)
+{
+    fprintf(to, "%sline %" PRIu64 ": ", before, rejected->line);
+    cli_print_bytes(to, strait_text(rejected->reason));
+    fputc('\n', to);
+}
+
+static void print_rejected(FILE *to, const char *before, const struct retail_file *file)
+{
+    for (size_t i = 0; i < file->rejected_kept_count; i++)
+        print_line_rejected(to, before, &file->rejected[i]);
+    if (file->rejected_count > file->rejected_kept_count)
+        fprintf(to, "%sand %" PRIu64 " more\n", before,
+                file->rejected_count - file->rejected_kept_count);
+}
+
 static void print_text(const struct load *load, const struct summary *summary)
 {
     char revenue[32];
@@ -398,11 +424,9 @@ static void print_text(const struct load *load, const struct summary *summary)
     printf("there already          %" PRIu64 " invoices\n", load->there_count);
     printf("refused                %" PRIu64 " invoices\n", load->refused_count);
     printf("rejected lines         %" PRIu64 "\n", load->file.rejected_count);
-    for (uint64_t i = 0; i < load->file.rejected_count && i < retail_reasons_max; i++)
-        printf("  line %" PRIu64 ": %s\n", load->file.rejected[i].line,
-               load->file.rejected[i].reason);
-    if (load->file.rejected_count > retail_reasons_max)
-        printf("  and %" PRIu64 " more\n", load->file.rejected_count - retail_reasons_max);
+    /* Without --quiet each was told when it was met. */
+    if (load->cli->quiet)
+        print_rejected(stdout, "  ", &load->file);
     printf("Of this file the server holds:\n");
     printf("  invoices             %" PRIu64 "\n", summary->invoices_count);
     printf("  lines                %" PRIu64 "\n", summary->lines_count);
@@ -422,7 +446,7 @@ static void print_document(const struct load *load, const struct summary *summar
     json_t *document = json_object();
     json_t *rejected = json_array();
     retail_format_money(summary->revenue_micro, revenue);
-    for (uint64_t i = 0; i < load->file.rejected_count && i < retail_reasons_max; i++) {
+    for (size_t i = 0; i < load->file.rejected_kept_count; i++) {
         json_t *item = json_object();
         json_object_set_new(item, "line", json_integer((json_int_t)load->file.rejected[i].line));
         json_object_set_new(item, "reason", json_string(load->file.rejected[i].reason));
@@ -436,6 +460,7 @@ static void print_document(const struct load *load, const struct summary *summar
         {"present_invoices", (int64_t)load->there_count},
         {"refused_invoices", (int64_t)load->refused_count},
         {"rejected_lines", (int64_t)load->file.rejected_count},
+        {"rejected_more", (int64_t)(load->file.rejected_count - load->file.rejected_kept_count)},
         {"invoices", (int64_t)summary->invoices_count},
         {"lines", (int64_t)summary->lines_count},
         {"cancellation_invoices", (int64_t)summary->cancellations_count},
@@ -457,20 +482,32 @@ static void print_document(const struct load *load, const struct summary *summar
 
 static void on_read(void *context, uint64_t read_size, uint64_t file_size)
 {
-    progress_show(context, read_size, file_size);
+    struct load *load = context;
+    progress_show(&load->progress, read_size, file_size);
+}
+
+static void on_rejected(void *context, const struct retail_rejected *rejected)
+{
+    struct load *load = context;
+    progress_end(&load->progress);
+    print_line_rejected(stderr, "strait: rejected ", rejected);
 }
 
 static enum cli_exit load_file(struct load *load, const char *path)
 {
+    const struct retail_watch watch = {
+        .on_progress = on_read,
+        .on_rejected = load->cli->quiet ? NULL : on_rejected,
+        .context = load,
+    };
     enum cli_exit exit = CLI_DONE;
 
     progress_begin(&load->progress, load->cli, "reading", NULL);
-    const char *wrong = retail_read(&load->file, path, on_read, &load->progress);
+    const char *wrong = retail_read(&load->file, path, &watch);
     progress_end(&load->progress);
     if (wrong != NULL) {
-        for (uint64_t i = 0; i < load->file.rejected_count && i < retail_reasons_max; i++)
-            fprintf(stderr, "strait: line %" PRIu64 ": %s\n", load->file.rejected[i].line,
-                    load->file.rejected[i].reason);
+        if (load->cli->quiet)
+            print_rejected(stderr, "strait: rejected ", &load->file);
         return cli_fail(load->cli, CLI_REFUSED, "%s is refused, nothing was written: %s", path,
                         wrong);
     }

@@ -45,29 +45,36 @@ static const char *keep_text(struct retail_file *file, const char *text)
 
 /* ---- Numbers ---- */
 
+static bool is_digit(char byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
 bool retail_parse_money(const char *text, int64_t *micro)
 {
     bool negative = text[0] == '-';
+    bool has_digit = false;
     int64_t value = 0;
     int decimals = -1;
 
     text += negative;
-    if (text[0] == 0)
-        return false;
     for (; *text != 0; text++) {
         if (*text == '.' && decimals < 0) {
             decimals = 0;
             continue;
         }
-        if (*text < '0' || *text > '9' || decimals == 6 || value > INT64_MAX / 100000000)
+        if (!is_digit(*text) || decimals == 6 || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, *text - '0', &value))
             return false;
-        value = value * 10 + (*text - '0');
+        has_digit = true;
         decimals += decimals >= 0;
     }
-    for (int i = decimals < 0 ? 0 : decimals; i < 6; i++)
-        value *= 10;
+    for (int i = decimals < 0 ? 0 : decimals; i < 6; i++) {
+        if (__builtin_mul_overflow(value, 10, &value))
+            return false;
+    }
     *micro = negative ? -value : value;
-    return true;
+    return has_digit;
 }
 
 void retail_format_money(int64_t micro, char text[32])
@@ -82,12 +89,33 @@ static bool parse_quantity(const char *text, int64_t *quantity)
 {
     char *end;
     errno = 0;
+    if (!is_digit(text[text[0] == '-']))
+        return false;
     long long value = strtoll(text, &end, 10);
-    if (text[0] == 0 || text[0] == ' ' || text[0] == '+' || *end != 0 || errno != 0 ||
-        value > 1000000000 || value < -1000000000)
+    if (*end != 0 || errno != 0 || value > RETAIL_QUANTITY_MAX || value < -RETAIL_QUANTITY_MAX)
         return false;
     *quantity = value;
     return true;
+}
+
+/* Takes one to `digits_max` digits off the front, and the byte after them, which is `after`. */
+static bool take_number(const char **text, int digits_max, char after, unsigned *number)
+{
+    int digits = 0;
+    *number = 0;
+    for (; digits < digits_max && is_digit(**text); digits++)
+        *number = *number * 10 + (unsigned)(*(*text)++ - '0');
+    if (digits == 0 || **text != after)
+        return false;
+    *text += after != 0;
+    return true;
+}
+
+static unsigned days_of(unsigned month, unsigned year)
+{
+    static const unsigned char days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return days[month - 1] + (month == 2 && is_leap ? 1U : 0U);
 }
 
 /* "01/12/2010 08:26" to "2010-12-01T08:26". */
@@ -98,21 +126,25 @@ static bool parse_time(const char *text, char time[17])
     unsigned year;
     unsigned hour;
     unsigned minute;
-    int used = 0;
-    if (sscanf(text, "%2u/%2u/%4u %2u:%2u%n", &day, &month, &year, &hour, &minute, &used) != 5 ||
-        text[used] != 0 || day < 1 || day > 31 || month < 1 || month > 12 || year < 1900 ||
-        year > 9999 || hour > 23 || minute > 59)
+    if (!take_number(&text, 2, '/', &day) || !take_number(&text, 2, '/', &month) ||
+        !take_number(&text, 4, ' ', &year) || !take_number(&text, 2, ':', &hour) ||
+        !take_number(&text, 2, 0, &minute))
+        return false;
+    if (year < 1900 || month < 1 || month > 12 || day < 1 || day > days_of(month, year) ||
+        hour > 23 || minute > 59)
         return false;
     snprintf(time, 17, "%04u-%02u-%02uT%02u:%02u", year % 10000, month % 100, day % 100, hour % 100,
              minute % 100);
     return true;
 }
 
+/* Codes are printed, and are keys: no C0 or C1 controls, no DEL. `text` is UTF-8. */
 static bool is_code(const char *text)
 {
+    const unsigned char *at = (const unsigned char *)text;
     size_t size = strlen(text);
     for (size_t i = 0; i < size; i++) {
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+        if (at[i] < 0x20 || at[i] == 0x7f || (at[i] == 0xc2 && at[i + 1] < 0xa0))
             return false;
     }
     return size >= 1 && size <= retail_code_size_max;
@@ -199,23 +231,48 @@ static struct retail_line *add_line(struct retail_file *file, struct retail_invo
 
 /* ---- Rows ---- */
 
-__attribute__((format(printf, 3, 4))) static void reject(struct retail_file *file, uint64_t line,
-                                                         const char *format, ...)
+/* What the rows of one reading are taken with. */
+struct reading {
+    struct retail_file *file;
+    const struct retail_watch *watch;
+};
+
+/* Keeps what was rejected, up to a bound. False: no memory. */
+static bool keep_rejected(struct retail_file *file, const struct retail_rejected *rejected)
 {
-    if (file->rejected_count < retail_reasons_max) {
-        struct retail_rejected *rejected = &file->rejected[file->rejected_count];
-        va_list arguments;
-        rejected->line = line;
-        va_start(arguments, format);
-        vsnprintf(rejected->reason, sizeof rejected->reason, format, arguments);
-        va_end(arguments);
-    }
     file->rejected_count++;
+    if (file->rejected_kept_count == retail_reasons_max)
+        return true;
+    if (file->rejected_kept_count == file->rejected_room) {
+        size_t room = file->rejected_room == 0 ? 16 : file->rejected_room * 2;
+        struct retail_rejected *grown = realloc(file->rejected, room * sizeof *grown);
+        if (grown == NULL)
+            return false;
+        file->rejected = grown;
+        file->rejected_room = room;
+    }
+    file->rejected[file->rejected_kept_count++] = *rejected;
+    return true;
+}
+
+/* False: no memory. */
+__attribute__((format(printf, 3, 4))) static bool reject(const struct reading *reading,
+                                                         uint64_t line, const char *format, ...)
+{
+    struct retail_rejected rejected = {.line = line};
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(rejected.reason, sizeof rejected.reason, format, arguments);
+    va_end(arguments);
+    if (reading->watch->on_rejected != NULL)
+        reading->watch->on_rejected(reading->watch->context, &rejected);
+    return keep_rejected(reading->file, &rejected);
 }
 
 /* What is wrong with a row by itself, or NULL. */
 static const char *check_row(const char *const *fields, size_t count, struct retail_line *line,
-                             char time[17])
+                             char time[17], int64_t *amount_micro)
 {
     if (count != columns_count)
         return "it does not have 8 fields";
@@ -224,12 +281,15 @@ static const char *check_row(const char *const *fields, size_t count, struct ret
     if (fields[CUSTOMER][0] != 0 && !is_code(fields[CUSTOMER]))
         return "CustomerID is too long, or holds control characters";
     if (!parse_quantity(fields[QUANTITY], &line->quantity) || line->quantity == 0)
-        return "Quantity is not a whole number other than 0";
+        return "Quantity is not a whole number other than 0, up to 1,000,000,000";
     if (!parse_time(fields[TIME], time))
-        return "InvoiceDate is not DD/MM/YYYY HH:MM";
+        return "InvoiceDate is not DD/MM/YYYY HH:MM, or there is no such day";
     if (!retail_parse_money(fields[PRICE], &line->price_micro) ||
-        line->price_micro > 1000000000000LL || line->price_micro < -1000000000000LL)
-        return "UnitPrice is not an amount in pounds";
+        line->price_micro > RETAIL_PRICE_MICRO_MAX || line->price_micro < -RETAIL_PRICE_MICRO_MAX)
+        return "UnitPrice is not an amount in pounds, up to 1,000,000";
+    if (__builtin_mul_overflow(line->quantity, line->price_micro, amount_micro) ||
+        *amount_micro > RETAIL_AMOUNT_MICRO_MAX || *amount_micro < -RETAIL_AMOUNT_MICRO_MAX)
+        return "Quantity times UnitPrice is more than 1,000,000,000 pounds";
     if (strlen(fields[DESCRIPTION]) > retail_text_size_max ||
         strlen(fields[COUNTRY]) > retail_text_size_max)
         return "Description or Country is longer than 200 bytes";
@@ -239,35 +299,39 @@ static const char *check_row(const char *const *fields, size_t count, struct ret
 }
 
 /* False: no memory. */
-static bool take_row(struct retail_file *file, uint64_t number, const char *const *fields,
+static bool take_row(const struct reading *reading, uint64_t number, const char *const *fields,
                      size_t count)
 {
+    struct retail_file *file = reading->file;
     struct retail_line parsed = {0};
+    int64_t amount_micro = 0;
+    int64_t amounts_micro;
     char time[17];
 
-    const char *wrong = check_row(fields, count, &parsed, time);
-    if (wrong != NULL) {
-        reject(file, number, "%s", wrong);
-        return true;
-    }
+    const char *wrong = check_row(fields, count, &parsed, time, &amount_micro);
+    if (wrong != NULL)
+        return reject(reading, number, "%s", wrong);
+    /* Before the invoice is begun: none is without lines. */
+    if (__builtin_add_overflow(file->amounts_micro, llabs(amount_micro), &amounts_micro))
+        return reject(reading, number,
+                      "the amounts of the file's lines pass 9,223,372,036,854 "
+                      "pounds with it");
     struct retail_invoice *invoice = invoice_of(file, fields, time);
     if (invoice == NULL)
         return false;
-    if (strcmp(invoice->customer, fields[CUSTOMER]) != 0) {
-        reject(file, number, "invoice %s has another CustomerID in an earlier line",
-               invoice->number);
-        return true;
-    }
-    if (invoice->lines_count == retail_lines_max) {
-        reject(file, number, "invoice %s has more than 3,000 lines", invoice->number);
-        return true;
-    }
+    if (strcmp(invoice->customer, fields[CUSTOMER]) != 0)
+        return reject(reading, number, "invoice %s has another CustomerID in an earlier line",
+                      invoice->number);
+    if (invoice->lines_count == retail_lines_max)
+        return reject(reading, number, "invoice %s has more than 3,000 lines", invoice->number);
     parsed.sku = keep_text(file, fields[SKU]);
     parsed.description = keep_text(file, fields[DESCRIPTION]);
     struct retail_line *line = add_line(file, invoice);
     if (parsed.sku == NULL || parsed.description == NULL || line == NULL)
         return false;
     *line = parsed;
+    invoice->total_micro += amount_micro;
+    file->amounts_micro = amounts_micro;
     return true;
 }
 
@@ -286,49 +350,58 @@ static bool is_header(const char *const *fields, size_t count)
     return true;
 }
 
-static const char *read_rows(struct retail_file *file, struct csv *csv,
-                             void (*progress)(void *context, uint64_t, uint64_t), void *context)
+static const char *read_rows(const struct reading *reading, struct csv *csv)
 {
+    static const char no_memory[] = "there is not enough memory for it";
+    const struct retail_watch *watch = reading->watch;
     const char *fields[csv_fields_max];
     uint64_t read_size;
     uint64_t file_size;
     size_t count;
 
-    if (csv_next(csv, fields, &count) != CSV_ROW || !is_header(fields, count))
+    enum csv_result result = csv_next(csv, fields, &count);
+    if (result == CSV_BROKEN)
+        return csv_reason(csv);
+    if (result != CSV_ROW || !is_header(fields, count))
         return "its first line is not InvoiceNo,StockCode,Description,Quantity,InvoiceDate,"
                "UnitPrice,CustomerID,Country";
     for (uint64_t rows = 0;; rows++) {
-        if (progress != NULL && rows % 4096 == 0) {
+        if (watch->on_progress != NULL && rows % 4096 == 0) {
             csv_progress(csv, &read_size, &file_size);
-            progress(context, read_size, file_size);
+            watch->on_progress(watch->context, read_size, file_size);
         }
         switch (csv_next(csv, fields, &count)) {
         case CSV_END:
-            return file->invoices_count == 0 ? "it holds no order" : NULL;
+            return reading->file->invoices_count == 0 ? "it holds no order" : NULL;
         case CSV_BROKEN:
             return csv_reason(csv);
         case CSV_MALFORMED:
-            reject(file, csv_line(csv), "it is no CSV: %s", csv_reason(csv));
+            if (!reject(reading, csv_line(csv), "it is no CSV: %s", csv_reason(csv)))
+                return no_memory;
             break;
         case CSV_ROW:
-            if (file->lines_count == retail_lines_total_max)
+            if (reading->file->lines_count == retail_lines_total_max)
                 return "it has more than 20,000,000 lines: split it";
-            if (!take_row(file, csv_line(csv), fields, count))
-                return "there is not enough memory for it";
+            if (!take_row(reading, csv_line(csv), fields, count))
+                return no_memory;
             break;
         }
     }
 }
 
 const char *retail_read(struct retail_file *file, const char *path,
-                        void (*progress)(void *context, uint64_t read_size, uint64_t file_size),
-                        void *context)
+                        const struct retail_watch *watch)
 {
+    const struct reading reading = {file, watch};
+
     *file = (struct retail_file){0};
+    errno = 0;
     struct csv *csv = csv_open(path);
+    if (csv == NULL && errno == EISDIR)
+        return "it is a directory, not a file";
     if (csv == NULL)
         return errno != 0 ? strerror(errno) : "it cannot be read";
-    const char *reason = read_rows(file, csv, progress, context);
+    const char *reason = read_rows(&reading, csv);
     csv_close(csv);
     return reason;
 }
@@ -339,6 +412,7 @@ void retail_free(struct retail_file *file)
         free(file->invoices[i].lines);
     free(file->invoices);
     free(file->table);
+    free(file->rejected);
     while (file->texts != NULL) {
         struct retail_texts *older = file->texts->older;
         free(file->texts);

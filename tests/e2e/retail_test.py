@@ -14,6 +14,8 @@ TOTALS = {"invoices": 1893, "skus": 2783, "customers": 922, "cancellation_invoic
           "cancellation_lines": 680, "units_sold": 336424, "units_returned": 15722,
           "units_written_off": 4010, "revenue": "681528.61", "lines": 39529, "rejected_lines": 0}
 
+HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+
 
 def real():
     if not os.path.exists(REAL):
@@ -86,10 +88,9 @@ def test_sample(context):
 
 def test_bad_lines_and_bad_files(context):
     server = context.server()
-    header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
     bad = os.path.join(server.data, "bad.csv")
     with open(bad, "w", encoding="utf-8") as file:
-        file.write(header)
+        file.write(HEADER)
         file.write("1,A,fine,2,01/12/2010 08:26,2.55,9,Kenya\n")
         file.write("1,A,no quantity,x,01/12/2010 08:26,2.55,9,Kenya\n")
         file.write('1,B,"never closed,1,01/12/2010 08:26,2.55,9,Kenya\n')
@@ -104,7 +105,36 @@ def test_bad_lines_and_bad_files(context):
     version = server.json("status")["version"]
     server.strait("load", "retail", other, status=REFUSED)
     server.strait("load", "retail", "/nonexistent.csv", status=REFUSED)
+    result = server.run("load", "retail", server.data)
+    expect(result.returncode == REFUSED and b"it is a directory" in result.stderr, result.stderr)
     expect_equal(server.json("status")["version"], version, "a refused file wrote something")
+
+
+def test_every_rejected_line_is_told(context):
+    server = context.server()
+    bad = os.path.join(server.data, "many.csv")
+    with open(bad, "wb") as file:
+        file.write(HEADER.encode())
+        file.write(b"1,A,fine,2,01/12/2010 08:26,2.55,9,Kenya\n")
+        file.write(b"C2,A,too much,-1000000000,01/12/2010 08:26,1000000,9,Kenya\n")
+        file.write(b"3\x9b31m,A,a control,1,01/12/2010 08:26,1,9,Kenya\n")
+        file.write(b"4,A,no such day,1,31/02/2010 08:26,1,9,Kenya\n")
+        file.write(b"5,A,no number\n" * 10020)
+        file.write(b"1,B,the most,1000000000,01/12/2010 08:26,1,9,Kenya\n")
+    result = server.run("load", "retail", bad, "--initial-stock", "2000000000", "--json")
+    expect_equal(result.returncode, DONE, result.stderr[-2000:])
+    summary = json.loads(result.stdout)
+    expect_equal((summary["rejected_lines"], len(summary["rejected"]), summary["rejected_more"]), (10023, 10000, 23))
+    expect_equal([item["line"] for item in summary["rejected"]], list(range(3, 10003)))
+    expect_equal((summary["revenue"], summary["units_sold"]), ("1000000005.10", 1000000002))
+    told = result.stderr.decode().splitlines()
+    expect_equal(len(told), 10023)
+    for line, part in zip(told, ("is more than 1,000,000,000 pounds", "control characters", "no such day", "8 fields")):
+        expect(part in line, line)
+    expect("line 10025: " in told[-1], told[-1])
+    quiet = server.run("load", "retail", bad, "--quiet")
+    expect(quiet.returncode == DONE and quiet.stderr == b"", quiet.stderr[-2000:])
+    expect(b"  line 3: " in quiet.stdout and b"  and 23 more\n" in quiet.stdout, quiet.stdout[-2000:])
 
 
 def test_stock_is_never_below_zero(context):

@@ -94,14 +94,30 @@ static bool list_reserve(struct txn_list *list)
     return true;
 }
 
+static const char *list_items(const strait_txn *txn, const struct txn_list *list)
+{
+    return list == &txn->operations   ? "operations"
+           : list == &txn->conditions ? "conditions"
+           : list == &txn->reads      ? "keys that were read"
+                                      : "ranges that were read";
+}
+
 /* Adds a message of the arena, counting its size; `count_max` bounds the list. */
 static enum strait_status list_add(strait_txn *txn, struct txn_list *list, size_t count_max,
                                    ProtobufCMessage *message)
 {
     /* The tag, and a length of up to four bytes. */
     size_t size = protobuf_c_message_get_packed_size(message) + 5;
-    if (list->count >= count_max || size > limit_txn_size - txn->size)
-        return txn_fail(txn, STATUS_TOO_LARGE);
+    if (list->count >= count_max)
+        return txn_fail_with(txn, STATUS_TOO_LARGE,
+                             "The transaction has more than %zu %s, which is the limit: split it "
+                             "into smaller ones.",
+                             count_max, list_items(txn, list));
+    if (size > limit_txn_size - txn->size)
+        return txn_fail_with(txn, STATUS_TOO_LARGE,
+                             "The transaction has more than %d bytes, which is the limit: split it "
+                             "into smaller ones.",
+                             limit_txn_size);
     if (!list_reserve(list))
         return txn_fail(txn, STATUS_NO_MEMORY);
     list->items[list->count++] = message;

@@ -74,7 +74,7 @@ static bool parse_port(const char *text, uint16_t *port)
 {
     char *end;
     long value = strtol(text, &end, 10);
-    if (*text == 0 || *end != 0 || value < 0 || value > 65535)
+    if (*text == 0 || *end != 0 || value < 1 || value > 65535)
         return false;
     *port = (uint16_t)value;
     return true;
@@ -158,7 +158,7 @@ static int parse_arguments(int count, char **values, struct arguments *arguments
             break;
         case PORT:
             if (!parse_port(optarg, &arguments->port))
-                return usage_error("not a port: ", optarg);
+                return usage_error("not a port, 1 to 65535: ", optarg);
             break;
         case MEMBER:
             if (strlen(optarg) != 1 || *optarg < '1' || *optarg > '0' + dev_members_count)

@@ -19,10 +19,13 @@
 #include "client/cli/cli.h"
 #include "client/cli/workload.h"
 #include "proto/base/histogram.h"
+#include "proto/limits.h"
 
 enum {
     clients_max = 4096,
     depth_max = 256,
+    seconds_max = 86400,
+    keys_max = 1000000000,
     warm_ns = 1000000000,
     slots_max = 1024,
     lone_threads_max = 4, /* up to so many connections have a thread each, unless told otherwise */
@@ -429,7 +432,7 @@ static void print_text(const struct bench *bench, const struct result *result)
 {
     const struct histogram *latencies = &result->latencies;
     printf("%s: %" PRIu64 " clients over %" PRIu64 " connections on %" PRIu64
-           " threads, depth %" PRIu64 ", values of %zu bytes, %.0f s\n",
+           " threads, depth %" PRIu64 ", values of %" PRIu64 " bytes, %.0f s\n",
            bench->workload_name, bench->clients, bench->connections, bench->threads, bench->depth,
            bench->workload.value_size, result->seconds);
     printf("  throughput   %.0f/s (%" PRIu64 " done, %" PRIu64 " errors)\n", result->per_second,
@@ -527,60 +530,95 @@ static enum cli_exit run(struct bench *bench, strait *control)
         print_text(bench, &result);
     if (result.errors_count == 0)
         return CLI_DONE;
-    fprintf(stderr, "strait: %" PRIu64 " operations failed; the first: %s\n", result.errors_count,
-            strait_error_text(result.first_error));
+    fprintf(stderr, "strait: %" PRIu64 " operations failed; the first: ", result.errors_count);
+    cli_print_bytes(stderr, strait_text(strait_error_text(result.first_error)));
+    fputc('\n', stderr);
     return CLI_REFUSED;
+}
+
+/* A number of an option, with its bounds. */
+struct number {
+    const char *name;
+    const char *text; /* NULL: not given */
+    uint64_t low;
+    uint64_t high;
+    uint64_t *value; /* as it was, where nothing is given */
+};
+
+static bool parse_numbers(struct bench *bench, const struct number *numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct number *number = &numbers[i];
+        if (number->text == NULL ||
+            cli_parse_u64(number->text, number->low, number->high, number->value))
+            continue;
+        cli_usage(bench->cli, "--%s %s: a whole number from %" PRIu64 " to %" PRIu64 " is needed",
+                  number->name, number->text, number->low, number->high);
+        return false;
+    }
+    return true;
+}
+
+/* What the numbers have to be to each other. */
+static bool check_numbers(struct bench *bench)
+{
+    if (bench->connections > bench->clients) {
+        cli_usage(bench->cli,
+                  "--connections %" PRIu64 ": there are more of them than clients (%" PRIu64 ")",
+                  bench->connections, bench->clients);
+        return false;
+    }
+    if (bench->clients * bench->depth > slots_max * bench->connections) {
+        cli_usage(bench->cli,
+                  "--clients %" PRIu64 " with --depth %" PRIu64 " over %" PRIu64
+                  " connections: at most %d requests are under way on one connection",
+                  bench->clients, bench->depth, bench->connections, slots_max);
+        return false;
+    }
+    return true;
 }
 
 static bool parse_options(struct bench *bench, int *count, char **arguments)
 {
-    const char *clients = "64";
-    const char *connections = NULL;
-    const char *threads = NULL;
-    const char *depth = "1";
-    const char *seconds = "10";
-    const char *size = "256";
-    const char *keys = "100000";
-    const char *seed = "1";
-    uint64_t value_size = 0;
-    const struct cli_option options[] = {{"clients", &clients, NULL},
-                                         {"connections", &connections, NULL},
-                                         {"depth", &depth, NULL},
-                                         {"seconds", &seconds, NULL},
-                                         {"size", &size, NULL},
-                                         {"keys", &keys, NULL},
-                                         {"seed", &seed, NULL},
-                                         {"threads", &threads, NULL},
-                                         {0}};
+    struct number numbers[] = {
+        {"clients", NULL, 1, clients_max, &bench->clients},
+        {"connections", NULL, 1, clients_max, &bench->connections},
+        {"depth", NULL, 1, depth_max, &bench->depth},
+        {"seconds", NULL, 1, seconds_max, &bench->seconds},
+        {"size", NULL, 1, limit_value_size, &bench->workload.value_size},
+        {"keys", NULL, 1, keys_max, &bench->workload.keys_count},
+        {"seed", NULL, 0, UINT64_MAX / 2, &bench->seed},
+        {"threads", NULL, 1, clients_max, &bench->threads},
+    };
+    enum { numbers_count = sizeof numbers / sizeof numbers[0] };
+    struct cli_option options[numbers_count + 1] = {0};
+
+    for (size_t i = 0; i < numbers_count; i++)
+        options[i] = (struct cli_option){numbers[i].name, &numbers[i].text, NULL};
     *count = cli_options(bench->cli, options, *count, arguments);
-    if (*count < 0)
+    if (*count < 0 || !parse_numbers(bench, numbers, numbers_count))
         return false;
-    bool is_right = cli_parse_u64(clients, 1, clients_max, &bench->clients) &&
-                    cli_parse_u64(connections == NULL ? clients : connections, 1, clients_max,
-                                  &bench->connections) &&
-                    bench->connections <= bench->clients &&
-                    cli_parse_u64(depth, 1, depth_max, &bench->depth) &&
-                    cli_parse_u64(seconds, 1, 86400, &bench->seconds) &&
-                    cli_parse_u64(size, 1, 1024 * 1024, &value_size) &&
-                    cli_parse_u64(keys, 1, 1000000000, &bench->workload.keys_count) &&
-                    cli_parse_u64(seed, 0, UINT64_MAX / 2, &bench->seed) &&
-                    bench->clients * bench->depth <= slots_max * bench->connections;
-    bench->workload.value_size = (size_t)value_size;
-    bench->threads = bench->connections <= lone_threads_max ? bench->connections : 1;
-    if (is_right && threads != NULL)
-        is_right = cli_parse_u64(threads, 1, clients_max, &bench->threads);
+    if (bench->connections == 0)
+        bench->connections = bench->clients;
+    if (!check_numbers(bench))
+        return false;
+    if (bench->threads == 0)
+        bench->threads = bench->connections <= lone_threads_max ? bench->connections : 1;
     if (bench->threads > bench->connections)
         bench->threads = bench->connections;
     bench->is_synchronous = bench->threads == bench->connections &&
                             bench->clients == bench->connections && bench->depth == 1;
-    if (!is_right)
-        cli_usage(bench->cli, "an option's value is out of its bounds");
-    return is_right;
+    return true;
 }
 
 enum cli_exit cli_bench(struct cli *cli, int count, char **arguments)
 {
     struct bench bench = {.cli = cli,
+                          .clients = 64,
+                          .depth = 1,
+                          .seconds = 10,
+                          .seed = 1,
+                          .workload = {.value_size = 256, .keys_count = 100000},
                           .gate_lock = PTHREAD_MUTEX_INITIALIZER,
                           .gate_changed = PTHREAD_COND_INITIALIZER};
     struct strait_error error = {0};
@@ -598,7 +636,7 @@ enum cli_exit cli_bench(struct cli *cli, int count, char **arguments)
     bench.workers = calloc(bench.threads, sizeof *bench.workers);
     if (bench.drivers == NULL || bench.workers == NULL ||
         !workload_init(&bench.workload, bench.seed))
-        exit = cli_fail(cli, CLI_REFUSED, "out of memory");
+        exit = cli_fail(cli, CLI_REFUSED, "out of memory, or of random bytes");
     else if (workload_prepare(cli, control, &bench.workload, &error) != STRAIT_OK)
         exit = cli_error(cli, &error);
     else

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/limits.h"
+#include "proto/name.h"
+
 static const char intro_text[] = "strait: the command for Strait, a transactional datastore\n"
                                  "\n"
                                  "  strait [OPTIONS] COMMAND [ARGUMENTS]\n"
@@ -19,10 +22,12 @@ static const char options_text[] =
     "  --timeout TIME              the deadline of each call: 500ms, 10s (10s)\n"
     "  --json                      one JSON document instead of text\n"
     "  --quiet                     no progress\n"
-    "  --help                      of a command: `strait put --help`\n"
+    "  --version                   the version, and nothing else\n"
+    "  --help                      of a command: `strait put --help`; text in any case\n"
     "\n"
-    "Exit status: 0 done, 1 refused (the reason on standard error), 2 usage, 3 unreachable,\n"
-    "4 outcome unknown (the transaction's token on standard error).\n";
+    "Exit status: 0 done, 1 refused (the reason on standard error), 2 usage, and what cannot be a\n"
+    "table's or an index's name (no server was asked), 3 unreachable, 4 outcome unknown (the\n"
+    "transaction's token on standard error).\n";
 
 /* ---- Help ---- */
 
@@ -58,11 +63,46 @@ static void print_command_help(const struct command *command)
 
 /* ---- Errors ---- */
 
+/* As cli_print_bytes() writes it; the caller's. NULL: no memory. */
+static char *escape(const char *text)
+{
+    char *escaped = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&escaped, &size);
+    if (memory == NULL)
+        return NULL;
+    cli_print_bytes(memory, strait_text(text));
+    if (fclose(memory) == 0)
+        return escaped;
+    free(escaped);
+    return NULL;
+}
+
+/* An argument or a server may have put anything into the text. */
+static void print_problem(const char *text)
+{
+    char *escaped = escape(text);
+    fprintf(stderr, "strait: %s\n", escaped != NULL ? escaped : "out of memory");
+    free(escaped);
+}
+
+/* As it is; but as for people where it is no valid UTF-8, or has control characters: of these JSON
+ * leaves some. */
+static json_t *json_text(const char *text)
+{
+    if (cli_is_text(strait_text(text)))
+        return json_string(text);
+    char *escaped = escape(text);
+    json_t *value = json_string(escaped != NULL ? escaped : "out of memory");
+    free(escaped);
+    return value;
+}
+
 static void print_error_json(const char *status, const char *text, const char *token)
 {
     json_t *document = json_object();
     json_object_set_new(document, "error", json_string(status));
-    json_object_set_new(document, "text", json_string(text));
+    json_object_set_new(document, "text", json_text(text));
     if (token != NULL && token[0] != 0)
         json_object_set_new(document, "txn", json_string(token));
     cli_print_json(document);
@@ -75,7 +115,7 @@ enum cli_exit cli_usage(struct cli *cli, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "strait: %s\n", text);
+    print_problem(text);
     if (cli->command != NULL) {
         print_usage(stderr, cli->command);
         fprintf(stderr, "`strait %s%s%s --help` tells more.\n", cli->command->noun,
@@ -91,7 +131,7 @@ enum cli_exit cli_usage(struct cli *cli, const char *format, ...)
 
 static void print_error(struct cli *cli, const char *status, const char *text, const char *token)
 {
-    fprintf(stderr, "strait: %s\n", text);
+    print_problem(text);
     if (token != NULL && token[0] != 0)
         fprintf(stderr,
                 "strait: the transaction's token is %s; `strait txn status %s` tells what "
@@ -197,6 +237,17 @@ enum cli_exit cli_commit(struct cli *cli, strait_txn *txn, struct strait_commit_
         snprintf(confirmed_by, STRAIT_REGION_NAME_SIZE_MAX, "%s", strait_txn_confirmed_by(txn));
     strait_txn_free(txn);
     return exit;
+}
+
+/* ---- Names ---- */
+
+bool cli_is_name(struct cli *cli, const char *what, const char *name)
+{
+    if (name_text_is_valid(name))
+        return true;
+    cli_usage(cli, "`%.80s` cannot be the name of %s: [a-z][a-z0-9_-]*, at most %d bytes", name,
+              what, limit_name_size);
+    return false;
 }
 
 /* ---- Options ---- */
@@ -314,11 +365,53 @@ static bool is_noun_of_verbs(const char *noun)
 /* How each verb of a noun is used. */
 static void print_verbs(FILE *to, const char *noun)
 {
-    fprintf(to, "strait: `%s` is followed by one of:\n", noun);
+    fprintf(to, "`strait %s` is followed by one of:\n", noun);
     for (const struct command *command = cli_commands; command->noun != NULL; command++) {
         if (strcmp(command->noun, noun) == 0)
             fprintf(to, "  strait %s %s %s\n", command->noun, command->verb, command->arguments);
     }
+}
+
+/* "list, create": the verbs of a noun, cut where they do not fit. */
+static void join_verbs(const char *noun, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (const struct command *command = cli_commands; command->noun != NULL; command++) {
+        if (strcmp(command->noun, noun) == 0 && used < size)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used == 0 ? "" : ", ",
+                                     command->verb);
+    }
+}
+
+/* A noun without a verb of its own after it. */
+static void refuse_verb(struct cli *cli, int count, char **arguments)
+{
+    char verbs[256];
+    char text[512];
+
+    join_verbs(arguments[0], verbs, sizeof verbs);
+    if (count > 1)
+        snprintf(text, sizeof text, "`%s` has no verb `%.64s`; its verbs are %s", arguments[0],
+                 arguments[1], verbs);
+    else
+        snprintf(text, sizeof text, "a verb is missing after `%s`; its verbs are %s", arguments[0],
+                 verbs);
+    print_problem(text);
+    print_verbs(stderr, arguments[0]);
+    if (cli->json)
+        print_error_json("USAGE", text, NULL);
+}
+
+static enum cli_exit print_version(const struct cli *cli)
+{
+    if (!cli->json) {
+        puts("strait " STRAIT_VERSION_TEXT);
+        return CLI_DONE;
+    }
+    json_t *document = json_object();
+    json_object_set_new(document, "version", json_string(STRAIT_VERSION_TEXT));
+    return cli_print_json(document);
 }
 
 static const struct command *find_command(struct cli *cli, int count, char **arguments, int *used)
@@ -341,9 +434,7 @@ static const struct command *find_command(struct cli *cli, int count, char **arg
         cli_usage(cli, "there is no command `%s`", arguments[0]);
         return NULL;
     }
-    print_verbs(stderr, arguments[0]);
-    if (cli->json)
-        print_error_json("USAGE", "a verb is missing", NULL);
+    refuse_verb(cli, count, arguments);
     return NULL;
 }
 
@@ -357,10 +448,10 @@ enum cli_exit cli_run(struct cli *cli, int count, char **arguments)
     count = take_globals(cli, count, arguments, &help, &version);
     if (count < 0)
         return CLI_USAGE;
-    if (version) {
-        puts("strait " STRAIT_VERSION_TEXT);
-        return CLI_DONE;
-    }
+    if (version)
+        return print_version(cli);
+    if (count == 0 && !help && cli->json)
+        return cli_usage(cli, "a command is needed");
     if (count == 0 || strcmp(arguments[0], "help") == 0) {
         print_help();
         return count == 0 && !help ? CLI_USAGE : CLI_DONE;

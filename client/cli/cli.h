@@ -18,8 +18,8 @@
 
 enum cli_exit {
     CLI_DONE = 0,
-    CLI_REFUSED = 1, /* by the server, or what was looked for is not there */
-    CLI_USAGE = 2,
+    CLI_REFUSED = 1,     /* by the server, for a limit, or what was looked for is not there */
+    CLI_USAGE = 2,       /* also what cannot be a name: no server was asked */
     CLI_UNREACHABLE = 3, /* no server, or no profile to find one by */
     CLI_UNKNOWN = 4,     /* outcome unknown; the transaction's token is told */
 };
@@ -68,6 +68,10 @@ int cli_options(struct cli *cli, const struct cli_option *options, int count, ch
  * was said what is wrong, `wanted` where their number is. */
 bool cli_arguments(struct cli *cli, const struct cli_option *options, int *count, char **arguments,
                    int least, int most, const char *wanted);
+
+/* Whether it can be the name of `what`, "a table" or "an index"; false: it was said that it cannot.
+ */
+bool cli_is_name(struct cli *cli, const char *what, const char *name);
 
 /* Commits and frees the transaction. What failed was said. Once it was done, `token` is where the
  * commit stands in history, and `confirmed_by` the standby that has it too, or ""; either may be

@@ -187,8 +187,9 @@ const struct command cli_commands[] = {
      "It writes into the tables bench, bench_stock and bench_orders.\n",
      cli_bench},
     {"shell", NULL, "", "takes these commands line by line, with history and completion",
-     "Words are split at blanks; '...' and \"...\" hold together. Where standard input is no\n"
-     "terminal, the first line that fails ends the shell with its exit status.\n",
+     "Words are split at blanks; '...' and \"...\" hold together. Ctrl-C drops the line that is\n"
+     "typed; while a command runs it ends both. Where standard input is no terminal, the first\n"
+     "line that fails ends the shell with its exit status.\n",
      cli_shell},
     {0},
 };

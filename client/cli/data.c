@@ -74,7 +74,8 @@ enum cli_exit cli_get(struct cli *cli, int count, char **arguments)
 
     if (!cli_arguments(cli, options, &count, arguments, 2, 2, "a table and a key are needed"))
         return CLI_USAGE;
-    if (!key_of(cli, arguments[1], hex, &key) || !cli_reads_parse(cli, &reads))
+    if (!cli_is_name(cli, "a table", arguments[0]) || !key_of(cli, arguments[1], hex, &key) ||
+        !cli_reads_parse(cli, &reads))
         return CLI_USAGE;
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
@@ -205,6 +206,8 @@ static int take_indexes(struct cli *cli, int count, char **arguments,
             return -1;
         }
         *equals = 0;
+        if (!cli_is_name(cli, "an index", pair))
+            return -1;
         entries[*entries_count].index = pair;
         entries[*entries_count].key = strait_text(equals + 1);
         (*entries_count)++;
@@ -269,7 +272,8 @@ enum cli_exit cli_put(struct cli *cli, int count, char **arguments)
     if (version_text != NULL && !cli_parse_u64(version_text, 1, UINT64_MAX, &version))
         return cli_usage(cli, "--if-version %s: a version is a positive whole number",
                          version_text);
-    if (!key_of(cli, arguments[1], hex, &key) || !cli_durability_parse(cli, &durability))
+    if (!cli_is_name(cli, "a table", arguments[0]) || !key_of(cli, arguments[1], hex, &key) ||
+        !cli_durability_parse(cli, &durability))
         return CLI_USAGE;
     if (!read_value(cli, arguments[2], &value, &memory))
         return CLI_REFUSED;
@@ -299,7 +303,8 @@ enum cli_exit cli_del(struct cli *cli, int count, char **arguments)
 
     if (!cli_arguments(cli, options, &count, arguments, 2, 2, "a table and a key are needed"))
         return CLI_USAGE;
-    if (!key_of(cli, arguments[1], hex, &key) || !cli_durability_parse(cli, &durability))
+    if (!cli_is_name(cli, "a table", arguments[0]) || !key_of(cli, arguments[1], hex, &key) ||
+        !cli_durability_parse(cli, &durability))
         return CLI_USAGE;
     strait_txn *txn = strait_txn_new();
     if (exists)
@@ -334,7 +339,7 @@ enum cli_exit cli_add(struct cli *cli, int count, char **arguments)
         (maximum != NULL && !cli_parse_i64(maximum, &add.maximum)) ||
         (initial != NULL && !cli_parse_i64(initial, &add.initial)))
         return cli_usage(cli, "the amount and the bounds are whole numbers of 64 bits");
-    if (!cli_durability_parse(cli, &durability))
+    if (!cli_is_name(cli, "a table", arguments[0]) || !cli_durability_parse(cli, &durability))
         return CLI_USAGE;
     strait_txn *txn = strait_txn_new();
     (void)strait_txn_add(txn, arguments[0], strait_text(arguments[1]), amount, &add);
@@ -354,7 +359,7 @@ enum cli_exit cli_scan(struct cli *cli, int count, char **arguments)
     if (count != 1)
         return cli_usage(cli, "a table is needed");
     range.range.table = arguments[0];
-    exit = cli_range_scan(cli, &range);
+    exit = cli_is_name(cli, "a table", arguments[0]) ? cli_range_scan(cli, &range) : CLI_USAGE;
     cli_range_free(&range);
     return exit;
 }

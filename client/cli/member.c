@@ -162,8 +162,10 @@ static enum strait_status promote(struct cli *cli, strait *handle, const char *n
     enum strait_status status;
     do {
         status = strait_member_promote(handle, name, cli->timeout_ms, members, error);
-        if (status == STRAIT_BUSY && !cli->quiet)
-            fprintf(stderr, "%s\n", strait_error_text(error));
+        if (status == STRAIT_BUSY && !cli->quiet) {
+            cli_print_bytes(stderr, strait_text(strait_error_text(error)));
+            fputc('\n', stderr);
+        }
     } while (status == STRAIT_BUSY && now_ms() < until_ms);
     return status;
 }

@@ -78,12 +78,15 @@ int cli_range_options(struct cli *cli, struct cli_range *range, int count, char 
     return count;
 }
 
-/* With keys alone the value was not asked for, which is not an empty one. */
+/* With keys alone the value was not asked for, which is not an empty one; and an index knows no
+ * versions. */
 static json_t *json_record(const struct cli_range *range, const struct strait_record *record)
 {
     json_t *item = cli_json_record(record);
     if (range->scan.keys_only)
         json_object_del(item, "value");
+    if (record->version == 0)
+        json_object_del(item, "version");
     return item;
 }
 

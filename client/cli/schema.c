@@ -27,7 +27,8 @@ static enum cli_exit change(struct cli *cli, strait_txn *txn, const char *noun, 
 
 enum cli_exit cli_table_create(struct cli *cli, int count, char **arguments)
 {
-    if (!cli_arguments(cli, NULL, &count, arguments, 1, 1, "the table's name is needed"))
+    if (!cli_arguments(cli, NULL, &count, arguments, 1, 1, "the table's name is needed") ||
+        !cli_is_name(cli, "a table", arguments[0]))
         return CLI_USAGE;
     strait_txn *txn = strait_txn_new();
     (void)strait_txn_create_table(txn, arguments[0]);
@@ -36,7 +37,8 @@ enum cli_exit cli_table_create(struct cli *cli, int count, char **arguments)
 
 enum cli_exit cli_table_drop(struct cli *cli, int count, char **arguments)
 {
-    if (!cli_arguments(cli, NULL, &count, arguments, 1, 1, "the table's name is needed"))
+    if (!cli_arguments(cli, NULL, &count, arguments, 1, 1, "the table's name is needed") ||
+        !cli_is_name(cli, "a table", arguments[0]))
         return CLI_USAGE;
     strait_txn *txn = strait_txn_new();
     (void)strait_txn_drop_table(txn, arguments[0]);
@@ -48,7 +50,8 @@ enum cli_exit cli_index_create(struct cli *cli, int count, char **arguments)
     bool unique = false;
     const struct cli_option options[] = {{"unique", NULL, &unique}, {0}};
     if (!cli_arguments(cli, options, &count, arguments, 2, 2,
-                       "a table and the index's name are needed"))
+                       "a table and the index's name are needed") ||
+        !cli_is_name(cli, "a table", arguments[0]) || !cli_is_name(cli, "an index", arguments[1]))
         return CLI_USAGE;
     strait_txn *txn = strait_txn_new();
     (void)strait_txn_create_index(txn, arguments[0], arguments[1], unique);
@@ -58,7 +61,8 @@ enum cli_exit cli_index_create(struct cli *cli, int count, char **arguments)
 enum cli_exit cli_index_drop(struct cli *cli, int count, char **arguments)
 {
     if (!cli_arguments(cli, NULL, &count, arguments, 2, 2,
-                       "a table and the index's name are needed"))
+                       "a table and the index's name are needed") ||
+        !cli_is_name(cli, "a table", arguments[0]) || !cli_is_name(cli, "an index", arguments[1]))
         return CLI_USAGE;
     strait_txn *txn = strait_txn_new();
     (void)strait_txn_drop_index(txn, arguments[0], arguments[1]);
@@ -132,7 +136,8 @@ enum cli_exit cli_table_list(struct cli *cli, int count, char **arguments)
 
 enum cli_exit cli_index_list(struct cli *cli, int count, char **arguments)
 {
-    if (!cli_arguments(cli, NULL, &count, arguments, 0, 1, "one table at most is expected"))
+    if (!cli_arguments(cli, NULL, &count, arguments, 0, 1, "one table at most is expected") ||
+        (count == 1 && !cli_is_name(cli, "a table", arguments[0])))
         return CLI_USAGE;
     return list(cli, count == 1 ? arguments[0] : NULL, true);
 }
@@ -148,6 +153,10 @@ enum cli_exit cli_index_scan(struct cli *cli, int count, char **arguments)
     if (count != 2 && count != 3) {
         cli_range_free(&range);
         return cli_usage(cli, "a table and an index are needed, and a key of it or a range");
+    }
+    if (!cli_is_name(cli, "a table", arguments[0]) || !cli_is_name(cli, "an index", arguments[1])) {
+        cli_range_free(&range);
+        return CLI_USAGE;
     }
     range.range.table = arguments[0];
     range.range.index = arguments[1];

@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "client/cli/cli.h"
 
-enum { words_max = 128, history_max = 1000, names_max = 512 };
+enum { words_max = 128, history_max = 1000, names_max = 512, path_size = 1024 };
 
 /* Completion has no context argument: the shell that runs. */
 static struct cli *shell_cli;
@@ -210,35 +211,108 @@ static bool history_path(char *path, size_t size)
     return true;
 }
 
+/* ---- On a terminal ---- */
+
+enum { interrupt_key = 3 }; /* Ctrl-C */
+
+static bool line_is_dropped;
+
+/* Ctrl-C is a key like others while a line is edited, and a signal while a command runs. The line
+ * editor takes this over from the terminal as it finds it. */
+static void set_interrupts(bool are_signals)
+{
+    static cc_t key;
+    static bool has_key;
+    struct termios terminal;
+
+    if (tcgetattr(STDIN_FILENO, &terminal) != 0)
+        return;
+    if (!has_key)
+        key = terminal.c_cc[VINTR];
+    has_key = true;
+    terminal.c_cc[VINTR] = are_signals ? key : _POSIX_VDISABLE;
+    /* One that cannot be set leaves Ctrl-C to the terminal, as it was. */
+    (void)tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal);
+}
+
+/* Ends the line that is edited; what readline() returns for it is no end of input. */
+static int drop_line(int count, int key)
+{
+    (void)count;
+    (void)key;
+    line_is_dropped = true;
+    rl_done = 1;
+    return 0;
+}
+
+/* Reads a line into `*line`, which is NULL after Ctrl-C: then nothing is to be done. False: the
+ * input is over. */
+static bool read_line(char **line)
+{
+    line_is_dropped = false;
+    set_interrupts(false);
+    *line = readline("strait> ");
+    set_interrupts(true);
+    if (!line_is_dropped)
+        return *line != NULL;
+    free(*line);
+    *line = NULL;
+    puts("^C");
+    return true;
+}
+
+/* The history is there also where a signal ends the shell: it is saved, aside and renamed, before
+ * each line is run. */
+static void keep_line(const char *line, const char *path)
+{
+    static bool has_failed;
+    char aside[path_size + 8];
+
+    add_history(line);
+    if (path == NULL || has_failed)
+        return;
+    snprintf(aside, sizeof aside, "%s.new", path);
+    mode_t before = umask(077);
+    if (write_history(aside) != 0 || rename(aside, path) != 0) {
+        has_failed = true;
+        fprintf(stderr, "strait: the history in %s cannot be written\n", path);
+    }
+    umask(before);
+}
+
+static void begin_editing(const char *path)
+{
+    rl_readline_name = "strait";
+    set_interrupts(false);
+    rl_initialize();
+    using_history();
+    stifle_history(history_max);
+    if (path != NULL && access(path, R_OK) == 0 && read_history(path) != 0)
+        fprintf(stderr, "strait: the history in %s cannot be read\n", path);
+    rl_attempted_completion_function = complete;
+    rl_add_defun("strait-drop-line", drop_line, interrupt_key);
+}
+
 static void run_interactive(struct cli *cli)
 {
-    char path[1024];
+    char path[path_size];
     bool has_path = history_path(path, sizeof path);
     bool over = false;
     char *line;
 
-    rl_readline_name = "strait";
-    rl_initialize();
-    using_history();
-    stifle_history(history_max);
-    if (has_path && access(path, R_OK) == 0 && read_history(path) != 0)
-        fprintf(stderr, "strait: the history in %s cannot be read\n", path);
-    rl_attempted_completion_function = complete;
+    begin_editing(has_path ? path : NULL);
     printf("strait %s; `help` lists the commands, tab completes, `exit` ends.\n",
            STRAIT_VERSION_TEXT);
-    while (!over && (line = readline("strait> ")) != NULL) {
-        if (line[0] != 0)
-            add_history(line);
-        run_line(cli, line, &over);
+    while (!over && read_line(&line)) {
+        if (line != NULL && line[0] != 0) {
+            keep_line(line, has_path ? path : NULL);
+            run_line(cli, line, &over);
+        }
         free(line);
         fflush(stdout);
     }
     if (!over)
         putchar('\n');
-    mode_t before = umask(077);
-    if (has_path && write_history(path) != 0)
-        fprintf(stderr, "strait: the history in %s cannot be written\n", path);
-    umask(before);
 }
 
 enum cli_exit cli_shell(struct cli *cli, int count, char **arguments)

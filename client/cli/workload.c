@@ -2,6 +2,7 @@
 #include "client/cli/workload.h"
 
 #include <inttypes.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,11 @@ bool workload_init(struct workload *workload, uint64_t seed)
     workload->value = value;
     if (value == NULL || workload->zipf == NULL)
         return false;
+    /* Not of the seed: a checkout's order must be absent, also where the same draws came before. */
+    uint64_t run = 0;
+    if (RAND_bytes((unsigned char *)&run, sizeof run) != 1)
+        return false;
+    snprintf(workload->run, sizeof workload->run, "%016" PRIx64, run);
     generator_init(&generator, seed);
     generator_fill(&generator, value, workload->value_size);
     /* Zipf's law with exponent 1: the k-th SKU is drawn 1/k as often as the first. */
@@ -144,8 +150,8 @@ static void checkout(const struct workload *workload, struct generator *generato
     struct strait_index_entry entry = {.index = "by_customer"};
     const struct strait_put_options put = {.indexes = &entry, .indexes_count = 1};
 
-    snprintf(order, sizeof order, "%016" PRIx64 "%08" PRIx32, generator_draw(generator),
-             (uint32_t)generator_draw(generator));
+    snprintf(order, sizeof order, "%s-%016" PRIx64 "%08" PRIx32, workload->run,
+             generator_draw(generator), (uint32_t)generator_draw(generator));
     snprintf(customer, sizeof customer, "c%05" PRIu64, generator_below(generator, 100000));
     used += (size_t)snprintf(text, sizeof text, "{\"customer\":\"%s\",\"lines\":[", customer);
     for (uint64_t i = 0; i < lines; i++) {

@@ -15,12 +15,15 @@ enum workload_kind {
     WORKLOAD_HOT_SKU,
 };
 
+enum { run_size = 17 };
+
 struct workload {
     enum workload_kind kind;
     uint64_t keys_count;
-    size_t value_size;
-    const char *value; /* that many bytes, which do not compress */
-    double *zipf;      /* of the catalogue: the share of SKUs up to each */
+    uint64_t value_size;
+    const char *value;  /* that many bytes, which do not compress */
+    char run[run_size]; /* begins the orders' keys: no other run's are the same */
+    double *zipf;       /* of the catalogue: the share of SKUs up to each */
 };
 
 enum { workload_catalogue_count = 10000, workload_scan_records = 100 };
@@ -37,7 +40,8 @@ struct operation {
 /* False: no such workload. */
 bool workload_find(const char *name, enum workload_kind *kind);
 
-/* `value_size` random bytes, and the catalogue. False: no memory. */
+/* `value_size` random bytes, the catalogue, and the run's own id. False: no memory, or no random
+ * bytes. */
 bool workload_init(struct workload *workload, uint64_t seed);
 void workload_free(struct workload *workload);
 

@@ -260,6 +260,18 @@ static bool put_advice(const Strait__Put *put, char text[advice_size])
     return true;
 }
 
+static bool add_advice(const Strait__Add *add, char text[advice_size])
+{
+    if (key_advice(add->key, text))
+        return true;
+    if (!add->has_minimum || !add->has_maximum || add->minimum <= add->maximum)
+        return false;
+    (void)snprintf(text, advice_size,
+                   " Its minimum, %lld, is above its maximum, %lld: no number is within both.",
+                   (long long)add->minimum, (long long)add->maximum);
+    return true;
+}
+
 /* The limit that this operation breaks, or what it is that lacks; else what helps with the status
  * in general. */
 static const char *item_advice(const Strait__Operation *operation, enum status status,
@@ -272,7 +284,7 @@ static const char *item_advice(const Strait__Operation *operation, enum status s
     case STRAIT__OPERATION__KIND_DELETE:
         return is_limit && key_advice(operation->delete_->key, text) ? text : advice(status);
     case STRAIT__OPERATION__KIND_ADD:
-        return is_limit && key_advice(operation->add->key, text) ? text : advice(status);
+        return is_limit && add_advice(operation->add, text) ? text : advice(status);
     case STRAIT__OPERATION__KIND_TABLE_DROP:
         return status == STATUS_NO_TABLE
                    ? " It was dropped before, or never made: `strait table list` names those there "

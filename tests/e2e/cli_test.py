@@ -10,8 +10,8 @@ import subprocess
 import termios
 import time
 
-from harness import (DONE, REFUSED, ROOT, STRAIT, UNKNOWN, UNREACHABLE, USAGE, ConfiguredServer,
-                     expect, expect_equal, main, spawn)
+from harness import (BUILD, DONE, REFUSED, ROOT, STRAIT, STRAITD, UNKNOWN, UNREACHABLE, USAGE, ConfiguredServer,
+                     expect, expect_equal, main, run, spawn)
 
 SAMPLE = os.path.join(ROOT, "server", "sample", "orders.csv")
 
@@ -189,6 +189,9 @@ def test_administration(context):
         options = ("bench", workload, "--seconds", "1", "--clients", "4", "--keys", "500")
         result = server.json(*options)
         expect(json.dumps(result).find("p99") >= 0, workload, result)
+    # A second run's orders are others than the first one's, although it draws the same.
+    result = server.json("bench", "checkout", "--seconds", "1", "--clients", "4")
+    expect_equal(result["errors_count"], 0, result)
     expect("p99" in server.strait("bench", "get", "--seconds", "1", "--clients", "2", "--keys", "500"))
     options = ("--seconds", "1", "--clients", "6", "--keys", "500", "--threads", "2", "--depth", "3")
     expect_equal(server.json("bench", "mixed", *options)["threads"], 2)
@@ -225,6 +228,77 @@ def test_usage_and_reach(context):
         result = subprocess.run([STRAIT, "status"], check=False, stdout=full, env=server.environment(),
                                 stderr=subprocess.PIPE)
     expect_equal(result.returncode, REFUSED, result.stderr)
+
+
+def test_usage_says_what_is_wrong(context):
+    server = context.server()
+    server.strait("table", "create", "users")
+
+    def usage(*arguments):
+        result = server.run(*arguments)
+        expect_equal(result.returncode, USAGE, *arguments, result.stderr)
+        return result.stderr.decode("utf-8")
+
+    for said, wanted in (
+            (usage("table", "foo"), "`table` has no verb `foo`; its verbs are create, drop, list"),
+            (usage("table"), "a verb is missing after `table`"),
+            (usage("bench", "put", "--clients", "0"), "--clients 0: a whole number from 1 to 4096"),
+            (usage("bench", "put", "--seed", "x"), "--seed x: a whole number from 0 to"),
+            (usage("bench", "put", "--clients", "2", "--connections", "3"), "--connections 3: there are more"),
+            (usage("bench", "put", "--clients", "1025", "--connections", "1"), "at most 1024 requests")):
+        expect(wanted in said, repr(wanted), "is not in", said)
+    # What cannot be a name: no server is asked.
+    away = ("--endpoint", "127.0.0.1:1")
+    for wrong in (("get", "Users", "k"), ("put", "Users", "k", "v"), ("del", "Users", "k"), ("add", "Users", "k", "1"),
+                  ("scan", "Users"), ("table", "create", "Users"), ("table", "drop", ""),
+                  ("index", "create", "users", "By"), ("index", "drop", "Users", "by"), ("index", "list", "Users"),
+                  ("index", "scan", "users", "By"), ("put", "users", "k", "v", "--index", "By=x")):
+        expect("cannot be the name of" in usage(*wrong, *away), *wrong)
+        expect_equal(server.json(*wrong, *away, status=USAGE)["error"], "USAGE", *wrong)
+    said = said_by(server, "add", "users", "zz", "5", "--min", "10", "--max", "3")
+    expect("Its minimum, 10, is above its maximum, 3" in said, said)
+    # With --json there is one document, but of --help.
+    version = server.json("--version")["version"]
+    expect_equal(server.strait("--version"), "strait %s\n" % version)
+    expect_equal(server.json(status=USAGE)["error"], "USAGE")
+    expect("its verbs are" in server.json("table", "foo", status=USAGE)["text"])
+    expect_equal(server.strait("--json", "--help"), server.strait("--help"))
+    # An index's entries have no version to tell.
+    server.strait("index", "create", "users", "by_mail")
+    server.strait("put", "users", "u1", "x", "--index", "by_mail=a")
+    expect_equal(server.json("index", "scan", "users", "by_mail", "--keys")["records"],
+                 [{"key": "u1", "index_key": "a"}])
+    expect("version" in server.json("index", "scan", "users", "by_mail")["records"][0])
+
+
+def test_errors_are_safe_on_a_terminal(context):
+    server = context.server()
+    server.strait("table", "create", "users")
+    escape = "\x1b[2J\x07\u009b"
+    for wrong in (("get", "users" + escape, "k"), ("get", "users", "k", "--" + escape), (escape,), ("table", escape),
+                  ("scan", "users", "--limit", escape), ("index", "list", escape), ("status", "--timeout", escape),
+                  ("put", "users", "k", "v", "--durability", "remote:" + escape),
+                  ("status", "--endpoint", escape)):
+        for arguments in (wrong, (*wrong, "--json")):
+            result = server.run(*arguments)
+            expect(result.returncode in (REFUSED, USAGE), arguments, result)
+            said = (result.stdout + result.stderr).decode("utf-8")
+            expect("\\x1b[2J\\x07\\xc2\\x9b" in said, arguments, "escaped in", repr(said))
+            expect(not set(escape[0] + escape[-2:]) & set(said), arguments, "raw in", repr(said))
+    # What is no UTF-8 leaves the document one.
+    expect("\\xff" in json.loads(server.run(b"\xff", "--json").stdout)["text"])
+
+
+def test_port_of_none(_):
+    result = run([STRAITD, "--dev", "--port", "0"])
+    expect_equal(result.returncode, 2, result.stderr)
+    expect(b"not a port, 1 to 65535: 0" in result.stderr, result.stderr)
+
+
+def test_transactions_at_the_limits(context):
+    server = context.server()
+    result = run([os.path.join(BUILD, "tests", "e2e", "e2e_limits")], env=server.environment())
+    expect_equal(result.returncode, 0, result.stderr.decode("utf-8"))
 
 
 def test_expiry(context):
@@ -336,8 +410,10 @@ class Terminal:
         self.master, slave = pty.openpty()
         environment = dict(server.environment(), HOME=server.data, TERM="vt100")
         environment.pop("XDG_STATE_HOME", None)
-        self.process = spawn([STRAIT, "shell"], stdin=slave, stdout=slave, stderr=slave,
-                             env=environment, start_new_session=True)
+        self.home = server.data
+        # Its terminal's keys send it signals.
+        self.process = spawn(["setsid", "--ctty", "--wait", STRAIT, "shell"], stdin=slave, stdout=slave, stderr=slave,
+                             env=environment)
         os.close(slave)
 
     def type(self, text, wanted):
@@ -354,18 +430,30 @@ class Terminal:
                     break
         return seen
 
+    def await_settings(self, wanted, what):
+        """Until the terminal's settings are so: the mode, and the key that sends a signal."""
+        until = time.monotonic() + 30
+        while True:
+            settings = termios.tcgetattr(self.master)
+            if wanted(bool(settings[3] & termios.ICANON), settings[6][termios.VINTR]):
+                return
+            expect(time.monotonic() < until, "never:", what, settings)
+            time.sleep(0.01)
+
     def end_input(self):
         """Ctrl-D, once the shell reads keys: before that the terminal itself would swallow it."""
-        until = time.monotonic() + 15
-        while termios.tcgetattr(self.master)[3] & termios.ICANON:
-            expect(time.monotonic() < until, "the shell never read keys")
-            time.sleep(0.01)
+        self.await_settings(lambda is_by_line, _: not is_by_line, "the shell reads keys")
         os.write(self.master, b"\x04")
 
     def close(self):
         status = self.process.wait(timeout=15)
         os.close(self.master)
         return status
+
+    def history(self):
+        """The commands that are kept, the oldest first."""
+        with open(os.path.join(self.home, ".strait", "history"), encoding="utf-8") as file:
+            return [line.strip().replace("\\040", " ") for line in file][1:]
 
 
 def test_shell_on_a_terminal(context):
@@ -386,6 +474,34 @@ def test_shell_on_a_terminal(context):
     terminal.type("ping\n", "(?s)dev-admin.*strait> ")
     terminal.end_input()
     expect_equal(terminal.close(), DONE, "after the end of input")
+
+
+def test_interrupts_on_a_terminal(context):
+    server = context.server()
+    server.strait("table", "create", "users")
+    terminal = Terminal(server)
+    terminal.type("put users u1 Ada\n", r"(?s)version \d+.*strait> ")
+    # Ctrl-C drops the line, also an empty one; the shell goes on, and keeps its history.
+    terminal.type("del users u", "del users u")
+    terminal.type("\x03", r"(?s)\^C.*strait> ")
+    terminal.type("\x03", r"(?s)\^C.*strait> ")
+    terminal.type("get users u1\n", r"(?s)\nAda.*strait> ")
+    terminal.type("\x1b[A\n", r"(?s)\nAda.*strait> ")
+    expect_equal(terminal.history()[:2], ["put users u1 Ada", "get users u1"])
+    # While a command runs it ends the shell, whose history is there all the same.
+    server.process.send_signal(signal.SIGSTOP)
+    terminal.type("get users u1 --timeout 60s\n", "60s\r\n")
+    terminal.await_settings(lambda is_by_line, key: is_by_line and key == b"\x03", "the command runs")
+    terminal.type("\x03", r"\^C")
+    server.process.send_signal(signal.SIGCONT)
+    expect(terminal.close() != DONE, "the shell went on")
+    expect_equal(terminal.history()[-1], "get users u1 --timeout 60s")
+    terminal = Terminal(server)
+    terminal.type("ping\n", "(?s)dev-admin.*strait> ")
+    terminal.type("\x1b[A\x1b[A\x03", r"(?s)60s.*\^C.*strait> ")
+    terminal.type("exit\n", "exit")
+    expect_equal(terminal.close(), DONE)
+    expect_equal(terminal.history()[-3:], ["get users u1 --timeout 60s", "ping", "exit"])
 
 
 if __name__ == "__main__":

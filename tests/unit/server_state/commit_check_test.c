@@ -55,6 +55,12 @@ START_TEST(test_shapes)
     add->has_minimum = add->has_maximum = true;
     add->minimum = 1;
     ck_assert_int_eq(check(&txn), STATUS_INVALID_ARGUMENT);
+    struct state_precheck precheck;
+    struct state_refusal refusal;
+    ck_assert_int_eq(state_precheck(&txn.commit, &precheck, &refusal), STATUS_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(refusal.text, "minimum, 1, is above its maximum, 0"));
+    add->maximum = 1;
+    ck_assert_int_eq(check(&txn), STATUS_OK);
     txn_begin(&harness, &txn);
     txn.commit.n_operations = limit_txn_operations_count + 1;
     ck_assert_int_eq(check(&txn), STATUS_TOO_LARGE);

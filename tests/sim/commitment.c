@@ -62,11 +62,21 @@ static int mark_compare(struct raft_mark a, struct raft_mark b)
 
 /* ---- What is on disks ---- */
 
+/* Another suffix may have taken the place of what it held, and be durable, all between two looks. */
+static bool still_holds(struct world *world, unsigned server, const struct commitment_log *log,
+                        const struct log_facts *facts)
+{
+    uint64_t term;
+    return log->is_seen && log->held.index <= facts->held_index &&
+           replicated_log_term_at(log_of(world, server), log->held.index, &term) &&
+           term == log->held.term;
+}
+
 static void note_held(struct commitment *commitment, struct world *world, unsigned server,
                       const struct log_facts *facts)
 {
     struct commitment_log *log = &commitment->logs[server];
-    uint64_t first = log->is_seen ? log->held.index + 1 : 1;
+    uint64_t first = still_holds(world, server, log, facts) ? log->held.index + 1 : 1;
     uint64_t term;
 
     if (first <= facts->base.index)

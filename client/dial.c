@@ -52,6 +52,8 @@ void dial_stop(struct dial *dial)
         dial->attempts[i].descriptor = -1;
     }
     forget_addresses(dial);
+    lookup_give_up(dial->lookup);
+    dial->lookup = NULL;
 }
 
 static void describe(const struct dial *dial, unsigned endpoint, const char *why,
@@ -61,19 +63,49 @@ static void describe(const struct dial *dial, unsigned endpoint, const char *why
                      dial->endpoints[endpoint].host, dial->endpoints[endpoint].port, why);
 }
 
-/* The next address of the round; NULL when all have been taken. */
-static const struct addrinfo *next_address(struct dial *dial, struct strait_error *error)
+/* Begins the look-up of the next endpoint. */
+static void look_up_next(struct dial *dial, uint64_t now_ns, struct strait_error *error)
 {
-    while (dial->next == NULL && dial->taken_count < dial->endpoints_count) {
-        struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-        forget_addresses(dial);
-        dial->endpoint = (dial->first + dial->taken_count++) % dial->endpoints_count;
-        int failure = getaddrinfo(dial->endpoints[dial->endpoint].host,
-                                  dial->endpoints[dial->endpoint].port, &hints, &dial->addresses);
-        if (failure == 0)
-            dial->next = dial->addresses;
-        else
-            describe(dial, dial->endpoint, gai_strerror(failure), error);
+    dial->lookup_until_ns = now_ns + dial_attempt_ms * millisecond_ns;
+    dial->endpoint = (dial->first + dial->taken_count++) % dial->endpoints_count;
+    enum status status = lookup_start(&dial->endpoints[dial->endpoint], &dial->lookup);
+    if (status != STATUS_OK)
+        describe(dial, dial->endpoint,
+                 status == STATUS_BUSY ? "too many names are being looked up"
+                                       : "no memory to look its name up",
+                 error);
+}
+
+/* Takes what a look-up has found, if it is done, or gives it up past its time: then none is under
+ * way. */
+static void take_lookup(struct dial *dial, uint64_t now_ns, struct strait_error *error)
+{
+    const char *why;
+
+    if (dial->lookup == NULL)
+        return;
+    forget_addresses(dial);
+    enum status status = lookup_take(dial->lookup, &dial->addresses, &why);
+    if (status == STATUS_AGAIN && now_ns < dial->lookup_until_ns)
+        return;
+    if (status == STATUS_AGAIN) {
+        lookup_give_up(dial->lookup);
+        why = "no name server told its address in time";
+    }
+    dial->lookup = NULL;
+    dial->next = dial->addresses;
+    if (status != STATUS_OK)
+        describe(dial, dial->endpoint, why, error);
+}
+
+/* The next address of the round; NULL when all have been taken, or while one is looked up. */
+static const struct addrinfo *next_address(struct dial *dial, uint64_t now_ns,
+                                           struct strait_error *error)
+{
+    while (dial->next == NULL && dial->lookup == NULL &&
+           dial->taken_count < dial->endpoints_count) {
+        look_up_next(dial, now_ns, error);
+        take_lookup(dial, now_ns, error);
     }
     const struct addrinfo *address = dial->next;
     if (address != NULL)
@@ -172,20 +204,23 @@ enum status dial_step(struct dial *dial, uint64_t now_ns, int *descriptor, unsig
         if (status == STATUS_UNREACHABLE)
             unused = attempt;
     }
+    take_lookup(dial, now_ns, error);
     while (unused != NULL && now_ns >= dial->next_ns) {
-        const struct addrinfo *address = next_address(dial, error);
+        const struct addrinfo *address = next_address(dial, now_ns, error);
         if (address == NULL)
             break;
         if (begin_attempt(dial, unused, address, now_ns, error))
             return STATUS_AGAIN;
     }
-    return running != 0 || now_ns < dial->next_ns ? STATUS_AGAIN : STATUS_UNREACHABLE;
+    return running != 0 || dial->lookup != NULL || now_ns < dial->next_ns ? STATUS_AGAIN
+                                                                          : STATUS_UNREACHABLE;
 }
 
 unsigned dial_poll(const struct dial *dial, struct pollfd *polled, uint64_t *wake_ns)
 {
     unsigned count = 0;
-    bool more = dial->next != NULL || dial->taken_count < dial->endpoints_count;
+    bool more =
+        dial->lookup == NULL && (dial->next != NULL || dial->taken_count < dial->endpoints_count);
 
     *wake_ns = UINT64_MAX;
     for (unsigned i = 0; i < dial_attempts_max; i++) {
@@ -195,7 +230,12 @@ unsigned dial_poll(const struct dial *dial, struct pollfd *polled, uint64_t *wak
         if (dial->attempts[i].deadline_ns < *wake_ns)
             *wake_ns = dial->attempts[i].deadline_ns;
     }
-    if (count == 0 || (more && count < dial_attempts_max && dial->next_ns < *wake_ns))
+    bool has_room = count < dial_attempts_max;
+    if (dial->lookup != NULL && has_room)
+        polled[count++] = (struct pollfd){.fd = lookup_descriptor(dial->lookup), .events = POLLIN};
+    if (dial->lookup != NULL && dial->lookup_until_ns < *wake_ns)
+        *wake_ns = dial->lookup_until_ns;
+    if (count == 0 || (more && has_room && dial->next_ns < *wake_ns))
         *wake_ns = dial->next_ns;
     return count;
 }

@@ -3,17 +3,23 @@
  * waiting for one that keeps silent; the first that is connected wins.
  *
  * After RFC 8305 (Happy Eyeballs), section 5: a new attempt every 250 ms, or at once when one
- * failed. Names are looked up by the system's resolver when their turn comes, which blocks. */
+ * failed. Names are looked up by the system's resolver when their turn comes, beside (lookup.h). */
 #ifndef CLIENT_DIAL_H
 #define CLIENT_DIAL_H
 
 #include <netdb.h>
 #include <poll.h>
 
+#include "client/lookup.h"
 #include "client/options.h"
 #include "proto/base/status.h"
 
-enum { dial_attempts_max = 4, dial_step_ms = 250, dial_attempt_ms = 3000 };
+enum {
+    dial_attempts_max = 4,
+    dial_descriptors_max = dial_attempts_max + 1, /* and that of a look-up */
+    dial_step_ms = 250,
+    dial_attempt_ms = 3000
+};
 
 struct dial_attempt {
     int descriptor; /* -1: none */
@@ -27,6 +33,8 @@ struct dial {
     unsigned first;             /* the endpoint that a round begins with */
     unsigned taken_count;       /* endpoints whose turn has come in this round */
     unsigned endpoint;          /* the one that `addresses` belong to */
+    struct lookup *lookup;      /* of that one; NULL: none is under way */
+    uint64_t lookup_until_ns;   /* then the next endpoint's turn comes */
     struct addrinfo *addresses; /* of the endpoint whose turn it is */
     const struct addrinfo *next;
     uint64_t next_ns; /* when the next attempt may begin */
@@ -45,8 +53,8 @@ void dial_begin(struct dial *dial, unsigned first);
 MUST_CHECK enum status dial_step(struct dial *dial, uint64_t now_ns, int *descriptor,
                                  unsigned *endpoint, struct strait_error *error);
 
-/* Fills in at most dial_attempts_max descriptors and returns their number; `*wake_ns` is the time
- * by which to step in any case. */
+/* Fills in at most dial_descriptors_max descriptors and returns their number; `*wake_ns` is the
+ * time by which to step in any case. */
 unsigned dial_poll(const struct dial *dial, struct pollfd *polled, uint64_t *wake_ns);
 
 /* Gives up all attempts. */

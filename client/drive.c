@@ -570,7 +570,7 @@ static void take_io(strait *handle)
     handle->io_busy = true;
 }
 
-/* What to wait for: at most dial_attempts_max descriptors, and a time, which is not past
+/* What to wait for: at most dial_descriptors_max descriptors, and a time, which is not past
  * `until_ns`. */
 static unsigned poll_set(const strait *handle, uint64_t until_ns, struct pollfd *polled,
                          uint64_t *wake_ns)
@@ -589,7 +589,7 @@ static unsigned poll_set(const strait *handle, uint64_t until_ns, struct pollfd 
 /* Waits until there is something to do, or `latest_ns`. The I/O is free meanwhile. */
 static void wait_for_input(strait *handle, uint64_t latest_ns)
 {
-    struct pollfd polled[1 + dial_attempts_max];
+    struct pollfd polled[1 + dial_descriptors_max];
 
     polled[0] = (struct pollfd){.fd = handle->bell, .events = POLLIN};
     unsigned count = 1 + poll_set(handle, latest_ns, polled + 1, &handle->poll_until_ns);
@@ -622,7 +622,7 @@ static void wait_for_input(strait *handle, uint64_t latest_ns)
 static void end_lead(strait *handle)
 {
     if (handle->loop.epoll != -1) {
-        struct pollfd polled[dial_attempts_max];
+        struct pollfd polled[dial_descriptors_max];
         uint64_t wake_ns;
         unsigned count = poll_set(handle, UINT64_MAX, polled, &wake_ns);
         loop_arm(handle, wake_ns, polled, count);

@@ -388,6 +388,8 @@ static void close_descriptors(strait *handle)
         if (handle->link.dial.attempts[i].descriptor != -1)
             close(handle->link.dial.attempts[i].descriptor);
     }
+    if (handle->link.dial.lookup != NULL)
+        close(lookup_descriptor(handle->link.dial.lookup));
     loop_close(&handle->loop);
     if (handle->completions != -1)
         close(handle->completions);

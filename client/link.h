@@ -107,7 +107,7 @@ static inline void link_found(struct link *link)
     link->follows_count = 0;
 }
 
-/* At most dial_attempts_max descriptors. */
+/* At most dial_descriptors_max descriptors. */
 unsigned link_poll(const struct link *link, struct pollfd *polled, uint64_t *wake_ns);
 
 void link_free(struct link *link, bool quietly);

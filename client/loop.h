@@ -22,7 +22,7 @@ struct loop {
     int timer;         /* a timerfd, in the set */
     uint64_t armed_ns; /* when the timer comes, or came; UINT64_MAX: it is not armed */
     bool is_of_ready;  /* `watched` is the connection that is READY now */
-    struct pollfd watched[dial_attempts_max];
+    struct pollfd watched[dial_descriptors_max];
     unsigned watched_count;
 };
 

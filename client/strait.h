@@ -234,8 +234,7 @@ STRAIT_API enum strait_status strait_options_set_timeout_ms(strait_options *opti
  * Between calls of strait_dispatch() nothing happens on the handle, so call it whenever the
  * descriptor is readable, and once after beginning calls, so that they are sent: all in one write
  * (what a completion begins is sent by the strait_dispatch() that ran it). Synchronous calls work
- * as ever, on their own threads; while one runs, it drives for all. A name in the endpoints is
- * looked up within strait_dispatch(), which blocks: with a loop, better give addresses. */
+ * as ever, on their own threads; while one runs, it drives for all. */
 STRAIT_API void strait_options_set_loop(strait_options *options, bool loop);
 
 /* What the server's log and `strait txn list` call this program: "shop/3.1". At most 128 bytes. */

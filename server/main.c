@@ -11,6 +11,7 @@
 #include "proto/base/log.h"
 #include "server/config.h"
 #include "server/dev.h"
+#include "server/preflight.h"
 #include "server/serve.h"
 
 static const char usage_text[] =
@@ -20,7 +21,8 @@ static const char usage_text[] =
     "                                             makes keys and certificates on the spot\n"
     "  straitd --config FILE                      a real node\n"
     "  straitd --config FILE --bootstrap          the same, and its new store begins a region\n"
-    "  straitd --config FILE --check              reads the configuration, says what is wrong\n"
+    "  straitd --config FILE --check              reads the configuration and the keys that it\n"
+    "                                             names, says what is wrong\n"
     "  straitd --witness --config FILE            the witness between two regions: it holds no\n"
     "                                             data, and grants leases; --bootstrap, the first\n"
     "                                             time\n"
@@ -283,11 +285,13 @@ int main(int count, char **values)
     if (arguments.log_level != NULL && !log_level_of(arguments.log_level, &config.log_level))
         return usage_error("not a log level: ", arguments.log_level);
     if (arguments.check) {
-        printf("%s is fine\n", arguments.config != NULL ? arguments.config : dev.directory);
+        status = arguments.dev ? STATUS_OK : preflight(&config, &error);
+        if (status == STATUS_OK)
+            printf("%s is fine\n", arguments.config != NULL ? arguments.config : dev.directory);
         if (arguments.dev)
             dev_close(&dev);
         config_free(&config);
-        return 0;
+        return status == STATUS_OK ? 0 : fail(&error);
     }
     log_level_set(config.log_level);
     set_limits();

@@ -14,6 +14,7 @@
 # chooses another port than 7411 (members: 7411, 7421 and so on, and among themselves the ports after
 # those; regions reach each other through a relay, on the ports after these).
 set -eu
+origin=$PWD
 cd "$(dirname "$0")/.."
 
 port=${STRAIT_QUICKSTART_PORT:-7411}
@@ -31,13 +32,15 @@ running_pid() {
     [ -f "$1/$2.pid" ] || return 1
     found=$(cat "$1/$2.pid")
     [ -n "$found" ] || return 1
-    # Its number may be another process's by now; and one that was killed, and whose parent has not
+    # Its number may be another process's by now, which knows nothing of these files; and one that was killed, and whose parent has not
     # looked yet (Z), does not run.
     case "$(cat "/proc/$found/stat" 2>/dev/null)" in
     *"(straitd) Z"* | *"(strait-relay) Z"*) return 1 ;;
-    *"(straitd)"* | *"(strait-relay)"*) echo "$found" ;;
+    *"(straitd)"* | *"(strait-relay)"*) ;;
     *) return 1 ;;
     esac
+    tr '\0' ' ' <"/proc/$found/cmdline" | grep -qF "$1" || return 1
+    echo "$found"
 }
 
 # stop DIR NAME
@@ -138,7 +141,10 @@ while [ $# -gt 0 ]; do
         ;;
     --input)
         [ $# -ge 2 ] || die "--input needs a file"
-        input=$2
+        case $2 in
+        /*) input=$2 ;;
+        *) input=$origin/$2 ;;
+        esac
         shift
         ;;
     --help | -h)

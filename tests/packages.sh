@@ -7,7 +7,7 @@ set -eu
 build="gcc libc6-dev cmake ninja-build pkg-config liburing-dev liblz4-dev libssl-dev libxxhash-dev
 libprotobuf-c-dev protobuf-c-compiler libcyaml-dev libyaml-dev libsystemd-dev libjansson-dev
 zlib1g-dev libedit-dev libmicrohttpd-dev openssl"
-test="check libsubunit-dev clang clang-format clang-tidy libclang-rt-14-dev e2fsprogs git mount procps
+test="check libsubunit-dev clang clang-format clang-tidy libclang-rt-dev e2fsprogs git mount procps
 python3 tcpdump xxd"
 
 case "${1:-build}" in

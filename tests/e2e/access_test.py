@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may come in, and what each role may do; certificates changed while the server runs."""
 import os
+import re
 import signal
 import socket
 import ssl
@@ -301,6 +302,13 @@ def test_configured(context):
     expect_equal(checked.returncode, 0, checked.stderr)
     with open(server.config_path, encoding="utf-8") as file:
         good = file.read()
+    for key in ("certificate", "key", "ca", "master_key_file"):
+        with open(server.config_path, "w", encoding="utf-8") as file:
+            file.write(re.sub(r"(?m)^(\s+%s:).*$" % key, r"\1 /nowhere/%s" % key, good))
+        checked = subprocess.run([STRAITD, "--config", server.config_path, "--check"], check=False,
+                                 capture_output=True, text=True)
+        expect_equal(checked.returncode, 1, checked.stdout)
+        expect("/nowhere/" + key in checked.stderr, checked.stderr)
     for line, key in (("colour: red", "colour"), ("data: /tmp/elsewhere", "data")):
         with open(server.config_path, "w", encoding="utf-8") as file:
             file.write(good + line + "\n")

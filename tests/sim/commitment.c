@@ -62,7 +62,7 @@ static int mark_compare(struct raft_mark a, struct raft_mark b)
 
 /* ---- What is on disks ---- */
 
-/* Another suffix may have taken the place of what it held, and be durable, all between two looks. */
+/* Another suffix may have taken the place of what it held, and be durable, between two looks. */
 static bool still_holds(struct world *world, unsigned server, const struct commitment_log *log,
                         const struct log_facts *facts)
 {

@@ -25,6 +25,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/log.h"
+#include "proto/base/planted.h"
 #include "proto/message.h"
 #include "server/core_internal.h"
 #include "server/net/request.h"
@@ -62,6 +63,12 @@ static uint64_t left_ms(uint64_t until_ns, uint64_t now)
 static uint64_t lease_ns(const struct core *core)
 {
     return core->options.lease_ms * NS_PER_MS;
+}
+
+/* From when a lease is counted that was asked for at `asked_ns`, by its holder. */
+static uint64_t counted_from_ns(const struct core *core, uint64_t asked_ns)
+{
+    return PLANTED(lease_from_answer) ? now_ns(core) : asked_ns;
 }
 
 static uint64_t renew_ns(const struct core *core)
@@ -176,7 +183,8 @@ void core_lease_pulled(struct core *core, const Strait__RegionPull *pull)
     const struct epoch epoch = {.number = at->epoch_number, .region = at->epoch_region};
     if (!epoch_equal(epoch, state_epoch(core->state)) || !epoch_equal(epoch, lease->epoch))
         return;
-    lease_holder_granted(&lease->holder.standby_until_ns, pull->lease_asked_ns, lease_ns(core));
+    lease_holder_granted(&lease->holder.standby_until_ns,
+                         counted_from_ns(core, pull->lease_asked_ns), lease_ns(core));
 }
 
 /* Of the standby's leader: the primary asks. */
@@ -363,7 +371,8 @@ static void granted(struct core *core)
         if (lease->candidate)
             lease_holder_granted(&lease->granted_ns, lease->asked_ns, lease_ns(core));
     } else if (epoch_equal(lease->asked_epoch, lease->epoch) && core_is_primary(core)) {
-        lease_holder_granted(&lease->holder.witness_until_ns, lease->asked_ns, lease_ns(core));
+        lease_holder_granted(&lease->holder.witness_until_ns,
+                             counted_from_ns(core, lease->asked_ns), lease_ns(core));
     }
 }
 
@@ -467,7 +476,8 @@ static void look_at_role(struct core *core, uint64_t now)
     }
     if (!epoch_equal(epoch, lease->epoch)) {
         lease->epoch = epoch;
-        lease->holder = (struct lease_holder){0};
+        if (!PLANTED(lease_kept_over_epochs))
+            lease->holder = (struct lease_holder){0};
         lease->granted_ns = 0;
         lease->next_ns = 0;
     }

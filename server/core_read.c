@@ -63,8 +63,8 @@ static void read_end(struct core_read *read)
     list_remove(&read->link);
     /* Of one that has heard of a higher epoch meanwhile, or whose lease has run out, nothing is
      * promised any more. */
-    if (read->is_linearizable &&
-        (!read->is_confirmed || !core_is_primary(core) || !core_lease_is_held(core))) {
+    if (read->is_linearizable && (!read->is_confirmed || !core_is_primary(core) ||
+                                  (!core_lease_is_held(core) && !PLANTED(lease_unread)))) {
         close_snapshot(read);
         refuse_unconfirmed(core, request);
     } else if (status == STATUS_OK) {
@@ -311,7 +311,7 @@ static bool find_snapshot(struct core_read *read, uint64_t snapshot_id)
 /* Linearizable: the leader's alone. False: refused. */
 static bool check_leads(struct core *core, struct request *request)
 {
-    if (!core_lease_is_held(core) && core_leads(core)) {
+    if (!core_lease_is_held(core) && core_leads(core) && !PLANTED(lease_unread)) {
         core_lease_refuse_out(core, request);
         return false;
     }

@@ -83,7 +83,15 @@
     X(region_reads_epochless, "a commit may have read what was given up since")                    \
     X(region_fresh_unapplied, "a standby is as new as the answer that it has not applied")         \
     X(region_adopted_unreported, "a tail that nothing leads back from is dropped unreported")      \
-    X(region_range_unsaid, "a report does not say which versions it could not list")
+    X(region_range_unsaid, "a report does not say which versions it could not list")               \
+    X(lease_from_answer, "a lease between regions runs from when its grant came")                  \
+    X(lease_clocks_equal, "a lease takes no account of clocks that run apart")                     \
+    X(lease_kept_over_epochs, "what was granted for an epoch counts in a later one")               \
+    X(lease_unread, "linearizable reads are answered without a lease")                             \
+    X(lease_promise_broken, "a standby is promoted while what it promised lasts")                  \
+    X(lease_witness_forgets, "the witness answers, and what it has to keep is not durable")        \
+    X(lease_witness_both, "the witness grants what another region still has")                      \
+    X(lease_witness_at_once, "a witness that was restarted grants at once")
 
 enum planted {
     PLANTED_NONE,

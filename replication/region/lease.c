@@ -21,6 +21,8 @@ void lease_voter_init(struct lease_voter *voter, uint64_t lease_ns, struct epoch
 {
     *voter = (struct lease_voter){
         .lease_ns = lease_ns, .resume_ns = now_ns + lease_ns, .epoch = epoch, .held = held};
+    if (PLANTED(lease_witness_at_once))
+        voter->resume_ns = now_ns;
 }
 
 void lease_voter_next(const struct lease_voter *voter, const struct lease_ask *ask,
@@ -53,7 +55,7 @@ static enum lease_answer grant(struct lease_voter *voter, const struct lease_ask
 
     if (now_ns < voter->resume_ns)
         return LEASE_WAITS;
-    if (lease_voter_wait_ns(voter, ask->region, now_ns) != 0)
+    if (lease_voter_wait_ns(voter, ask->region, now_ns) != 0 && !PLANTED(lease_witness_both))
         return LEASE_HELD;
     /* One that lasts longer, perhaps to another of its servers, is not made shorter. */
     if (voter->region == ask->region && voter->until_ns > until_ns)
@@ -117,7 +119,7 @@ enum lease_step lease_standby_step(const struct lease_standing *standing)
         return LEASE_WAIT_PAST;
     if (standing->by_itself && (!standing->lag_known || standing->lag_ns > standing->lag_max_ns))
         return LEASE_OLD_DATA;
-    if (now < standing->promised_ns)
+    if (now < standing->promised_ns && !PLANTED(lease_promise_broken))
         return LEASE_WAIT_PROMISE;
     return now < standing->granted_ns ? LEASE_PROMOTE : LEASE_ASK;
 }

@@ -2,6 +2,7 @@
 #include "tests/sim/lease_watch.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "proto/base/assert.h"
 #include "proto/message.h"
@@ -14,6 +15,7 @@ enum {
     drift_per_million = 400, /* of each clock, as the nemesis has it */
     asked_s = 20,            /* a call's time, and the longest way of a message there */
     turn_us = 1000,          /* more than a turn of the witness's takes */
+    lasts_text_size = 80,
 };
 
 /* How long what a voter has granted lasts at the least. */
@@ -33,8 +35,10 @@ static bool lasts(const struct pair *pair, uint64_t at_ns, uint64_t now_ns)
 void lease_watch_pulls(struct pair *pair, unsigned side, const Strait__RegionPull *pull,
                        uint64_t now_ns)
 {
-    if (pair->has_witness && pull->lease_holder != 0)
-        pair->leases.promised_ns[side] = now_ns;
+    const Strait__RegionPosition *at = pull->acknowledged;
+    if (pair->has_witness && pull->lease_holder != 0 && at != NULL)
+        pair->leases.promised[side] = (struct lease_watch_promise){
+            .at_ns = now_ns, .epoch = {.number = at->epoch_number, .region = at->epoch_region}};
 }
 
 static void granted(struct pair *pair, const Strait__WitnessLease *asked, uint64_t now_ns)
@@ -123,9 +127,9 @@ static void look_at_promotion(struct pair *pair, struct sim_server *server,
     if (permitted->at_ns == 0 || !epoch_equal(permitted->epoch, end->epoch))
         world_fail(server->world, "region %c was promoted, and the witness did not permit it",
                    'a' + (int)side);
-    if (lasts(pair, watch->promised_ns[side], now_ns))
+    if (lasts(pair, watch->promised[side].at_ns, now_ns))
         world_fail(server->world, "region %c was promoted %" PRIu64 " ms after it promised not to",
-                   'a' + (int)side, (now_ns - watch->promised_ns[side]) / NS_PER_MS);
+                   'a' + (int)side, (now_ns - watch->promised[side].at_ns) / NS_PER_MS);
 }
 
 void lease_watch_began(struct pair *pair, struct sim_server *server, struct epoch epoch)
@@ -196,6 +200,17 @@ static struct epoch epoch_of(const struct request *request)
     return epoch;
 }
 
+static const char *tell_age(uint64_t at_ns, uint64_t now_ns, const struct epoch *epoch,
+                            char text[lasts_text_size])
+{
+    if (at_ns == 0)
+        snprintf(text, lasts_text_size, "none");
+    else
+        snprintf(text, lasts_text_size, "of epoch %" PRIu64 ", %" PRIu64 " ms old", epoch->number,
+                 (now_ns - at_ns) / NS_PER_MS);
+    return text;
+}
+
 /* Whether a voter permits it. */
 static void look_at_voters(struct pair *pair, struct sim_server *server, struct epoch epoch,
                            uint64_t now_ns)
@@ -203,23 +218,24 @@ static void look_at_voters(struct pair *pair, struct sim_server *server, struct 
     struct lease_watch *watch = &pair->leases;
     unsigned side = server->world->side;
     const struct lease_watch_grant *grant = &watch->witness[side];
-    uint64_t promised_ns = watch->promised_ns[1 - side];
+    const struct lease_watch_promise *promise = &watch->promised[1 - side];
     bool by_witness =
         !grant->candidate && epoch_equal(grant->epoch, epoch) && lasts(pair, grant->at_ns, now_ns);
-    bool by_standby = lasts(pair, promised_ns, now_ns);
+    bool by_standby = epoch_equal(promise->epoch, epoch) && lasts(pair, promise->at_ns, now_ns);
 
     watch->acknowledged_count++;
     watch->by_witness_count += by_witness && !by_standby;
     watch->by_standby_count += by_standby && !by_witness;
     if (by_witness || by_standby)
         return;
+    char witness_text[lasts_text_size];
+    char standby_text[lasts_text_size];
     world_fail(server->world,
-               "%c%u acknowledges in epoch (%" PRIu64 ", %" PRIu32
-               ") without a lease: the witness granted one %" PRIu64
-               " ms ago, the other region %" PRIu64 " ms ago, for %" PRIu64 " ms",
-               'a' + (int)side, server->index, epoch.number, epoch.region,
-               grant->at_ns == 0 ? 0 : (now_ns - grant->at_ns) / NS_PER_MS,
-               promised_ns == 0 ? 0 : (now_ns - promised_ns) / NS_PER_MS, pair->lease_ms);
+               "%c%u acknowledges in epoch (%" PRIu64 ", %" PRIu32 ") without a lease of %" PRIu64
+               " ms: the witness's is %s, the standby's %s",
+               'a' + (int)side, server->index, epoch.number, epoch.region, pair->lease_ms,
+               tell_age(grant->at_ns, now_ns, &grant->epoch, witness_text),
+               tell_age(promise->at_ns, now_ns, &promise->epoch, standby_text));
 }
 
 /* Whether one of a later epoch was acknowledged by then. */

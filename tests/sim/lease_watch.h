@@ -32,6 +32,12 @@ struct lease_watch_grant {
     bool candidate;
 };
 
+/* What a region promised. */
+struct lease_watch_promise {
+    uint64_t at_ns;     /* 0: never */
+    struct epoch epoch; /* to whose primary */
+};
+
 struct lease_watch_epoch {
     struct epoch epoch;
     bool is_forced;    /* its region may have been promoted by force */
@@ -39,12 +45,12 @@ struct lease_watch_epoch {
 };
 
 struct lease_watch {
-    bool is_active;                        /* both regions are in the list */
-    struct lease_watch_grant witness[2];   /* the witness's, by region; what it lasts */
-    struct lease_watch_grant permitted[2]; /* the last one to be promoted that was given */
-    uint64_t promised_ns[2];               /* when the region last promised; 0: never */
-    uint64_t asked_until_ns[2];            /* by then an operator's promotion may be done */
-    uint64_t forced_until_ns[2];           /* the same of one by force */
+    bool is_active;                         /* both regions are in the list */
+    struct lease_watch_grant witness[2];    /* the witness's, by region; what it lasts */
+    struct lease_watch_grant permitted[2];  /* the last one to be promoted that was given */
+    struct lease_watch_promise promised[2]; /* by the region */
+    uint64_t asked_until_ns[2];             /* by then an operator's promotion may be done */
+    uint64_t forced_until_ns[2];            /* the same of one by force */
     struct lease_watch_epoch epochs[lease_watch_epochs_max];
     unsigned epochs_count;
     uint64_t grants_count;

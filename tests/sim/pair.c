@@ -425,6 +425,7 @@ static void begin_witness(struct pair *pair, uint64_t seed)
     pair->has_witness = generator_chance(&generator, 1, 2);
     pair->is_automatic = generator_chance(&generator, 3, 4);
     pair->lease_ms = generator_between(&generator, lease_min_ms, lease_max_ms);
+    pair->wan.witness_is_near = generator_chance(&generator, 1, 2);
     generator_init(&pair->witness_faults.generator, generator_draw(&generator));
     pair->witness_faults.is_gentle = generator_chance(&generator, 1, 2);
     pair->trial.is_cut = generator_chance(&generator, 1, 2);

@@ -20,8 +20,8 @@ model=.build/planted/tests/unit/unit_replication_raft_model
 scripts=.build/planted/tests/unit/unit_replication_raft_script
 table=tests/sim/planted.txt
 width_max=120 # seeds of a bug
-least=36      # bugs that seeds find
-least_two=8   # of these, of two regions
+least=40      # bugs that seeds find
+least_two=12  # of these, of two regions
 [ -x "$sim" ] || {
     echo "$sim is not built"
     exit 1
@@ -81,8 +81,8 @@ seek() {
         "--servers 5 --keep-log" "--servers 3 --aim" "--servers 3 --decay --churn --aim" \
         "--servers 5 --decay --churn --aim" "--servers 3 --upgrade" "--regions"; do
         case "$1 $options" in
-        region_*" --regions") ;;
-        region_* | *" --regions") continue ;; # those of regions need two
+        region_*" --regions" | lease_*" --regions") ;;
+        region_* | lease_* | *" --regions") continue ;; # those of regions need two
         esac
         rated=$(rate "$1" $(($2 / 8)) "$options")
         [ -n "$rated" ] || continue
@@ -185,7 +185,7 @@ replay() {
     done
     count=$(cat "$work/even" "$work/odd" | grep -c -E '^[a-z0-9_]+: seed [0-9]+ --')
     echo "$count bugs found by their seeds in the simulator"
-    count_two=$(cat "$work/even" "$work/odd" | grep -c -E '^region_[a-z0-9_]+: seed [0-9]+ --')
+    count_two=$(cat "$work/even" "$work/odd" | grep -c -E '^(region|lease)_[a-z0-9_]+: seed [0-9]+ --')
     echo "$count_two of them are bugs of two regions"
     [ "$count" -ge "$least" ] && [ "$count_two" -ge "$least_two" ] || failed=1
     return $failed

@@ -110,7 +110,8 @@ static void dial(struct sim_region_link *link)
     if (!wan_is_whole(wan, link->server->world->side, link->site))
         note_later(link, FAILED, connect_ms * NS_PER_MS, 0);
     else
-        note_later(link, CONNECTED, wan_handshake_ns(wan), 0);
+        note_later(link, CONNECTED, wan_handshake_ns(wan, link->server->world->side, link->site),
+                   0);
 }
 
 /* Its user is told in a turn of the server's. */

@@ -5,7 +5,14 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 
-enum { latency_min_us = 42000, latency_max_us = 52000, stall_min_ms = 90, stall_max_ms = 900 };
+enum {
+    latency_min_us = 42000,
+    latency_max_us = 52000,
+    near_min_us = 150,
+    near_max_us = 800,
+    stall_min_ms = 90,
+    stall_max_ms = 900
+};
 
 void wan_init(struct wan *wan, uint64_t seed)
 {
@@ -20,8 +27,10 @@ void wan_heal(struct wan *wan)
     wan->stall_percent = 0;
 }
 
-static uint64_t latency_ns(struct wan *wan)
+static uint64_t latency_ns(struct wan *wan, unsigned one, unsigned other)
 {
+    if (wan->witness_is_near && (one == wan_witness || other == wan_witness))
+        return 1000 * generator_between(&wan->generator, near_min_us, near_max_us);
     return 1000 * generator_between(&wan->generator, latency_min_us, latency_max_us);
 }
 
@@ -48,7 +57,7 @@ bool wan_pass(struct wan *wan, unsigned from, unsigned to, size_t size, uint64_t
               uint64_t *due_ns)
 {
     wan->messages_count++;
-    *due_ns = now_ns + latency_ns(wan);
+    *due_ns = now_ns + latency_ns(wan, from, to);
     if (wan->slow_bytes_per_ms != 0)
         *due_ns += size * NS_PER_MS / wan->slow_bytes_per_ms;
     if (wan->stall_percent != 0 && generator_chance(&wan->generator, wan->stall_percent, 100))
@@ -57,7 +66,7 @@ bool wan_pass(struct wan *wan, unsigned from, unsigned to, size_t size, uint64_t
     return wan->cut[from][to] == 0;
 }
 
-uint64_t wan_handshake_ns(struct wan *wan)
+uint64_t wan_handshake_ns(struct wan *wan, unsigned one, unsigned other)
 {
-    return latency_ns(wan) + latency_ns(wan) + latency_ns(wan);
+    return latency_ns(wan, one, other) + latency_ns(wan, one, other) + latency_ns(wan, one, other);
 }

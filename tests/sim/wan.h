@@ -22,6 +22,7 @@ enum wan_cutter {
 struct wan {
     struct generator generator;
     unsigned cut[wan_sites_count][wan_sites_count]; /* from, to: by whom, a sum of cutters */
+    bool witness_is_near;                           /* to both: less than a millisecond */
     uint64_t slow_bytes_per_ms;                     /* 0: as fast as light */
     unsigned stall_percent; /* of messages: one that waits for a packet to be sent again */
     uint64_t messages_count;
@@ -46,6 +47,6 @@ bool wan_pass(struct wan *wan, unsigned from, unsigned to, size_t size, uint64_t
               uint64_t *due_ns);
 
 /* How long a handshake takes, which crosses three times. */
-uint64_t wan_handshake_ns(struct wan *wan);
+uint64_t wan_handshake_ns(struct wan *wan, unsigned one, unsigned other);
 
 #endif

@@ -140,18 +140,15 @@ enum strait_status strait_region_list(strait *handle, bool any, uint32_t timeout
 
 /* ---- Changes ---- */
 
-static enum strait_status change(strait *handle, Strait__RegionChange__Action action,
-                                 Strait__Region *region, uint32_t timeout_ms,
-                                 struct strait_regions **regions, struct strait_error *error)
+static enum strait_status change(strait *handle, const Strait__RegionChange *request,
+                                 uint32_t timeout_ms, struct strait_regions **regions,
+                                 struct strait_error *error)
 {
-    Strait__RegionChange request = STRAIT__REGION_CHANGE__INIT;
     const ProtobufCMessage *message;
     struct result *result;
 
-    request.action = action;
-    request.region = region;
     enum strait_status status = result_of_request(
-        handle, FRAME_REGION_CHANGE, &request.base, handle_deadline_ns(handle, timeout_ms),
+        handle, FRAME_REGION_CHANGE, &request->base, handle_deadline_ns(handle, timeout_ms),
         result_descriptor(FRAME_REGION_CHANGE), sizeof **regions, &result, &message, error);
     if (status != STRAIT_OK)
         return status;
@@ -251,7 +248,10 @@ static enum strait_status put(strait *handle, Strait__RegionChange__Action actio
     region.lag_bytes_max = settings->guard_lag_bytes;
     region.lag_ms_max = settings->guard_lag_ms;
     region.upstream = text_field(settings->upstream != NULL ? settings->upstream : "");
-    return change(handle, action, &region, timeout_ms, regions, error);
+    Strait__RegionChange request = STRAIT__REGION_CHANGE__INIT;
+    request.action = action;
+    request.region = &region;
+    return change(handle, &request, timeout_ms, regions, error);
 }
 
 enum strait_status strait_region_add(strait *handle, const struct strait_region_settings *settings,
@@ -268,9 +268,11 @@ enum strait_status strait_region_set(strait *handle, const struct strait_region_
     return put(handle, STRAIT__REGION_CHANGE__ACTION__SET, settings, timeout_ms, regions, error);
 }
 
-enum strait_status strait_region_remove(strait *handle, const char *name, uint32_t timeout_ms,
-                                        struct strait_regions **regions, struct strait_error *error)
+enum strait_status strait_region_remove(strait *handle, const char *name, bool force,
+                                        uint32_t timeout_ms, struct strait_regions **regions,
+                                        struct strait_error *error)
 {
+    Strait__RegionChange request = STRAIT__REGION_CHANGE__INIT;
     Strait__Region region = STRAIT__REGION__INIT;
 
     if (regions != NULL)
@@ -279,8 +281,10 @@ enum strait_status strait_region_remove(strait *handle, const char *name, uint32
     if (status != STRAIT_OK)
         return status;
     region.name = text_field(name);
-    return change(handle, STRAIT__REGION_CHANGE__ACTION__REMOVE, &region, timeout_ms, regions,
-                  error);
+    request.action = STRAIT__REGION_CHANGE__ACTION__REMOVE;
+    request.region = &region;
+    request.force = force;
+    return change(handle, &request, timeout_ms, regions, error);
 }
 
 /* ---- The primary ---- */

@@ -105,7 +105,10 @@ struct strait_region_settings {
  * (`list` may be NULL). Adding: ALREADY_EXISTS where the id or the name is taken. Setting replaces
  * all that is said of an id; NOT_FOUND where there is none. BUSY, after repeats until the deadline,
  * while another change is under way. OUTCOME_UNKNOWN: the leader changed meanwhile; the list
- * tells. */
+ * tells. Where there is a witness, it is told first of a region that is removed, so that it grants
+ * that one nothing any more: CONDITION_FAILED where it cannot be reached, or has granted that
+ * region a promotion; `force` removes all the same, and then nothing but stopping its servers keeps
+ * the region, if it is cut off, from being promoted by the witness's grant. */
 STRAIT_API enum strait_status strait_region_add(strait *handle,
                                                 const struct strait_region_settings *settings,
                                                 uint32_t timeout_ms, struct strait_regions **list,
@@ -114,7 +117,7 @@ STRAIT_API enum strait_status strait_region_set(strait *handle,
                                                 const struct strait_region_settings *settings,
                                                 uint32_t timeout_ms, struct strait_regions **list,
                                                 struct strait_error *error);
-STRAIT_API enum strait_status strait_region_remove(strait *handle, const char *name,
+STRAIT_API enum strait_status strait_region_remove(strait *handle, const char *name, bool force,
                                                    uint32_t timeout_ms,
                                                    struct strait_regions **list,
                                                    struct strait_error *error);
@@ -166,12 +169,14 @@ STRAIT_API enum strait_status strait_region_promote(strait *handle, bool explain
 enum strait_lease_answer {
     STRAIT_LEASE_NONE = 0, /* not known to this library */
     STRAIT_LEASE_GRANTED = 1,
-    STRAIT_LEASE_NOTED = 2,     /* nothing was asked for */
-    STRAIT_LEASE_WAITS = 3,     /* the witness was restarted */
-    STRAIT_LEASE_HELD = 4,      /* by another region */
-    STRAIT_LEASE_OLD_EPOCH = 5, /* a higher one is known */
-    STRAIT_LEASE_TOO_LONG = 6,  /* longer than it grants */
-    STRAIT_LEASE_NEVER_HELD = 7 /* to be promoted against a primary that goes without leases */
+    STRAIT_LEASE_NOTED = 2,      /* nothing was asked for */
+    STRAIT_LEASE_WAITS = 3,      /* the witness was restarted */
+    STRAIT_LEASE_HELD = 4,       /* by another region */
+    STRAIT_LEASE_OLD_EPOCH = 5,  /* a higher one is known */
+    STRAIT_LEASE_TOO_LONG = 6,   /* longer than it grants */
+    STRAIT_LEASE_NEVER_HELD = 7, /* to be promoted against a primary that goes without leases */
+    STRAIT_LEASE_UNPROVEN = 8,   /* it came without a valid record of its epoch */
+    STRAIT_LEASE_REMOVED = 9     /* of a region that the primary has taken out of the list */
 };
 
 /* What a region's leader asked last. */
@@ -195,6 +200,9 @@ struct strait_witness {
     uint64_t up_ms;
     uint64_t granted_count; /* since its start */
     uint64_t refused_count;
+    uint64_t list_version; /* of the list of regions that the primary told; 0: none */
+    size_t listed_count;
+    const uint32_t *listed; /* the regions that may be primary */
     size_t count;
     const struct strait_witness_region *items;
 };

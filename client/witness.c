@@ -8,7 +8,7 @@
 static struct strait_witness_region translate_region(const Strait__WitnessRegion *from)
 {
     bool is_known = from->answer >= STRAIT__WITNESS_LEASE_REPLY__ANSWER__GRANTED &&
-                    from->answer <= STRAIT__WITNESS_LEASE_REPLY__ANSWER__NEVER_HELD;
+                    from->answer <= STRAIT__WITNESS_LEASE_REPLY__ANSWER__REMOVED;
     return (struct strait_witness_region){
         .id = from->id,
         .server = from->server,
@@ -57,6 +57,9 @@ enum strait_status strait_witness_status(strait *handle, uint32_t timeout_ms,
         .up_ms = reply->up_ms,
         .granted_count = reply->granted_count,
         .refused_count = reply->refused_count,
+        .list_version = reply->list_version,
+        .listed_count = reply->n_listed,
+        .listed = reply->listed,
         .count = reply->n_regions,
         .items = items,
     };

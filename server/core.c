@@ -252,6 +252,7 @@ static void on_tick(struct io_timer *timer)
     core_catchup_look(core);
     core_tick(core);
     core_version_look(core);
+    core_fresh_look_ahead(core);
     core_digests_lead(core);
     io_timer_start(core->options.io, timer,
                    io_boot_ns(core->options.io) + core_tick_ms * NS_PER_MS);

@@ -372,7 +372,7 @@ static void hold_still(struct core *core)
     core->fresh.answer_ns = 0;
     source_lead(core->ship.source, false, NULL);
     if (core->ship.receiver != NULL)
-        receiver_stop(core->ship.receiver);
+        receiver_forget(core->ship.receiver);
 }
 
 static void on_swapped(void *context, enum status status, const struct lsm_mark *mark)

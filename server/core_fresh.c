@@ -14,6 +14,9 @@
  * In a standby region all is older by what its leader's own state may lack of the primary's: the
  * age in the answer, which is told by the leader's clock, and 0 in the primary region.
  *
+ * Where a standby may promote itself, its members ask once a second besides: how old its data is
+ * counts once neither the primary nor the leader that knew it can be asked any more.
+ *
  * Little-endian. A question or an answer that is lost is asked again after fresh_ask_ms. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -79,13 +82,28 @@ static void ask(struct core *core, uint64_t now)
     core->fresh.asked_ns = now;
 }
 
+/* No answer is there or on its way. */
+static bool may_ask(const struct core *core, uint64_t now)
+{
+    const struct core_freshness *fresh = &core->fresh;
+    return fresh->answer_ns == 0 &&
+           (fresh->asked_ns == 0 || now >= fresh->asked_ns + fresh_ask_ms * NS_PER_MS);
+}
+
+void core_fresh_look_ahead(struct core *core)
+{
+    uint64_t now = io_boot_ns(core->options.io);
+    if (core->lease.open && core->options.promote_automatic && !core_is_primary(core) &&
+        !core_is_healing(core) && may_ask(core, now))
+        ask(core, now);
+}
+
 /* Whether there is a read that no answer will serve which is there or on its way. */
 static bool needs_question(const struct core *core, uint64_t now)
 {
     const struct core_freshness *fresh = &core->fresh;
 
-    if (fresh->answer_ns != 0 ||
-        (fresh->asked_ns != 0 && now < fresh->asked_ns + fresh_ask_ms * NS_PER_MS))
+    if (!may_ask(core, now))
         return false;
     LIST_EACH(link, &fresh->waiting)
     {

@@ -244,6 +244,12 @@ struct core_version {
     struct request *request; /* whoever asked for it; NULL: nobody */
 };
 
+/* A region that is taken out of the list, once the witness knows; core_region_change.c. */
+struct core_removal {
+    struct request *request; /* NULL: there is none */
+    uint64_t until_ns;       /* the witness is waited for no longer */
+};
+
 /* The reign handed to a standby; core_regions.c. */
 struct core_switchover {
     enum { SWITCHOVER_NONE, SWITCHOVER_DRAINING, SWITCHOVER_GRANTING } step;
@@ -374,6 +380,7 @@ struct core_ship {
     char silence[core_silence_size]; /* why nothing is heard of it, and what to do; empty: it is */
 
     struct request *change; /* of the list of regions, in the log; NULL: none is */
+    struct core_removal removal;
     struct core_switchover switchover;
     struct core_promotion promotion;
     struct core_herald herald;
@@ -719,12 +726,22 @@ void core_herald_open(struct core *core);
 void core_herald_close(struct core *core);
 void core_herald_turn(struct core *core); /* each second */
 
+/* ---- core_region_change.c: changes of the list of regions ---- */
+
+void core_region_change(struct core *core, struct request *request);
+void core_region_change_turn(struct core *core);
+void core_region_change_ended(struct core *core, const struct state_result *result);
+bool core_regions_are_changing(const struct core *core); /* or a switchover is under way */
+
 /* ---- core_regions.c: the list of regions, switchover, promotion ---- */
 
 void core_regions_request(struct core *core, struct request *request);
 
 /* What a RegionList is answered with, in the arena; NULL where there is no memory. */
 Strait__RegionListReply *core_regions_list(struct core *core, struct arena *arena);
+
+/* True: this server may take the request; else it was refused. */
+bool core_regions_check_primary(struct core *core, struct request *request);
 void core_regions_turn(struct core *core);
 bool core_regions_ended(struct core *core, const void *context, const struct state_result *result);
 void core_regions_refuse(struct core *core);    /* what is under way: the core ends */
@@ -790,6 +807,7 @@ void core_fresh_open(struct core *core);
 bool core_fresh_is_enough(const struct core *core, const struct core_read *read);
 void core_fresh_wait(struct core_read *read);
 void core_fresh_turn(struct core *core);
+void core_fresh_look_ahead(struct core *core); /* once a second */
 void core_fresh_received(struct core *core, uint64_t from, uint8_t kind, struct bytes message);
 
 /* ---- core_member.c: members, their changes, transfers of the leadership ---- */

@@ -12,6 +12,9 @@
  * that, or, configured so, by itself once it has not heard the primary for a lease. From when it
  * asks it grants the primary nothing.
  *
+ * Before a region is taken out of the list, the witness is told to grant it nothing any more: cut
+ * off, it might not know, while this one needs no lease without it.
+ *
  * A forced promotion needs no grant. Its leader acknowledges without one, too, until the first is
  * there: else a region that is alone could not go on. Where the leadership changes before that, the
  * command is repeated.
@@ -117,7 +120,9 @@ static void refuse_unsure(struct core *core, struct request *request)
 
 bool core_lease_hold(struct core *core, struct request *request, const struct state_result *result)
 {
-    if (core_lease_is_held(core))
+    /* What apply discarded has done nothing, here or anywhere: it was never shipped, and no other
+     * region's promotion changes that. */
+    if (core_lease_is_held(core) || !result->versioned)
         return false;
     struct lease_wait *wait = arena_alloc_zeroed(&request->arena, 1, sizeof *wait);
     if (wait == NULL) {
@@ -191,8 +196,17 @@ void core_lease_pulled(struct core *core, const Strait__RegionPull *pull)
 void core_lease_asked(struct core *core, uint64_t holder, uint64_t asked_ns, uint32_t lease_ms)
 {
     struct core_lease *lease = &core->lease;
-    lease->source_holder = lease_ms <= core->options.lease_ms ? holder : 0;
+    bool is_longer = lease_ms > core->options.lease_ms;
+
+    lease->source_holder = is_longer ? 0 : holder;
     lease->source_asked_ns = asked_ns;
+    lease->source_lease_ms = lease_ms;
+    if (is_longer && !lease->source_is_longer && lease->open)
+        log_warn("lease_too_short", LOG_U64("asked_ms", lease_ms),
+                 LOG_U64("lease_ms", core->options.lease_ms),
+                 LOG_TEXT("text", "the primary asks for longer leases than this region's "
+                                  "witness.lease: it is granted none by this region"));
+    lease->source_is_longer = is_longer;
 }
 
 /* And is granted it with the next pull. */
@@ -217,6 +231,7 @@ static enum lease_step step_of(struct core *core, uint64_t now)
     struct lease_standing standing = {
         .now_ns = now,
         .lease_ns = lease_ns(core),
+        .past_ns = lease->asked_max_ns,
         .led_ns = lease->led_ns,
         .promised_ns = lease->promised_ns,
         .granted_ns = lease->granted_ns,
@@ -224,16 +239,20 @@ static enum lease_step step_of(struct core *core, uint64_t now)
         .regions_count = state_regions(core->state)->count,
         .lag_max_ns = core->options.promote_lag_max_ms * NS_PER_MS,
     };
+    /* As an earlier leader told it, or this one has heard. */
+    uint64_t fresh_ns = core->fresh.known_ns;
     if (core->ship.receiver != NULL) {
         struct receiver_facts facts = receiver_facts(core->ship.receiver);
         /* What was heard by an earlier leadership of this server's is no word of this one's. */
         standing.heard_ns = facts.answered_ns >= lease->led_ns ? facts.answered_ns : 0;
-        standing.lag_known = standing.heard_ns != 0 && facts.fresh;
-        /* The primary may have acknowledged all that while, by the witness's grant. A lease's time
-         * goes by before anybody can know that it does not any more. */
-        if (standing.lag_known && now > facts.fresh_ns + lease_ns(core))
-            standing.lag_ns = now - facts.fresh_ns - lease_ns(core);
+        if (facts.fresh && facts.fresh_ns > fresh_ns)
+            fresh_ns = facts.fresh_ns;
     }
+    standing.lag_known = fresh_ns != 0;
+    /* The primary may have acknowledged all that while, by the witness's grant. A lease's time goes
+     * by before anybody can know that it does not any more. */
+    if (standing.lag_known && now > fresh_ns + lease_ns(core))
+        standing.lag_ns = now - fresh_ns - lease_ns(core);
     return lease_standby_step(&standing);
 }
 
@@ -242,12 +261,12 @@ bool core_lease_permits_promotion(struct core *core)
     return !core_lease_is_needed(core) || step_of(core, now_ns(core)) == LEASE_PROMOTE;
 }
 
-void core_lease_waive(struct core *core, struct epoch epoch)
+void core_lease_waive(struct core *core, struct epoch epoch, const char *by)
 {
     if (!core_lease_is_needed(core))
         return;
     core->lease.waived = epoch;
-    log_warn("lease_waived", LOG_U64("number", epoch.number),
+    log_warn("lease_waived", LOG_TEXT("by", by), LOG_U64("number", epoch.number),
              LOG_TEXT("text",
                       "by force: this region acknowledges without a lease until it has one; "
                       "the old primary may acknowledge until its own is over"));
@@ -258,13 +277,15 @@ const char *core_lease_step_text(struct core *core)
     const struct core_lease *lease = &core->lease;
     if (core_is_primary(core) || lease->led_ns == 0)
         return lease->said;
+    if (lease->source_is_longer && core->ship.promotion.step == PROMOTION_NONE)
+        return "The primary asks for longer leases than witness.lease is here: this region grants "
+               "it none. Set the same at all servers of both regions.";
     switch (step_of(core, now_ns(core))) {
     case LEASE_REST:
         return "The primary was heard within its lease.";
     case LEASE_OLD_DATA:
         return "This region does not promote itself: its data is older than witness.lag_max, or "
-               "how "
-               "old it is is not known since its leader changed. An operator can promote it.";
+               "nobody here knows how old it is, as after a restart. An operator can promote it.";
     case LEASE_MANY:
         return "This region does not promote itself: there are more than two.";
     case LEASE_WAIT_PAST:
@@ -317,6 +338,62 @@ static void say(struct core *core, const char *format, ...)
         log_info("witness_said", LOG_TEXT("text", core->lease.said));
 }
 
+/* A record that proves the epoch: what it began with, or, of a region that was handed the reign, or
+ * where the signer's certificate does not hold any more, one that this server signs. */
+static struct bytes proof_of(struct core *core, const struct epoch_change *change)
+{
+    struct core_lease *lease = &core->lease;
+    const struct region *self = regions_find(state_regions(core->state), core->options.region_id);
+    struct error error = {0};
+
+    if (!core_is_primary(core) || core->options.promotion_sign == NULL || self == NULL ||
+        (change->record.size != 0 && !lease->proof_needed))
+        return change->record;
+    if (epoch_equal(lease->proof_epoch, change->to))
+        return bytes_of(lease->proof, lease->proof_size);
+    lease->proof_size = 0;
+    enum status status = core->options.promotion_sign(core->options.context, change, self,
+                                                      lease->proof, &lease->proof_size, &error);
+    if (status == STATUS_OK)
+        lease->proof_epoch = change->to;
+    else
+        say(core, "The epoch cannot be proved to the witness: %.160s", error.text);
+    return status == STATUS_OK ? bytes_of(lease->proof, lease->proof_size) : change->record;
+}
+
+/* The regions that may be primary, as far as this leader knows them. */
+static void list_regions(struct core *core, struct lease_list *list)
+{
+    struct core_lease *lease = &core->lease;
+    const struct regions *regions = state_regions(core->state);
+
+    *list = (struct lease_list){0};
+    /* What is in the log from before has to be applied. */
+    if (regions_find(regions, core->options.region_id) == NULL ||
+        state_facts(core->state).applied_term != lease->led_term)
+        return;
+    *list = (struct lease_list){
+        .version = regions->version, .term = lease->led_term, .serial = lease->list_serial};
+    for (unsigned i = 0; i < regions->count; i++) {
+        if (regions->regions[i].id != lease->leaving)
+            list->regions[list->count++] = regions->regions[i].id;
+    }
+}
+
+void core_lease_let_go(struct core *core, uint32_t region)
+{
+    struct core_lease *lease = &core->lease;
+    lease->leaving = region;
+    lease->is_let_go = false;
+    lease->list_serial++;
+    lease->next_ns = 0;
+}
+
+bool core_lease_has_let_go(const struct core *core)
+{
+    return core->lease.is_let_go;
+}
+
 /* Whether there is anything to ask or tell, and what. */
 static bool question(struct core *core, Strait__WitnessLease *message)
 {
@@ -334,10 +411,17 @@ static bool question(struct core *core, Strait__WitnessLease *message)
     message->lease_ms = core->options.lease_ms;
     message->candidate = lease->candidate;
     if (change != NULL)
-        message->promotion = field_of_bytes(change->record);
+        message->promotion = field_of_bytes(proof_of(core, change));
     /* Fenced, and not followed up yet: it is no primary, and no standby of its own epoch. */
-    if (epoch.region == core->options.region_id)
+    if (epoch.region == core->options.region_id) {
+        list_regions(core, &core->lease.asked_list);
+        message->list_version = core->lease.asked_list.version;
+        message->list_term = core->lease.asked_list.term;
+        message->list_serial = core->lease.asked_list.serial;
+        message->regions = core->lease.asked_list.regions;
+        message->n_regions = core->lease.asked_list.count;
         return core_is_primary(core);
+    }
     /* That its region acknowledges nothing any more, only its one leader can say. */
     return replicated_log_lease_holds(core->log);
 }
@@ -362,11 +446,17 @@ static void ask_witness(struct core *core, uint64_t now)
                               core->options.lease_ms / 3, lease) == STATUS_OK;
 }
 
-static void granted(struct core *core)
+/* The witness grants to one region at a time: nothing is left of what it had granted to another. */
+static void granted(struct core *core, const Strait__WitnessLeaseReply *reply)
 {
     struct core_lease *lease = &core->lease;
+    const struct lease_list *asked = &lease->asked_list;
 
     lease->said[0] = 0;
+    if (!lease->asked_candidate && lease->leaving != 0 && asked->version != 0 &&
+        asked->serial == lease->list_serial && reply->list_version == asked->version &&
+        reply->list_term == asked->term && reply->list_serial == asked->serial)
+        lease->is_let_go = true;
     if (lease->asked_candidate) {
         if (lease->candidate)
             lease_holder_granted(&lease->granted_ns, lease->asked_ns, lease_ns(core));
@@ -382,9 +472,10 @@ static void take_answer(struct core *core, const Strait__WitnessLeaseReply *repl
     uint64_t wait_ms = reply->wait_ms > retry_least_ms ? reply->wait_ms : retry_least_ms;
     uint64_t soon_ns = now_ns(core) + (wait_ms < lease_ms_max ? wait_ms : lease_ms_max) * NS_PER_MS;
 
+    lease->asked_max_ns = reply->asked_max_ms * NS_PER_MS;
     switch (reply->answer) {
     case STRAIT__WITNESS_LEASE_REPLY__ANSWER__GRANTED:
-        granted(core);
+        granted(core, reply);
         return;
     case STRAIT__WITNESS_LEASE_REPLY__ANSWER__NOTED:
         lease->said[0] = 0;
@@ -408,6 +499,18 @@ static void take_answer(struct core *core, const Strait__WitnessLeaseReply *repl
         return;
     case STRAIT__WITNESS_LEASE_REPLY__ANSWER__NEVER_HELD:
         say(core, "The primary never asked this witness for a lease: it goes without.");
+        return;
+    case STRAIT__WITNESS_LEASE_REPLY__ANSWER__UNPROVEN:
+        say(core, "The witness has no valid record of epoch %" PRIu64 ": its log says why.",
+            lease->asked_epoch.number);
+        /* Once more, with one that is signed now. */
+        if (!lease->proof_needed)
+            lease->next_ns = 0;
+        lease->proof_needed = true;
+        return;
+    case STRAIT__WITNESS_LEASE_REPLY__ANSWER__REMOVED:
+        say(core, "The witness grants this region nothing: the primary has taken it out of the "
+                  "list of regions.");
         return;
     default:
         say(core, "The witness's answer is not understood.");
@@ -470,6 +573,9 @@ static void look_at_role(struct core *core, uint64_t now)
         lease->source_holder = 0;
         lease->candidate = false;
         lease->waived = (struct epoch){0};
+        lease->leaving = 0;
+        lease->is_let_go = false;
+        lease->list_serial = 1;
         lease->next_ns = 0;
         link_endpoints(core->options.witness_link, core->options.witnesses,
                        leads ? core->options.witnesses_count : 0);
@@ -479,6 +585,13 @@ static void look_at_role(struct core *core, uint64_t now)
         if (!PLANTED(lease_kept_over_epochs))
             lease->holder = (struct lease_holder){0};
         lease->granted_ns = 0;
+        lease->asked_max_ns = 0;
+        lease->proof_epoch = (struct epoch){0};
+        lease->proof_needed = false;
+        lease->next_ns = 0;
+    }
+    if (state_regions(core->state)->version != lease->list_version) {
+        lease->list_version = state_regions(core->state)->version;
         lease->next_ns = 0;
     }
     if (lease->waived.number != 0 &&

@@ -29,7 +29,9 @@ struct core_lease {
     bool told_held;
 
     /* Of a standby's. */
-    uint64_t source_holder; /* who asked for a lease last; 0: nobody */
+    uint64_t source_holder;   /* who asked for a lease last; 0: nobody */
+    uint32_t source_lease_ms; /* that was asked for */
+    bool source_is_longer;    /* than this region grants */
     uint64_t source_asked_ns;
     uint64_t promised_ns; /* no promotion before */
     bool candidate;       /* it wants to be promoted: nothing is promised any more */
@@ -43,8 +45,22 @@ struct core_lease {
     uint64_t asked_ns;
     uint64_t asked_led_ns;
     struct epoch asked_epoch;
-    uint64_t next_ns; /* the next one is due */
-    char said[240];   /* what it, or its link, said last that is no grant; empty: nothing */
+    struct lease_list asked_list;
+    uint64_t next_ns;      /* the next one is due */
+    uint64_t asked_max_ns; /* the longest that the epoch's primary asked for, as the witness says */
+
+    /* What it is told of the regions that may be primary. */
+    uint64_t list_version; /* of the list in the state, as seen last */
+    uint64_t list_serial;
+    uint32_t leaving; /* a region that is to be taken out of the list; 0: none */
+    bool is_let_go;   /* the witness grants it nothing any more, and has nothing granted to it */
+
+    /* A record of this region's epoch, signed for the witness; of epoch number 0: none. */
+    struct epoch proof_epoch;
+    bool proof_needed; /* the witness did not take what the epoch began with */
+    size_t proof_size;
+    uint8_t proof[limit_promotion_record_size];
+    char said[240]; /* what it, or its link, said last that is no grant; empty: nothing */
     struct io_timer timer;
 };
 
@@ -75,8 +91,14 @@ void core_lease_standing(struct core *core, struct receiver_standing *standing);
 bool core_lease_permits_promotion(struct core *core);
 const char *core_lease_step_text(struct core *core); /* what it lacks for that, or what was said */
 
-/* The epoch, which is begun by force, is to go without a lease until there is one. */
-void core_lease_waive(struct core *core, struct epoch epoch);
+/* The epoch, which is begun by force, is to go without a lease until there is one; `by`: who wants
+ * that. */
+void core_lease_waive(struct core *core, struct epoch epoch, const char *by);
+
+/* The region is to be taken out of the list: the witness is told so; 0: none is. Whether it keeps
+ * that, and has granted that region nothing that is not over. */
+void core_lease_let_go(struct core *core, uint32_t region);
+bool core_lease_has_let_go(const struct core *core);
 
 /* In the arena; NULL: no witness is configured, or there is no memory. */
 Strait__RegionLease *core_lease_message(struct core *core, struct arena *arena);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What administrators ask of regions: who they are, and which of them is the primary.
+/* What administrators ask of regions: who they are, and which of them is the primary. Changes of
+ * the list are core_region_change.c's.
  *
  * A switchover, at the primary's leader:
  *
@@ -180,110 +181,9 @@ static void list(struct core *core, struct request *request)
         core_reply(core, request, &reply->base);
 }
 
-/* ---- Changes of the list ---- */
+/* ---- Switchover ---- */
 
-/* False: refused. */
-static bool parse_upstream(struct core *core, struct request *request, const char *name,
-                           struct region *region)
-{
-    const struct region *upstream = regions_find_name(state_regions(core->state), name);
-
-    if (name[0] == 0)
-        return true;
-    if (upstream == NULL || upstream->id == region->id) {
-        core_refuse(core, request, upstream == NULL ? STATUS_NOT_FOUND : STATUS_INVALID_ARGUMENT, 0,
-                    "%.64s cannot pull from %.64s: %s.", region->name, name,
-                    upstream == NULL ? "there is no such region; `strait region list` names them"
-                                     : "that is itself");
-        return false;
-    }
-    region->upstream = upstream->id;
-    return true;
-}
-
-/* False: refused. */
-static bool parse_region(struct core *core, struct request *request, const Strait__Region *message,
-                         struct region *region)
-{
-    *region = (struct region){.id = message->id};
-    bool fits = strlen(message->name) < sizeof region->name &&
-                message->n_endpoints <= limit_region_endpoints_count;
-    if (fits)
-        snprintf(region->name, sizeof region->name, "%s", message->name);
-    for (size_t i = 0; fits && i < message->n_endpoints; i++) {
-        fits = region_endpoint_is_valid(message->endpoints[i]);
-        if (fits)
-            snprintf(region->endpoints[i], sizeof region->endpoints[i], "%s",
-                     message->endpoints[i]);
-    }
-    region->endpoints_count = fits ? (unsigned)message->n_endpoints : 0;
-    region->guard = (struct region_guard){
-        .action = message->guard == STRAIT__REGION__GUARD__NONE
-                      ? REGION_GUARD_ALERT
-                      : (enum region_guard_action)message->guard,
-        .lag_bytes_max = message->lag_bytes_max,
-        .lag_ms_max = message->lag_ms_max,
-    };
-    if (fits && region_is_valid(region))
-        return parse_upstream(core, request, message->upstream, region);
-    core_refuse(core, request, STATUS_INVALID_ARGUMENT, 0,
-                "A region has an id above 0, a name of letters, digits, - and _, and up to %d "
-                "endpoints, each HOST:PORT.",
-                limit_region_endpoints_count);
-    return false;
-}
-
-/* False: refused. */
-static bool change_target(struct core *core, struct request *request, struct regions *target)
-{
-    const Strait__RegionChange *change = REQUEST_MESSAGE(request, RegionChange);
-    struct region region;
-
-    *target = *state_regions(core->state);
-    if (change->region == NULL) {
-        core_refuse(core, request, STATUS_INVALID_ARGUMENT, 0, "No region is named.");
-        return false;
-    }
-    const struct region *found = regions_find_name(target, change->region->name);
-    if (change->action == STRAIT__REGION_CHANGE__ACTION__REMOVE) {
-        if (found == NULL) {
-            core_refuse(core, request, STATUS_NOT_FOUND, 0,
-                        "There is no region %.64s: `strait region list` names them.",
-                        change->region->name);
-            return false;
-        }
-        regions_remove(target, found->id);
-        return true;
-    }
-    if (change->action != STRAIT__REGION_CHANGE__ACTION__ADD &&
-        change->action != STRAIT__REGION_CHANGE__ACTION__SET) {
-        core_refuse(core, request, STATUS_UNSUPPORTED, 0,
-                    "This server knows no such change of regions.");
-        return false;
-    }
-    if (!parse_region(core, request, change->region, &region))
-        return false;
-    bool is_new = regions_find(target, region.id) == NULL;
-    if (is_new != (change->action == STRAIT__REGION_CHANGE__ACTION__ADD)) {
-        core_refuse(core, request, is_new ? STATUS_NOT_FOUND : STATUS_ALREADY_EXISTS, 0,
-                    is_new ? "There is no region with the id %" PRIu32 "."
-                           : "There is a region with the id %" PRIu32 " already.",
-                    region.id);
-        return false;
-    }
-    enum status status = regions_set(target, &region);
-    if (status == STATUS_OK)
-        return true;
-    if (status == STATUS_TOO_LARGE)
-        core_refuse(core, request, status, 0, "There are as many regions as there can be: %d.",
-                    limit_regions_count);
-    else
-        core_refuse(core, request, status, 0, "Another region is named %s already.", region.name);
-    return false;
-}
-
-/* True: this server may take the request; else it was refused. */
-static bool check_primary(struct core *core, struct request *request)
+bool core_regions_check_primary(struct core *core, struct request *request)
 {
     if (!core_leads(core))
         core_refuse_not_leader(core, request, NULL);
@@ -293,64 +193,6 @@ static bool check_primary(struct core *core, struct request *request)
         return true;
     return false;
 }
-
-static void change(struct core *core, struct request *request)
-{
-    struct core_ship *ship = &core->ship;
-    struct state_refusal refusal = {0};
-    struct regions target;
-    uint8_t body[regions_size_max];
-
-    if (!check_primary(core, request))
-        return;
-    if (ship->change != NULL || ship->switchover.step != SWITCHOVER_NONE) {
-        core_refuse(core, request, STATUS_BUSY, retry_change_ms,
-                    "Another change of regions is under way: try again in %d ms.", retry_change_ms);
-        return;
-    }
-    if (!change_target(core, request, &target))
-        return;
-    enum status status = state_regions_check(core->state, &target, &refusal);
-    if (status != STATUS_OK) {
-        core_refuse(core, request, status, 0, "%s", refusal.text);
-        return;
-    }
-    regions_encode(&target, body);
-    const struct log_proposal proposal = {.kind = ENTRY_REGIONS,
-                                          .identity = bytes_of_text(request->session->identity),
-                                          .body = bytes_of(body, regions_size(&target)),
-                                          .context = &ship->change};
-    status = replicated_log_propose(core->log, &proposal);
-    if (status == STATUS_OK)
-        ship->change = request;
-    else
-        core_refuse(core, request, status, retry_change_ms, "The change cannot be logged: %s.",
-                    status_text(status));
-}
-
-static void change_ended(struct core *core, const struct state_result *result)
-{
-    struct request *request = core->ship.change;
-    core->ship.change = NULL;
-    if (request == NULL)
-        return;
-    if (result == NULL) {
-        core_refuse_dropped(core, request);
-        return;
-    }
-    if (result->status != STATUS_OK) {
-        core_refuse(core, request, result->status, 0, "%s", result->text);
-        return;
-    }
-    Strait__RegionChangeReply reply = STRAIT__REGION_CHANGE_REPLY__INIT;
-    reply.list = core_regions_list(core, &request->arena);
-    if (reply.list == NULL)
-        core_refuse(core, request, STATUS_NO_MEMORY, 0, "It is done; no memory to list it.");
-    else
-        core_reply(core, request, &reply.base);
-}
-
-/* ---- Switchover ---- */
 
 bool core_is_draining(const struct core *core)
 {
@@ -401,13 +243,12 @@ static void switchover(struct core *core, struct request *request)
         switchover_answer(core, request, true, 0);
         return;
     }
-    if (!check_primary(core, request))
+    if (!core_regions_check_primary(core, request))
         return;
     if (to == NULL) {
         core_refuse(core, request, STATUS_NOT_FOUND, 0,
                     "There is no region %.64s: `strait region list` names them.", wanted->to);
-    } else if (switchover->step != SWITCHOVER_NONE || core->ship.change != NULL ||
-               !replicated_log_has_position(core->log)) {
+    } else if (core_regions_are_changing(core) || !replicated_log_has_position(core->log)) {
         core_refuse(core, request, STATUS_BUSY, retry_change_ms,
                     "Another change of regions is under way, or the leader's term has just begun: "
                     "try again in %d ms.",
@@ -575,7 +416,7 @@ static void promote(struct core *core, struct request *request)
         return;
     }
     if (core_is_primary(core) && wanted->force && !wanted->explain && !core_lease_is_held(core))
-        core_lease_waive(core, state_epoch(core->state));
+        core_lease_waive(core, state_epoch(core->state), request->session->identity);
     if (core_is_primary(core) || wanted->explain) {
         promote_answer(core, request, core_is_primary(core), false);
         return;
@@ -671,7 +512,7 @@ static void propose_promotion(struct core *core)
     if (status == STATUS_OK) {
         promotion->step = PROMOTION_PROMOTING;
         if (promotion->forced)
-            core_lease_waive(core, change.to);
+            core_lease_waive(core, change.to, by);
         return;
     }
     replicated_log_position_clear(core->log);
@@ -735,7 +576,7 @@ void core_regions_request(struct core *core, struct request *request)
         list(core, request);
         break;
     case FRAME_REGION_CHANGE:
-        change(core, request);
+        core_region_change(core, request);
         break;
     case FRAME_REGION_SWITCHOVER:
         switchover(core, request);
@@ -750,6 +591,7 @@ void core_regions_request(struct core *core, struct request *request)
 
 void core_regions_turn(struct core *core)
 {
+    core_region_change_turn(core);
     switchover_turn(core);
     promotion_turn(core);
 }
@@ -764,7 +606,7 @@ bool core_regions_ended(struct core *core, const void *context, const struct sta
     if (!is_ours || core->answers_none)
         return is_ours;
     if (context == &ship->change)
-        change_ended(core, result);
+        core_region_change_ended(core, result);
     else if (context == &ship->switchover)
         switchover_ended(core, result);
     else
@@ -779,6 +621,8 @@ void core_regions_refuse(struct core *core)
 
     if (ship->change != NULL)
         core_refuse(core, ship->change, STATUS_OUTCOME_UNKNOWN, 0, text);
+    if (ship->removal.request != NULL)
+        core_refuse(core, ship->removal.request, STATUS_OUTCOME_UNKNOWN, 0, text);
     if (ship->switchover.request != NULL)
         core_refuse(core, ship->switchover.request, STATUS_OUTCOME_UNKNOWN, 0, text);
     if (ship->promotion.request != NULL)
@@ -786,6 +630,7 @@ void core_regions_refuse(struct core *core)
     core_lost_refuse(core);
     io_timer_stop(core->options.io, &ship->switchover.timer);
     ship->change = NULL;
+    ship->removal = (struct core_removal){0};
     ship->switchover = (struct core_switchover){0};
     ship->promotion = (struct core_promotion){0};
 }

@@ -218,7 +218,7 @@ static void begin(struct core *core, const struct rewind *due, uint64_t index)
     if (core->ship.source != NULL)
         source_lead(core->ship.source, false, NULL);
     if (core->ship.receiver != NULL)
-        receiver_stop(core->ship.receiver);
+        receiver_forget(core->ship.receiver);
     core->work_wanted = true;
 }
 

@@ -15,8 +15,9 @@
 #include "proto/base/log.h"
 #include "proto/limits.h"
 #include "server/core.h"
-#include "server/net/tls.h"
 #include "server/linking.h"
+#include "server/net/promotion.h"
+#include "server/net/tls.h"
 #include "server/net_threads.h"
 #include "server/peering.h"
 #include "server/state/state.h"
@@ -336,6 +337,30 @@ static enum status open_core(struct server *server, struct error *error)
     return core_open(&options, &server->core, error);
 }
 
+/* Of a promotion, by a server of either region. */
+static enum status witness_verify(void *context, struct bytes record, struct epoch *to,
+                                  struct error *error)
+{
+    struct server *server = context;
+    const struct promotion_trust trust = {
+        .tls = server->tls,
+        .access = server->access,
+        .cluster_id = keyring_cluster_id(server->keyring),
+        .wall_ms = io_wall_ns(server->io) / NS_PER_MS,
+    };
+    char signer[limit_identity_size + 1];
+    struct promotion promotion;
+
+    *to = (struct epoch){0};
+    enum status status = promotion_verify(record, &trust, &promotion, signer, error);
+    if (status != STATUS_OK)
+        return status;
+    *to = promotion.to;
+    log_info("promotion_valid", LOG_TEXT("signer", signer), LOG_TEXT("region", promotion.name),
+             LOG_U64("number", promotion.to.number));
+    return STATUS_OK;
+}
+
 static enum status open_witness(struct server *server, struct error *error)
 {
     const struct witness_options options = {
@@ -344,6 +369,7 @@ static enum status open_witness(struct server *server, struct error *error)
         .directory = server->config->data,
         .lease_ms = server->config->witness.lease_ms,
         .is_new = server->config->bootstrap,
+        .verify = witness_verify,
         .failed = on_failed,
         .context = server,
     };

@@ -17,8 +17,10 @@
 static const char file_name[] = "witness";
 
 enum {
-    file_format = 1,
-    file_header_size = 24,
+    file_format = 2,
+    file_list_offset = 40,
+    file_regions_offset = 68,
+    file_header_size = 136,
     retry_write_ms = 20,
     retry_full_ms = 1000,
 };
@@ -26,6 +28,7 @@ enum {
 /* What a region's servers asked last. */
 struct asker {
     uint32_t region; /* 0: this place is free */
+    struct epoch epoch;
     uint64_t asked_ns;
     bool candidate;
     enum lease_answer answer;
@@ -38,14 +41,15 @@ struct witness {
     struct lease_voter voter;
     uint64_t started_ns;
 
+    struct error doubt; /* why a record was not believed last */
+
     /* Of the voter's epoch. */
     size_t record_size;
     uint8_t record[limit_promotion_record_size];
 
     /* Being written, for `request`. */
     struct request *request; /* NULL: nothing is */
-    struct epoch next_epoch;
-    bool next_held;
+    struct lease_kept next_kept;
     size_t next_size;
     uint8_t next[file_header_size + limit_promotion_record_size];
 
@@ -56,10 +60,29 @@ struct witness {
 
 /* ---- The file ---- */
 
+static void decode_kept(const uint8_t *from, struct lease_kept *kept)
+{
+    const uint8_t *list = from + file_list_offset;
+
+    *kept = (struct lease_kept){
+        .epoch = {.number = load_u64(from + 8), .region = load_u32(from + 16)},
+        .held = load_u32(from + 4) == 1,
+        .granted_max_ns = load_u64(from + 24),
+        .asked_max_ns = load_u64(from + 32),
+        .list = {.version = load_u64(list),
+                 .term = load_u64(list + 8),
+                 .serial = load_u64(list + 16),
+                 .count = load_u32(list + 24)},
+    };
+    for (unsigned i = 0; i < kept->list.count && i < limit_regions_count; i++)
+        kept->list.regions[i] = load_u32(from + file_regions_offset + (size_t)i * 4);
+}
+
 static enum status decode(struct witness *witness, struct bytes from, struct error *error)
 {
     const char *directory = witness->options.directory;
     size_t record_size = from.size >= file_header_size ? load_u32(from.data + 20) : 0;
+    struct lease_kept kept;
 
     if (from.size >= 4 && load_u32(from.data) > file_format)
         return error_set(error, STATUS_NEWER_FORMAT,
@@ -67,29 +90,40 @@ static enum status decode(struct witness *witness, struct bytes from, struct err
                          directory);
     if (from.size < file_header_size || load_u32(from.data) != file_format ||
         load_u32(from.data + 4) > 1 || record_size > sizeof witness->record ||
+        load_u32(from.data + file_list_offset + 24) > limit_regions_count ||
         from.size != file_header_size + record_size)
         return error_set(error, STATUS_CORRUPT, "What the witness has kept in %s cannot be read.",
                          directory);
-    const struct epoch epoch = {.number = load_u64(from.data + 8),
-                                .region = load_u32(from.data + 16)};
+    decode_kept(from.data, &kept);
     bytes_copy(witness->record, bytes_of(from.data + file_header_size, record_size));
     witness->record_size = record_size;
-    lease_voter_init(&witness->voter, witness->options.lease_ms * NS_PER_MS, epoch,
-                     load_u32(from.data + 4) == 1, witness->started_ns);
+    lease_voter_init(&witness->voter, witness->options.lease_ms * NS_PER_MS, &kept,
+                     witness->started_ns);
     return STATUS_OK;
 }
 
-static void encode(struct witness *witness, struct epoch epoch, bool held, struct bytes record)
+static void encode(struct witness *witness, const struct lease_kept *kept, struct bytes record)
 {
-    store_u32(witness->next, file_format);
-    store_u32(witness->next + 4, held);
-    store_u64(witness->next + 8, epoch.number);
-    store_u32(witness->next + 16, epoch.region);
-    store_u32(witness->next + 20, (uint32_t)record.size);
-    bytes_copy(witness->next + file_header_size, record);
+    uint8_t *to = witness->next;
+    uint8_t *list = to + file_list_offset;
+
+    memset(to, 0, file_header_size);
+    store_u32(to, file_format);
+    store_u32(to + 4, kept->held);
+    store_u64(to + 8, kept->epoch.number);
+    store_u32(to + 16, kept->epoch.region);
+    store_u32(to + 20, (uint32_t)record.size);
+    store_u64(to + 24, kept->granted_max_ns);
+    store_u64(to + 32, kept->asked_max_ns);
+    store_u64(list, kept->list.version);
+    store_u64(list + 8, kept->list.term);
+    store_u64(list + 16, kept->list.serial);
+    store_u32(list + 24, kept->list.count);
+    for (unsigned i = 0; i < kept->list.count; i++)
+        store_u32(to + file_regions_offset + (size_t)i * 4, kept->list.regions[i]);
+    bytes_copy(to + file_header_size, record);
     witness->next_size = file_header_size + record.size;
-    witness->next_epoch = epoch;
-    witness->next_held = held;
+    witness->next_kept = *kept;
 }
 
 /* ---- Answers ---- */
@@ -115,10 +149,13 @@ static void answered(struct witness *witness, const struct request *request,
             asker = other;
     }
     bool is_news = asker->region != ask->region || asker->answer != answer ||
-                   asker->candidate != ask->candidate ||
+                   asker->candidate != ask->candidate || !epoch_equal(asker->epoch, ask->epoch) ||
                    strcmp(asker->server, request->session->identity) != 0;
-    *asker = (struct asker){
-        .region = ask->region, .asked_ns = now, .candidate = ask->candidate, .answer = answer};
+    *asker = (struct asker){.region = ask->region,
+                            .epoch = ask->epoch,
+                            .asked_ns = now,
+                            .candidate = ask->candidate,
+                            .answer = answer};
     memcpy(asker->server, request->session->identity, sizeof asker->server);
     static const char *const texts[] = {
         [LEASE_GRANTED] = "granted",
@@ -128,11 +165,16 @@ static void answered(struct witness *witness, const struct request *request,
         [LEASE_OLD_EPOCH] = "an old epoch",
         [LEASE_TOO_LONG] = "longer than is granted here",
         [LEASE_NEVER_HELD] = "its primary goes without leases",
+        [LEASE_UNPROVEN] = "nothing proves that epoch",
+        [LEASE_REMOVED] = "a region that was taken out of the list",
     };
     if (is_news)
         log_info("lease", LOG_U64("region", ask->region), LOG_TEXT("server", asker->server),
-                 LOG_U64("number", ask->epoch.number), LOG_U64("candidate", ask->candidate),
-                 LOG_TEXT("answer", texts[answer]));
+                 LOG_U64("number", ask->epoch.number), LOG_U64("epoch_region", ask->epoch.region),
+                 LOG_U64("candidate", ask->candidate), LOG_TEXT("answer", texts[answer]));
+    if (is_news && witness->doubt.text[0] != 0)
+        log_warn("promotion_not_believed", LOG_U64("region", ask->region),
+                 LOG_TEXT("server", asker->server), LOG_TEXT("text", witness->doubt.text));
 }
 
 static void reply(struct witness *witness, struct request *request, const struct lease_ask *ask,
@@ -146,6 +188,8 @@ static void reply(struct witness *witness, struct request *request, const struct
         [LEASE_OLD_EPOCH] = STRAIT__WITNESS_LEASE_REPLY__ANSWER__OLD_EPOCH,
         [LEASE_TOO_LONG] = STRAIT__WITNESS_LEASE_REPLY__ANSWER__TOO_LONG,
         [LEASE_NEVER_HELD] = STRAIT__WITNESS_LEASE_REPLY__ANSWER__NEVER_HELD,
+        [LEASE_UNPROVEN] = STRAIT__WITNESS_LEASE_REPLY__ANSWER__UNPROVEN,
+        [LEASE_REMOVED] = STRAIT__WITNESS_LEASE_REPLY__ANSWER__REMOVED,
     };
     const struct lease_voter *voter = &witness->voter;
     Strait__WitnessLeaseReply message = STRAIT__WITNESS_LEASE_REPLY__INIT;
@@ -154,11 +198,15 @@ static void reply(struct witness *witness, struct request *request, const struct
     ASSERT(answer != LEASE_UNRECORDED);
     answered(witness, request, ask, answer);
     message.answer = answers[answer];
-    message.epoch_number = voter->epoch.number;
-    message.epoch_region = voter->epoch.region;
+    message.epoch_number = voter->kept.epoch.number;
+    message.epoch_region = voter->kept.epoch.region;
     message.region_id = voter->region;
     message.wait_ms = (wait_ns + NS_PER_MS - 1) / NS_PER_MS;
     message.lease_ms = (uint32_t)witness->options.lease_ms;
+    message.asked_max_ms = (uint32_t)(voter->kept.asked_max_ns / NS_PER_MS);
+    message.list_version = voter->kept.list.version;
+    message.list_term = voter->kept.list.term;
+    message.list_serial = voter->kept.list.serial;
     if (answer == LEASE_OLD_EPOCH)
         message.promotion = field_of_bytes(bytes_of(witness->record, witness->record_size));
     request_reply(request, &message.base);
@@ -187,9 +235,14 @@ static void on_written(void *context, enum status status)
     }
     witness->record_size = witness->next_size - file_header_size;
     memcpy(witness->record, witness->next + file_header_size, witness->record_size);
-    lease_voter_record(&witness->voter, witness->next_epoch, witness->next_held);
-    log_info("epoch", LOG_U64("number", witness->next_epoch.number),
-             LOG_U64("region", witness->next_epoch.region), LOG_U64("held", witness->next_held));
+    const struct lease_kept *kept = &witness->next_kept;
+    bool is_epoch = !epoch_equal(kept->epoch, witness->voter.kept.epoch);
+    lease_voter_record(&witness->voter, kept);
+    log_info(is_epoch ? "epoch" : "kept", LOG_U64("number", kept->epoch.number),
+             LOG_U64("region", kept->epoch.region), LOG_U64("held", kept->held),
+             LOG_U64("list_version", kept->list.version),
+             LOG_U64("regions_count", kept->list.count),
+             LOG_TEXT("by", request->session->identity));
     witness_take(witness, request);
 }
 
@@ -199,45 +252,75 @@ static void lease(struct witness *witness, struct request *request);
 static void record(struct witness *witness, struct request *request, const struct lease_ask *ask)
 {
     const Strait__WitnessLease *message = REQUEST_MESSAGE(request, WitnessLease);
-    struct bytes proof = bytes_of_field(message->promotion);
-    struct epoch epoch;
-    bool held;
+    struct bytes proof = bytes_of(witness->record, witness->record_size);
+    struct lease_kept kept;
 
     if (witness->request != NULL) {
         request_refuse(request, STATUS_BUSY, retry_write_ms, "Another epoch is being written.");
         return;
     }
-    lease_voter_next(&witness->voter, ask, &epoch, &held);
-    if (epoch_equal(epoch, witness->voter.epoch))
-        proof = bytes_of(witness->record, witness->record_size);
+    lease_voter_next(&witness->voter, ask, io_boot_ns(witness->options.io), &kept);
+    if (!epoch_equal(kept.epoch, witness->voter.kept.epoch))
+        proof = ask->proven ? bytes_of_field(message->promotion) : (struct bytes){0};
     if (PLANTED(lease_witness_forgets)) {
-        lease_voter_record(&witness->voter, epoch, held);
+        lease_voter_record(&witness->voter, &kept);
         lease(witness, request);
         return;
     }
-    encode(witness, epoch, held, proof);
+    encode(witness, &kept, proof);
     witness->request = request;
     twin_write(witness->twin, witness->options.io, bytes_of(witness->next, witness->next_size),
                on_written, witness);
 }
 
+/* Whether the record is a valid one of that epoch. What is known needs no proof any more. */
+static bool is_proof(struct witness *witness, struct bytes proof, struct epoch epoch)
+{
+    struct epoch to;
+
+    witness->doubt = (struct error){0};
+    if (epoch_compare(epoch, witness->voter.kept.epoch) <= 0 || proof.size == 0 ||
+        witness->options.verify(witness->options.context, proof, &to, &witness->doubt) != STATUS_OK)
+        return false;
+    if (epoch_equal(to, epoch))
+        return true;
+    error_set(&witness->doubt, STATUS_INVALID_ARGUMENT, "The record is of another epoch.");
+    return false;
+}
+
+/* False: no list can be that. */
+static bool take_list(const Strait__WitnessLease *message, struct lease_list *list)
+{
+    if (message->n_regions > limit_regions_count)
+        return false;
+    *list = (struct lease_list){.version = message->list_version,
+                                .term = message->list_term,
+                                .serial = message->list_serial,
+                                .count = (unsigned)message->n_regions};
+    for (unsigned i = 0; i < list->count; i++)
+        list->regions[i] = message->regions[i];
+    return true;
+}
+
 static void lease(struct witness *witness, struct request *request)
 {
     const Strait__WitnessLease *message = REQUEST_MESSAGE(request, WitnessLease);
-    const struct lease_ask ask = {
+    struct lease_ask ask = {
         .region = message->region_id,
         .epoch = {.number = message->epoch_number, .region = message->epoch_region},
         .candidate = message->candidate,
         .lease_ns = message->lease_ms * NS_PER_MS,
     };
 
-    if (!lease_ask_is_valid(&ask) || message->promotion.len > sizeof witness->record) {
+    if (!take_list(message, &ask.list) || !lease_ask_is_valid(&ask) ||
+        message->promotion.len > sizeof witness->record) {
         request_refuse(request, STATUS_INVALID_ARGUMENT, 0,
-                       "A lease is asked for with a region, its epoch, and no more than %d bytes "
-                       "of record.",
+                       "A lease is asked for with a region, its epoch, a list of regions with its "
+                       "own, and no more than %d bytes of record.",
                        limit_promotion_record_size);
         return;
     }
+    ask.proven = is_proof(witness, bytes_of_field(message->promotion), ask.epoch);
     enum lease_answer answer =
         lease_voter_ask(&witness->voter, &ask, io_boot_ns(witness->options.io));
     if (answer == LEASE_UNRECORDED)
@@ -253,6 +336,7 @@ static void status(struct witness *witness, struct request *request)
     Strait__WitnessStatusReply message = STRAIT__WITNESS_STATUS_REPLY__INIT;
     Strait__WitnessRegion regions[limit_regions_count];
     Strait__WitnessRegion *pointers[limit_regions_count];
+    uint32_t listed[limit_regions_count];
     const struct lease_voter *voter = &witness->voter;
     uint64_t now = io_boot_ns(witness->options.io);
 
@@ -270,9 +354,13 @@ static void status(struct witness *witness, struct request *request)
         region->answer = (Strait__WitnessLeaseReply__Answer)asker->answer;
         pointers[message.n_regions++] = region;
     }
-    message.epoch_number = voter->epoch.number;
-    message.epoch_region = voter->epoch.region;
-    message.epoch_held = voter->held;
+    message.epoch_number = voter->kept.epoch.number;
+    message.epoch_region = voter->kept.epoch.region;
+    message.epoch_held = voter->kept.held;
+    message.list_version = voter->kept.list.version;
+    message.listed = listed;
+    message.n_listed = voter->kept.list.count;
+    memcpy(listed, voter->kept.list.regions, sizeof listed);
     if (voter->region != 0 && voter->until_ns > now) {
         message.granted_to = voter->region;
         message.candidate = voter->candidate;
@@ -334,7 +422,7 @@ uint64_t witness_requests_count(const struct witness *witness)
 static enum status open_file(struct witness *witness, struct error *error)
 {
     const struct witness_options *options = &witness->options;
-    const struct epoch none = {0};
+    const struct lease_kept none = {.granted_max_ns = options->lease_ms * NS_PER_MS};
     struct twin_report report = {0};
     uint8_t *contents = NULL;
     size_t size = 0;
@@ -353,9 +441,9 @@ static enum status open_file(struct witness *witness, struct error *error)
     }
     if (status == STATUS_NOT_FOUND) {
         *error = (struct error){0};
-        lease_voter_init(&witness->voter, options->lease_ms * NS_PER_MS, none, false,
+        lease_voter_init(&witness->voter, options->lease_ms * NS_PER_MS, &none,
                          witness->started_ns);
-        encode(witness, none, false, (struct bytes){0});
+        encode(witness, &none, (struct bytes){0});
         status = twin_write_wait(witness->twin, options->io,
                                  bytes_of(witness->next, witness->next_size));
         return status == STATUS_OK
@@ -381,7 +469,8 @@ enum status witness_open(const struct witness_options *options, struct witness *
     struct witness *witness = calloc(1, sizeof *witness);
 
     *opened = NULL;
-    ASSERT(options->lease_ms >= lease_ms_min && options->lease_ms <= lease_ms_max);
+    ASSERT(options->lease_ms >= lease_ms_min && options->lease_ms <= lease_ms_max &&
+           options->verify != NULL);
     if (witness == NULL)
         return error_set(error, STATUS_NO_MEMORY, "Out of memory at start.");
     witness->options = *options;
@@ -391,9 +480,11 @@ enum status witness_open(const struct witness_options *options, struct witness *
         witness_close(witness);
         return status;
     }
-    log_info("witness", LOG_U64("number", witness->voter.epoch.number),
-             LOG_U64("region", witness->voter.epoch.region), LOG_U64("lease_ms", options->lease_ms),
-             LOG_TEXT("text", "nothing is granted for one lease"));
+    log_info("witness", LOG_U64("number", witness->voter.kept.epoch.number),
+             LOG_U64("region", witness->voter.kept.epoch.region),
+             LOG_U64("lease_ms", options->lease_ms),
+             LOG_U64("waits_ms", (witness->voter.resume_ns - witness->started_ns) / NS_PER_MS),
+             LOG_TEXT("text", "nothing is granted until the longest lease from before is over"));
     *opened = witness;
     return STATUS_OK;
 }

@@ -177,8 +177,12 @@ enum cli_exit cli_region_switchover(struct cli *cli, int count, char **arguments
 enum cli_exit cli_region_promote(struct cli *cli, int count, char **arguments);
 enum cli_exit cli_region_lost(struct cli *cli, int count, char **arguments);    /* lost.c */
 enum cli_exit cli_witness_status(struct cli *cli, int count, char **arguments); /* witness.c */
-enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments);    /* load.c */
-enum cli_exit cli_bench(struct cli *cli, int count, char **arguments);          /* bench.c */
-enum cli_exit cli_shell(struct cli *cli, int count, char **arguments);          /* shell.c */
+
+/* How a region's leases stand, as lines of its status; witness.c. */
+struct strait_lease;
+void cli_print_lease(const struct strait_lease *lease, bool is_primary_leader);
+enum cli_exit cli_load_retail(struct cli *cli, int count, char **arguments); /* load.c */
+enum cli_exit cli_bench(struct cli *cli, int count, char **arguments);       /* bench.c */
+enum cli_exit cli_shell(struct cli *cli, int count, char **arguments);       /* shell.c */
 
 #endif

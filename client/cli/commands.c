@@ -123,7 +123,11 @@ const struct command cli_commands[] = {
      "What is not given stays. --lag-bytes 0 and --lag 0s lift a bound; the options are those of\n"
      "`strait region add`. Asked of the primary.\n",
      cli_region_set},
-    {"region", "remove", "NAME", "takes a region out of the cluster", NULL, cli_region_remove},
+    {"region", "remove", "NAME [--force]", "takes a region out of the cluster",
+     "Where there is a witness, it is told first, so that it grants NAME nothing any more.\n"
+     "  --force   also where it cannot be told: NAME, if it is cut off, may then be promoted by\n"
+     "            the witness's grant. Stop its servers first.\n",
+     cli_region_remove},
     {"region", "switchover", "TO [--timeout TIME]",
      "makes the standby TO the primary, without loss",
      "Commits wait while TO catches up, for at most --timeout (5s): where it does not, or could\n"

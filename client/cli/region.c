@@ -440,27 +440,6 @@ static void print_source(const struct strait_regions *regions)
         printf("age        not known: the primary was not heard\n");
 }
 
-static void print_lease(const struct strait_lease *lease, bool is_primary_leader)
-{
-    if (is_primary_leader) {
-        printf("lease      %s; the witness's for %.3f s yet, the standby's for %.3f s\n",
-               lease->waived ? "waived by force"
-               : lease->held ? "held"
-                             : "OUT: no writes, no linearizable reads",
-               (double)lease->witness_ms / 1000, (double)lease->standby_ms / 1000);
-    } else {
-        printf("lease      promised to the primary for %.3f s yet; promotion %s\n",
-               (double)lease->promised_ms / 1000,
-               lease->automatic ? "is automatic" : "is an operator's");
-    }
-    printf("witness    %s", lease->connected ? "connected" : "NOT connected");
-    if (lease->text[0] != 0) {
-        printf("; ");
-        print_text(stdout, lease->text);
-    }
-    putchar('\n');
-}
-
 static void print_status(const struct strait_regions *regions, bool by_leader)
 {
     char text[32];
@@ -494,7 +473,7 @@ static void print_status(const struct strait_regions *regions, bool by_leader)
         print_source(regions);
     }
     if (by_leader && regions->lease != NULL)
-        print_lease(regions->lease, is_primary(regions));
+        cli_print_lease(regions->lease, is_primary(regions));
     printf("trouble    ");
     print_text(stdout, regions->trouble[0] != 0 ? regions->trouble : "none");
     putchar('\n');
@@ -686,13 +665,16 @@ enum cli_exit cli_region_remove(struct cli *cli, int count, char **arguments)
     struct strait_regions *regions = NULL;
     struct strait_error error;
     enum cli_exit exit = CLI_DONE;
+    bool force = false;
+    const struct cli_option options[] = {{"force", NULL, &force}, {0}};
 
-    if (!cli_arguments(cli, NULL, &count, arguments, 1, 1, "a region's name is needed"))
+    if (!cli_arguments(cli, options, &count, arguments, 1, 1, "a region's name is needed"))
         return CLI_USAGE;
     strait *handle = cli_handle(cli, &exit);
     if (handle == NULL)
         return exit;
-    if (strait_region_remove(handle, arguments[0], cli->timeout_ms, &regions, &error) != STRAIT_OK)
+    if (strait_region_remove(handle, arguments[0], force, cli->timeout_ms, &regions, &error) !=
+        STRAIT_OK)
         return cli_error(cli, &error);
     return print_list(cli, regions, true, "removed");
 }

@@ -24,6 +24,10 @@ static const char *answer_text(enum strait_lease_answer answer)
         return "too_long";
     case STRAIT_LEASE_NEVER_HELD:
         return "never_held";
+    case STRAIT_LEASE_UNPROVEN:
+        return "unproven";
+    case STRAIT_LEASE_REMOVED:
+        return "removed";
     }
     return "unknown";
 }
@@ -38,7 +42,10 @@ static json_t *json_witness(const struct strait_witness *witness)
     json_t *document = json_object();
     json_t *epoch = json_object();
     json_t *items = json_array();
+    json_t *listed = json_array();
 
+    for (size_t i = 0; i < witness->listed_count; i++)
+        json_array_append_new(listed, json_number(witness->listed[i]));
     for (size_t i = 0; i < witness->count; i++) {
         const struct strait_witness_region *region = &witness->items[i];
         json_t *item = json_object();
@@ -57,6 +64,8 @@ static json_t *json_witness(const struct strait_witness *witness)
                         witness->granted_to != 0 ? json_number(witness->granted_to) : json_null());
     json_object_set_new(document, "candidate", json_boolean(witness->candidate));
     json_object_set_new(document, "granted_ms", json_number(witness->granted_ms));
+    json_object_set_new(document, "list_version", json_number(witness->list_version));
+    json_object_set_new(document, "listed", listed);
     json_object_set_new(document, "waits_ms", json_number(witness->waits_ms));
     json_object_set_new(document, "lease_ms", json_number(witness->lease_ms));
     json_object_set_new(document, "up_ms", json_number(witness->up_ms));
@@ -79,6 +88,12 @@ static void print_witness(const struct strait_witness *witness)
     else
         printf("granted    to region %" PRIu32 ", for %.3f s yet%s\n", witness->granted_to,
                (double)witness->granted_ms / 1000, witness->candidate ? ": to be promoted" : "");
+    if (witness->list_version != 0) {
+        printf("regions    ");
+        for (size_t i = 0; i < witness->listed_count; i++)
+            printf("%s%" PRIu32, i == 0 ? "" : ", ", witness->listed[i]);
+        printf(": no other one is granted anything\n");
+    }
     if (witness->waits_ms != 0)
         printf("restarted  it grants nothing for %.3f s yet\n", (double)witness->waits_ms / 1000);
     printf("lease      at most %.3f s\n", (double)witness->lease_ms / 1000);
@@ -92,6 +107,27 @@ static void print_witness(const struct strait_witness *witness)
         printf("%s: %s\n", region->candidate ? ", to be promoted" : "",
                answer_text(region->answer));
     }
+}
+
+void cli_print_lease(const struct strait_lease *lease, bool is_primary_leader)
+{
+    if (is_primary_leader) {
+        printf("lease      %s; the witness's for %.3f s yet, the standby's for %.3f s\n",
+               lease->waived ? "waived by force"
+               : lease->held ? "held"
+                             : "OUT: no writes, no linearizable reads",
+               (double)lease->witness_ms / 1000, (double)lease->standby_ms / 1000);
+    } else {
+        printf("lease      promised to the primary for %.3f s yet; promotion %s\n",
+               (double)lease->promised_ms / 1000,
+               lease->automatic ? "is automatic" : "is an operator's");
+    }
+    printf("witness    %s", lease->connected ? "connected" : "NOT connected");
+    if (lease->text[0] != 0) {
+        printf("; ");
+        cli_print_bytes(stdout, strait_text(lease->text));
+    }
+    putchar('\n');
 }
 
 enum cli_exit cli_witness_status(struct cli *cli, int count, char **arguments)

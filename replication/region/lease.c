@@ -5,9 +5,35 @@
 
 /* ---- The witness ---- */
 
+static int order_of(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+int lease_list_compare(const struct lease_list *a, const struct lease_list *b)
+{
+    if (a->version != b->version)
+        return order_of(a->version, b->version);
+    return a->term != b->term ? order_of(a->term, b->term) : order_of(a->serial, b->serial);
+}
+
+bool lease_list_has(const struct lease_list *list, uint32_t region)
+{
+    for (unsigned i = 0; i < list->count; i++) {
+        if (list->regions[i] == region)
+            return true;
+    }
+    return false;
+}
+
 bool lease_ask_is_valid(const struct lease_ask *ask)
 {
-    return ask->region != 0 && ask->epoch.number != 0 && ask->epoch.region != 0 &&
+    const struct lease_list *list = &ask->list;
+    bool list_fits = list->version == 0
+                         ? list->count == 0
+                         : list->count <= limit_regions_count && lease_list_has(list, ask->region);
+    return list_fits && ask->lease_ns <= lease_ms_max * UINT64_C(1000000) && ask->region != 0 &&
+           ask->epoch.number != 0 && ask->epoch.region != 0 &&
            !(ask->candidate && ask->epoch.region == ask->region);
 }
 
@@ -16,28 +42,77 @@ static bool is_primary(const struct lease_ask *ask)
     return ask->epoch.region == ask->region;
 }
 
-void lease_voter_init(struct lease_voter *voter, uint64_t lease_ns, struct epoch epoch, bool held,
+static uint64_t longest(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+void lease_voter_init(struct lease_voter *voter, uint64_t lease_ns, const struct lease_kept *kept,
                       uint64_t now_ns)
 {
     *voter = (struct lease_voter){
-        .lease_ns = lease_ns, .resume_ns = now_ns + lease_ns, .epoch = epoch, .held = held};
+        .lease_ns = lease_ns,
+        .resume_ns = now_ns + longest(lease_ns, kept->granted_max_ns),
+        .kept = *kept,
+    };
     if (PLANTED(lease_witness_at_once))
         voter->resume_ns = now_ns;
 }
 
-void lease_voter_next(const struct lease_voter *voter, const struct lease_ask *ask,
-                      struct epoch *epoch, bool *held)
+void lease_voter_next(const struct lease_voter *voter, const struct lease_ask *ask, uint64_t now_ns,
+                      struct lease_kept *kept)
 {
-    bool is_new = epoch_compare(ask->epoch, voter->epoch) > 0;
-    *epoch = is_new ? ask->epoch : voter->epoch;
-    *held = (!is_new && voter->held) || is_primary(ask);
+    *kept = voter->kept;
+    if (epoch_compare(ask->epoch, kept->epoch) > 0)
+        *kept = (struct lease_kept){.epoch = ask->epoch, .granted_max_ns = kept->granted_max_ns};
+    /* Once nothing is left of what was granted before the start. */
+    if (now_ns >= voter->resume_ns || kept->granted_max_ns < voter->lease_ns)
+        kept->granted_max_ns = voter->lease_ns;
+    if (!is_primary(ask))
+        return;
+    kept->held = true;
+    kept->asked_max_ns = longest(kept->asked_max_ns, ask->lease_ns);
+    if (lease_list_compare(&ask->list, &kept->list) > 0)
+        kept->list = ask->list;
 }
 
-void lease_voter_record(struct lease_voter *voter, struct epoch epoch, bool held)
+void lease_voter_record(struct lease_voter *voter, const struct lease_kept *kept)
 {
-    ASSERT(epoch_compare(epoch, voter->epoch) >= 0);
-    voter->epoch = epoch;
-    voter->held = held;
+    ASSERT(epoch_compare(kept->epoch, voter->kept.epoch) >= 0);
+    voter->kept = *kept;
+}
+
+/* Whether it says what is to be kept before it is answered. Its epoch is not below the known one.
+ */
+static bool is_news(const struct lease_voter *voter, const struct lease_ask *ask, uint64_t now_ns)
+{
+    const struct lease_kept *kept = &voter->kept;
+
+    if (epoch_compare(ask->epoch, kept->epoch) > 0 || kept->granted_max_ns < voter->lease_ns ||
+        (kept->granted_max_ns > voter->lease_ns && now_ns >= voter->resume_ns))
+        return true;
+    return is_primary(ask) && (!kept->held || ask->lease_ns > kept->asked_max_ns ||
+                               lease_list_compare(&ask->list, &kept->list) > 0);
+}
+
+/* The first epoch began with nothing that could be signed. */
+static bool is_believed(const struct lease_voter *voter, const struct lease_ask *ask)
+{
+    return ask->proven || (voter->kept.epoch.number == 0 && ask->epoch.number == 1);
+}
+
+/* Who is to be primary is none of the list. A region that was added since shows a newer list. */
+static bool is_removed(const struct lease_voter *voter, const struct lease_ask *ask)
+{
+    const struct lease_list *list = &voter->kept.list;
+    bool is_later = epoch_compare(ask->epoch, voter->kept.epoch) > 0;
+
+    if (list->version == 0)
+        return false;
+    if (ask->candidate && !lease_list_has(list, ask->region))
+        return true;
+    return is_later && !lease_list_has(list, ask->epoch.region) &&
+           ask->list.version <= list->version;
 }
 
 uint64_t lease_voter_wait_ns(const struct lease_voter *voter, uint32_t region, uint64_t now_ns)
@@ -70,20 +145,26 @@ enum lease_answer lease_voter_ask(struct lease_voter *voter, const struct lease_
                                   uint64_t now_ns)
 {
     ASSERT(lease_ask_is_valid(ask));
-    int order = epoch_compare(ask->epoch, voter->epoch);
+    int order = epoch_compare(ask->epoch, voter->kept.epoch);
+    bool tells = !is_primary(ask) && !ask->candidate;
+
     if (order < 0)
         return LEASE_OLD_EPOCH;
-    if (order > 0 || (is_primary(ask) && !voter->held))
+    /* Its leader says that the epoch is another's: nothing there acknowledges any more. That is so
+     * whether it can prove the epoch or not. */
+    if (tells && voter->region == ask->region)
+        voter->region = 0;
+    if (is_removed(voter, ask))
+        return LEASE_REMOVED;
+    if (order > 0 && !is_believed(voter, ask))
+        return tells ? LEASE_NOTED : LEASE_UNPROVEN;
+    if (is_news(voter, ask, now_ns))
         return LEASE_UNRECORDED;
-    if (!is_primary(ask) && !ask->candidate) {
-        /* Its leader says that the epoch is another's: nothing there acknowledges any more. */
-        if (voter->region == ask->region)
-            voter->region = 0;
+    if (tells)
         return LEASE_NOTED;
-    }
     if (ask->lease_ns > voter->lease_ns)
         return LEASE_TOO_LONG;
-    if (ask->candidate && !voter->held)
+    if (ask->candidate && !voter->kept.held)
         return LEASE_NEVER_HELD;
     return grant(voter, ask, now_ns);
 }
@@ -115,7 +196,7 @@ enum lease_step lease_standby_step(const struct lease_standing *standing)
         if (standing->heard_ns != 0 && now < standing->heard_ns + standing->lease_ns)
             return LEASE_REST;
     }
-    if (now < standing->led_ns + standing->lease_ns)
+    if (now < standing->led_ns + longest(standing->lease_ns, standing->past_ns))
         return LEASE_WAIT_PAST;
     if (standing->by_itself && (!standing->lag_known || standing->lag_ns > standing->lag_max_ns))
         return LEASE_OLD_DATA;

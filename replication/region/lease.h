@@ -15,6 +15,20 @@
  * promised is over. A witness that was restarted waits one full lease before it grants anything; it
  * keeps epochs, not grants.
  *
+ * Lengths. Where the lease is shortened in the configuration, what was granted before lasts as long
+ * as it was. So a witness keeps the longest that it may have granted until that is over, and the
+ * longest that the epoch's primary has asked for, of whomever, and tells the latter with every
+ * answer: a standby's new leader waits for that long, whatever it is configured with itself.
+ *
+ * Epochs. A claim counts for nothing: an epoch above the one that is known is taken where its
+ * signed record comes with it, or as the first one of a cluster, where none is known.
+ *
+ * Regions. A primary that goes on without a standby, because it was taken out of the list, needs no
+ * lease from then on; but that standby, cut off, may not know. So the primary tells the witness the
+ * list of regions with each question, and before it takes one out, the list without that one: from
+ * then on the witness grants it nothing, and takes no epoch from it. Lists are ordered
+ * (lease_list), as messages of an earlier leader may come late.
+ *
  * A grant is of an epoch. A candidate's, of the epoch before its own, permits its promotion and no
  * acknowledgement: those need a grant of the new epoch, which the witness has recorded by then. So
  * once the new primary has acknowledged anything, the old one gets no grant from anybody.
@@ -34,6 +48,7 @@
 
 #include "proto/base/planted.h"
 #include "proto/epoch.h"
+#include "proto/limits.h"
 
 enum {
     lease_ms_min = 500,
@@ -53,15 +68,33 @@ static inline uint64_t lease_usable_ns(uint64_t lease_ns)
 
 /* ---- The witness ---- */
 
+/* The regions that may be primary, as an epoch's primary tells them. Of two lists of an epoch that
+ * one counts which was told later: of a higher version, else by a later leader, else later by that
+ * leader. */
+struct lease_list {
+    uint64_t version; /* of the list in the state; 0: none was told */
+    uint64_t term;    /* of the leader that tells it */
+    uint64_t serial;  /* drawn by that leader, ascending */
+    unsigned count;
+    uint32_t regions[limit_regions_count];
+};
+
+/* By the order above. <0, 0, >0. */
+int lease_list_compare(const struct lease_list *a, const struct lease_list *b);
+bool lease_list_has(const struct lease_list *list, uint32_t region);
+
 struct lease_ask {
     uint32_t region;    /* who asks; never 0 */
     struct epoch epoch; /* of its state; the number is never 0 */
     bool candidate;     /* it is to be promoted; `epoch` is another region's */
+    bool proven;        /* a signed record of the epoch came with it, and was verified */
     uint64_t lease_ns;
+    struct lease_list list; /* of a primary */
 };
 
-/* Whether a message can say that: its region and epoch are some, and it is no candidate for what it
- * has. */
+/* Whether a message can say that: its region and epoch are some, it is no candidate for what it
+ * has, the lease is at most lease_ms_max, and a list has no more regions than there can be, the
+ * asker among them. */
 bool lease_ask_is_valid(const struct lease_ask *ask);
 
 enum lease_answer {
@@ -72,16 +105,24 @@ enum lease_answer {
     LEASE_OLD_EPOCH,  /* a higher one is known */
     LEASE_TOO_LONG,   /* longer than this voter grants */
     LEASE_NEVER_HELD, /* a candidate against a primary that never asked for a lease */
+    LEASE_UNPROVEN,   /* its epoch is above the known one, and nothing proves it */
+    LEASE_REMOVED,    /* of a region that was taken out of the list, or an epoch of such a one */
     LEASE_UNRECORDED, /* what it says is new: lease_voter_record() first */
+};
+
+/* What a voter keeps over restarts. */
+struct lease_kept {
+    struct epoch epoch;      /* the highest that is known; the number 0: none */
+    bool held;               /* its primary has asked for a lease */
+    uint64_t granted_max_ns; /* no grant that may not be over is longer */
+    uint64_t asked_max_ns;   /* the longest that the epoch's primary has asked for */
+    struct lease_list list;  /* as the epoch's primary told it last */
 };
 
 struct lease_voter {
     uint64_t lease_ns;  /* the longest that it grants */
     uint64_t resume_ns; /* nothing is granted before */
-
-    /* Kept over restarts. */
-    struct epoch epoch; /* the highest that is known; the number 0: none */
-    bool held;          /* its primary has asked for a lease */
+    struct lease_kept kept;
 
     /* The grant. */
     uint32_t region; /* 0: there is none */
@@ -90,7 +131,7 @@ struct lease_voter {
 };
 
 /* At the start, with what was kept. */
-void lease_voter_init(struct lease_voter *voter, uint64_t lease_ns, struct epoch epoch, bool held,
+void lease_voter_init(struct lease_voter *voter, uint64_t lease_ns, const struct lease_kept *kept,
                       uint64_t now_ns);
 
 /* What comes of it, at `now_ns`, which never goes back. UNRECORDED changes nothing: the caller
@@ -98,12 +139,12 @@ void lease_voter_init(struct lease_voter *voter, uint64_t lease_ns, struct epoch
 enum lease_answer lease_voter_ask(struct lease_voter *voter, const struct lease_ask *ask,
                                   uint64_t now_ns);
 
-/* What is to be kept for the sake of this question. */
-void lease_voter_next(const struct lease_voter *voter, const struct lease_ask *ask,
-                      struct epoch *epoch, bool *held);
+/* What is to be kept for the sake of this question, which is UNRECORDED. */
+void lease_voter_next(const struct lease_voter *voter, const struct lease_ask *ask, uint64_t now_ns,
+                      struct lease_kept *kept);
 
 /* That is durable now. A grant of an earlier epoch lasts to its end all the same. */
-void lease_voter_record(struct lease_voter *voter, struct epoch epoch, bool held);
+void lease_voter_record(struct lease_voter *voter, const struct lease_kept *kept);
 
 /* How long until another region may be granted something; 0: now. */
 uint64_t lease_voter_wait_ns(const struct lease_voter *voter, uint32_t region, uint64_t now_ns);
@@ -129,6 +170,7 @@ uint64_t lease_holder_until_ns(const struct lease_holder *holder, unsigned regio
 struct lease_standing {
     uint64_t now_ns;
     uint64_t lease_ns;
+    uint64_t past_ns;     /* how long a promise of an earlier leader may be; 0: as `lease_ns` */
     uint64_t led_ns;      /* since when it leads */
     uint64_t promised_ns; /* until when it has promised not to promote; 0: it has not */
     uint64_t granted_ns;  /* until when the witness has granted it to be promoted; 0: it has not */

@@ -464,11 +464,16 @@ void receiver_stop(struct receiver *receiver)
 {
     cursor_forget(receiver);
     receiver->state = RECEIVER_RESTING;
+    receiver->samples_count = 0;
+    io_timer_stop(receiver->options.io, &receiver->timer);
+}
+
+void receiver_forget(struct receiver *receiver)
+{
+    receiver_stop(receiver);
     receiver->applied_known = false;
     receiver->source_known = false;
     receiver->fresh = false;
-    receiver->samples_count = 0;
-    io_timer_stop(receiver->options.io, &receiver->timer);
 }
 
 void receiver_applied(struct receiver *receiver, const struct region_position *position)
@@ -508,7 +513,9 @@ struct receiver_facts receiver_facts(const struct receiver *receiver)
     struct receiver_facts facts = {
         .state = receiver->state,
         .connected = receiver->connected,
-        .source_known = receiver->source_known,
+        .source_known = receiver->source_known &&
+                        !(receiver->applied_known &&
+                          epoch_compare(receiver->source.epoch, receiver->applied.epoch) < 0),
         .source = receiver->source,
         .answered_ns = receiver->source_ns,
         .silent_ns =
@@ -526,7 +533,7 @@ struct receiver_facts receiver_facts(const struct receiver *receiver)
     };
     if (receiver->connected)
         memcpy(facts.endpoint, receiver->endpoint, sizeof facts.endpoint);
-    if (receiver->source_known && receiver->source.version > receiver->applied.version)
+    if (facts.source_known && receiver->source.version > receiver->applied.version)
         facts.lag_versions = receiver->source.version - receiver->applied.version;
     return facts;
 }

@@ -122,8 +122,12 @@ void receiver_free(struct receiver *receiver); /* detaches from the link */
 /* This member leads its region, has applied its own first entry, and its region is a standby. */
 void receiver_start(struct receiver *receiver);
 
-/* Any of that holds no more. What is in flight is passed over when it comes. */
+/* Any of that holds no more. What is in flight is passed over when it comes. What is known of the
+ * source stays, and how old our data is: it only grows older. */
 void receiver_stop(struct receiver *receiver);
+
+/* Stops, and what is known is gone: the state is replaced by another. */
+void receiver_forget(struct receiver *receiver);
 
 /* Entries were applied: the state is at `position`. Once a turn is enough. */
 void receiver_applied(struct receiver *receiver, const struct region_position *position);
@@ -147,12 +151,12 @@ struct receiver_facts {
     enum receiver_state state;
     bool connected;
     char endpoint[limit_member_address_size + 1]; /* empty: none */
-    bool source_known;
-    struct region_position source; /* as of the newest answer */
-    uint64_t answered_ns;          /* boot clock: when that came; 0: never */
-    uint64_t silent_ns;            /* boot clock: since when, or since the start, none came */
-    bool fresh;                    /* `fresh_ns` holds */
-    uint64_t fresh_ns; /* boot clock: all that the primary acknowledged before is applied here */
+    bool source_known;                            /* and of no epoch below ours */
+    struct region_position source;                /* as of the newest answer */
+    uint64_t answered_ns;                         /* boot clock: when that came; 0: never */
+    uint64_t silent_ns; /* boot clock: since when, or since the start, none came */
+    bool fresh;         /* `fresh_ns` holds */
+    uint64_t fresh_ns;  /* boot clock: all that the primary acknowledged before is applied here */
     uint64_t lag_versions;
     size_t inflight_size; /* bytes proposed and not applied */
     unsigned pulls_count; /* in flight */

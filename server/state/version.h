@@ -10,6 +10,10 @@
  *     else
  *         ... as before ...
  *
+ * A new kind of entry is such a change too: none is proposed below its version, and a program that
+ * does not know the kind stops before it. Version 1, the first, has all kinds of proto/entry.h: no
+ * program was ever released that had less.
+ *
  * The mark of the command under way says the version that held before it: a command that raises it
  * is itself carried out in the old way. */
 #ifndef SERVER_STATE_VERSION_H

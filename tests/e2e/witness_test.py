@@ -89,8 +89,7 @@ class Witnessed(Regions):
             region.sections = ["witness:", "  endpoints: [%s]" % witness, "  lease: %ds" % LEASE_S,
                                "  promote: automatic", "  lag_max: 60s"]
             region.known_names = region.known_names + ["w1"]
-            # A new leader of a standby does not know how old its data is, and promotes nobody by
-            # itself: none that is only held up is to be given up here.
+            # None that is only held up is to be given up here.
             region.election_timeout = "1500ms"
         self.sydney.section = ["id: 2", "region_name: sydney", "standby_of: [%s]" % ", ".join(names[self.singapore])]
         self.endpoints = names
@@ -250,10 +249,16 @@ def a_primary_that_is_cut_off_stops(regions):
 
 
 def a_standby_takes_over_by_itself(regions):
-    """The primary region's servers are all killed, and a client that knows both regions goes on."""
+    """The primary region's servers are all killed, and with them the standby's leader: the next one knows how
+    old the data is. A client that knows both regions goes on."""
     lost, heir = regions.sydney, regions.singapore
+    leader = heir.leader()
+    for member in heir.members.values():
+        alone = heir.environment(member.clients)
+        wait_for("an age", lambda way=alone: run([STRAIT, "get", "notes", "on", "--max-staleness", "30s"],
+                                                 env=way).returncode == DONE)
     environment = heir.environment(",".join(member.clients for region in (lost, heir) for member in region.members.values()))
-    for member in lost.members.values():
+    for member in (*lost.members.values(), leader):
         member.kill()
     began = time.monotonic()
     wait_for("a write", lambda: run([STRAIT, "put", "notes", "heir", "1", "--timeout", "1s"],
@@ -262,11 +267,47 @@ def a_standby_takes_over_by_itself(regions):
     print("from the loss of the primary to the first write: %.2f s" % took, flush=True)
     expect(took < 30, took)
     wait_for("the primary", lambda: (status(heir) or {}).get("role") == "primary")
-    for member in lost.members.values():
+    for member in (*lost.members.values(), leader):
         member.spawn()
-    for member in lost.members.values():
+    for member in (*lost.members.values(), leader):
         expect(member.wait_ready())
     wait_level(regions, seconds=120)
+
+
+def refuses(region, text, *arguments):
+    """What is asked is refused in the end with that text, which may be another one at first."""
+    def refused():
+        result = region.run(*arguments)
+        expect(result.returncode != DONE, result.stdout)
+        return text in result.stderr
+    wait_for(text, refused)
+
+
+def a_standby_that_was_removed_is_not_promoted(regions):
+    """Once it is taken out of the list, the primary goes on without any lease: so the witness has to know first."""
+    singapore, sydney = regions.singapore, regions.sydney
+    wait_both_grants(regions, singapore)
+    regions.to_witness.tell("cut")
+    refuses(singapore, b"--force", "region", "remove", "sydney")
+    regions.to_witness.tell("drop")
+    regions.to_witness.tell("resume")
+    wait_both_grants(regions, singapore)
+    expect_equal(regions.witness.status()["listed"], [1, 2])
+
+    regions.between.tell("cut")
+    singapore.strait("region", "remove", "sydney")
+    expect_equal(regions.witness.status()["listed"], [1])
+    regions.to_witness.tell("cut")
+    writes_go_on(singapore, LEASE_S + 1)
+    refuses(sydney, b"taken it out", "region", "promote", "sydney")
+    expect_equal(status(sydney)["role"], "standby")
+    writes_go_on(singapore, 1)
+
+    regions.resume()
+    singapore.strait("region", "add", "sydney", "--id", "2", "--endpoints", ",".join(regions.endpoints[sydney]))
+    wait_level(regions, seconds=120)
+    wait_both_grants(regions, singapore)
+    wait_for("the list", lambda: regions.witness.status()["listed"] == [1, 2])
 
 
 def switchovers_take_leases_along(regions):
@@ -287,7 +328,7 @@ def test_two_regions_and_a_witness(context):
     wait_level(regions)
     wait_both_grants(regions, regions.singapore)
     for step in (the_witness_alone_stops_nothing, the_standby_alone_stops_nothing, a_primary_that_is_cut_off_stops,
-                 a_standby_takes_over_by_itself, switchovers_take_leases_along):
+                 a_standby_takes_over_by_itself, a_standby_that_was_removed_is_not_promoted, switchovers_take_leases_along):
         began = time.monotonic()
         step(regions)
         print("%s: %.1f s" % (step.__name__, time.monotonic() - began), flush=True)

@@ -276,10 +276,12 @@ void lease_watch_acknowledges(struct pair *pair, struct sim_server *server,
     struct epoch epoch = epoch_of(request);
     if (epoch.number == 0)
         return;
+    /* By force an old primary goes on, too, whoever was promoted meanwhile. */
     if (!(last->is_waived && last->life == server->lives) &&
-        !core_region_facts(server->core).lease_is_waived)
+        !core_region_facts(server->core).lease_is_waived) {
         look_at_voters(pair, server, epoch, server->world->now_ns);
-    look_at_order(pair, server, epoch, server->world->now_ns);
+        look_at_order(pair, server, epoch, server->world->now_ns);
+    }
     const struct lease_watch_epoch *its = find(watch, epoch);
     if (its != NULL && its->first_ns == 0)
         watch->epochs[its - watch->epochs].first_ns = sim_disk_now_ns(server->disk);

@@ -54,8 +54,8 @@ static enum status promotion_sign(void *context, const struct epoch_change *chan
     return STATUS_OK;
 }
 
-static enum status promotion_verify(void *context, struct bytes record, struct epoch *to,
-                                    struct error *error)
+enum status pair_promotion_verify(void *context, struct bytes record, struct epoch *to,
+                                  struct error *error)
 {
     uint8_t expected[record_size];
     (void)context;
@@ -77,7 +77,7 @@ void pair_server_options(struct pair *pair, struct sim_server *server, struct co
     static const char *const witnesses[] = {"w0:7100"};
     options->region_id = server->world->side + 1;
     options->promotion_sign = promotion_sign;
-    options->promotion_verify = promotion_verify;
+    options->promotion_verify = pair_promotion_verify;
     if (server->world->side == 1) {
         options->standby_of = first;
         options->standby_of_count = server->world->options.servers_count;

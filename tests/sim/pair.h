@@ -91,6 +91,10 @@ void pair_run(const struct world_options *options, struct pair_result *result);
 
 /* ---- For servers ---- */
 
+/* As in struct core_options, for the witness too. */
+MUST_CHECK enum status pair_promotion_verify(void *context, struct bytes record, struct epoch *to,
+                                             struct error *error);
+
 void pair_server_options(struct pair *pair, struct sim_server *server,
                          struct core_options *options);
 void pair_server_started(struct pair *pair, struct sim_server *server);

@@ -85,6 +85,7 @@ static enum status open_witness(struct sim_witness *witness)
         .directory = sim_directory,
         .lease_ms = witness->pair->lease_ms,
         .is_new = !witness->has_begun,
+        .verify = pair_promotion_verify,
         .failed = on_failed,
         .context = witness,
     };

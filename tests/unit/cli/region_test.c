@@ -128,6 +128,9 @@ START_TEST(test_add_and_remove)
     ck_assert_uint_eq(json_array_size(json_object_get(document, "regions")), 2);
     json_decref(document);
     regions.refused = STATUS_ALREADY_EXISTS;
+    ck_assert(!regions.forced);
+    ck_assert_int_eq(run("region remove sydney --force"), CLI_REFUSED);
+    ck_assert(regions.forced);
     document = document_of("region add tokyo --id 7 --endpoints tyo1:7411", CLI_REFUSED);
     ck_assert_str_eq(text(document, "error"), "ALREADY_EXISTS");
     json_decref(document);

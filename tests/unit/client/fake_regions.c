@@ -180,6 +180,7 @@ static void change(struct fake_regions *regions, struct fake_connection *connect
         &strait__region_change__descriptor, request, &arena);
     regions->changes_count++;
     regions->action = asked->action;
+    regions->forced = asked->force != 0;
     ck_assert_ptr_nonnull(asked->region);
     if (regions->refused != STATUS_OK) {
         fake_refuse(connection, request, regions->refused, 0);

@@ -134,8 +134,9 @@ START_TEST(test_changes)
     ck_assert_int_eq(regions.action, STRAIT__REGION_CHANGE__ACTION__SET);
     ck_assert_int_eq(regions.regions[2].guard, STRAIT__REGION__GUARD__ALERT);
     ck_assert_uint_eq(regions.regions[2].endpoints_count, 1);
-    ck_assert_int_eq(strait_region_remove(handle, "tokyo", 0, &list, &error), STRAIT_OK);
+    ck_assert_int_eq(strait_region_remove(handle, "tokyo", true, 0, &list, &error), STRAIT_OK);
     ck_assert_int_eq(regions.action, STRAIT__REGION_CHANGE__ACTION__REMOVE);
+    ck_assert(regions.forced);
     ck_assert_uint_eq(list->count, 2);
     strait_free(list);
 
@@ -192,7 +193,7 @@ START_TEST(test_what_no_region_can_be)
         ck_assert_int_eq(strait_region_add(handle, &bad, 0, &list, &error),
                          STRAIT_INVALID_ARGUMENT);
         ck_assert_ptr_null(list);
-        ck_assert_int_eq(strait_region_remove(handle, names[i], 0, NULL, &error),
+        ck_assert_int_eq(strait_region_remove(handle, names[i], false, 0, NULL, &error),
                          STRAIT_INVALID_ARGUMENT);
         ck_assert_int_eq(strait_region_switchover(handle, names[i], 0, 0, NULL, &error),
                          STRAIT_INVALID_ARGUMENT);

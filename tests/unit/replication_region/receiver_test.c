@@ -638,10 +638,17 @@ START_TEST(test_age)
     ck_assert_uint_eq(receiver_facts(fake.receiver).fresh_ns, later);
     ck_assert_uint_eq(receiver_age_ns(fake.receiver), io_boot_ns(fake.io) - later);
     ck_assert_uint_eq(receiver_facts(fake.receiver).lag_versions, 0);
-    /* Nobody who rests knows anything. */
+    /* Who rests hears nothing more, and knows what it knew. */
     receiver_stop(fake.receiver);
-    ck_assert_uint_eq(receiver_age_ns(fake.receiver), UINT64_MAX);
     ck_assert_int_eq(receiver_facts(fake.receiver).state, RECEIVER_RESTING);
+    run_ms(1000);
+    ck_assert_uint_eq(receiver_age_ns(fake.receiver), io_boot_ns(fake.io) - later);
+    ck_assert(receiver_facts(fake.receiver).source_known);
+    receiver_start(fake.receiver);
+    ck_assert_uint_eq(receiver_facts(fake.receiver).fresh_ns, later);
+    receiver_forget(fake.receiver);
+    ck_assert_uint_eq(receiver_age_ns(fake.receiver), UINT64_MAX);
+    ck_assert(!receiver_facts(fake.receiver).source_known);
 }
 END_TEST
 

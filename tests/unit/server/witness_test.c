@@ -21,7 +21,9 @@ static struct {
     struct mailbox replies;
     struct session session;
     struct error error;
+    uint64_t lease_ms;
     unsigned failed_count;
+    unsigned verifications_count;
 } fixture;
 
 /* A request and what came of it. */
@@ -37,13 +39,34 @@ static void on_failed(void *context, const struct error *error)
     fixture.failed_count++;
 }
 
+/* A record here is a number and a region, and whatever follows. */
+static struct bytes record_make(struct epoch epoch, uint8_t *to, size_t size)
+{
+    store_u64(to, epoch.number);
+    store_u32(to + 8, epoch.region);
+    return bytes_of(to, size);
+}
+
+static enum status on_verify(void *context, struct bytes record, struct epoch *to,
+                             struct error *error)
+{
+    ck_assert_ptr_eq(context, &fixture);
+    fixture.verifications_count++;
+    *to = (struct epoch){0};
+    if (record.size < 12)
+        return error_set(error, STATUS_MALFORMED, "This is no record.");
+    *to = (struct epoch){.number = load_u64(record.data), .region = load_u32(record.data + 8)};
+    return STATUS_OK;
+}
+
 static enum status begin(bool is_new)
 {
     const struct witness_options options = {.io = fixture.io,
                                             .keyring = fixture.keyring,
                                             .directory = "/w",
-                                            .lease_ms = lease_ms,
+                                            .lease_ms = fixture.lease_ms,
                                             .is_new = is_new,
+                                            .verify = on_verify,
                                             .failed = on_failed,
                                             .context = &fixture};
     fixture.error = (struct error){0};
@@ -54,6 +77,7 @@ static void setup(void)
 {
     static const uint8_t cluster[seal_id_size] = {7};
     memset(&fixture, 0, sizeof fixture);
+    fixture.lease_ms = lease_ms;
     fixture.disk = sim_disk_create(1);
     fixture.io = sim_disk_io(fixture.disk);
     fixture.session = (struct session){.id = 1, .role = ROLE_PEER, .identity = "s1"};
@@ -134,6 +158,16 @@ static void pass_ms(uint64_t ms)
     io_turn(fixture.io, false);
 }
 
+/* It loses its power, and starts again. */
+static void crash(uint64_t seed)
+{
+    sim_disk_crash_now(fixture.disk);
+    witness_close(fixture.witness);
+    sim_disk_restart(fixture.disk, seed, SIM_RESTART_RANDOM);
+    fixture.io = sim_disk_io(fixture.disk);
+    ck_assert_msg(begin(false) == STATUS_OK, "%s", fixture.error.text);
+}
+
 #define ANSWER(name) STRAIT__WITNESS_LEASE_REPLY__ANSWER__##name
 
 START_TEST(test_epochs_outlive_it_and_grants_do_not)
@@ -149,24 +183,18 @@ START_TEST(test_epochs_outlive_it_and_grants_do_not)
     ck_assert_int_eq(ask(&heir, 1), ANSWER(HELD));
 
     /* It loses its power, and what it promised with it: so it grants nothing for one lease. */
-    sim_disk_crash_now(fixture.disk);
-    witness_close(fixture.witness);
-    sim_disk_restart(fixture.disk, 3, SIM_RESTART_RANDOM);
-    fixture.io = sim_disk_io(fixture.disk);
-    ck_assert_msg(begin(false) == STATUS_OK, "%s", fixture.error.text);
+    crash(3);
     ck_assert_int_eq(ask(&primary, 1), ANSWER(WAITS));
     ck_assert_int_eq(ask(&heir, 1), ANSWER(WAITS));
     pass_ms(lease_ms);
     ck_assert_int_eq(ask(&heir, 1), ANSWER(GRANTED));
+    uint8_t record[12];
     Strait__WitnessLease promoted = question(sydney, 2, sydney);
+    promoted.promotion = field_of_bytes(record_make((struct epoch){2, sydney}, record, 12));
     ck_assert_int_eq(ask(&promoted, 2), ANSWER(GRANTED));
 
     /* The new epoch was kept before it was answered. */
-    sim_disk_crash_now(fixture.disk);
-    witness_close(fixture.witness);
-    sim_disk_restart(fixture.disk, 4, SIM_RESTART_RANDOM);
-    fixture.io = sim_disk_io(fixture.disk);
-    ck_assert_msg(begin(false) == STATUS_OK, "%s", fixture.error.text);
+    crash(4);
     pass_ms(lease_ms);
     ck_assert_int_eq(ask(&primary, 2), ANSWER(OLD_EPOCH));
     ck_assert_int_eq(ask(&promoted, 2), ANSWER(GRANTED));
@@ -183,7 +211,8 @@ START_TEST(test_the_old_primary_is_shown_the_record)
     memset(bytes, 5, sizeof bytes);
     ck_assert_int_eq(begin(true), STATUS_OK);
     ck_assert_int_eq(ask(&primary, 1), ANSWER(WAITS));
-    promoted.promotion = field_of_bytes(bytes_of(bytes, sizeof bytes));
+    promoted.promotion =
+        field_of_bytes(record_make((struct epoch){2, sydney}, bytes, sizeof bytes));
     ck_assert_int_eq(ask(&promoted, 2), ANSWER(WAITS));
     witness_close(fixture.witness);
     ck_assert_msg(begin(false) == STATUS_OK, "%s", fixture.error.text);
@@ -197,10 +226,122 @@ START_TEST(test_the_old_primary_is_shown_the_record)
 }
 END_TEST
 
-START_TEST(test_one_write_is_under_way_at_a_time)
+/* Whoever says it: what is believed, and from then on answered with, has a valid record. */
+START_TEST(test_an_epoch_needs_its_record)
+{
+    uint8_t record[12];
+    Strait__WitnessLease primary = question(singapore, 1, singapore);
+    Strait__WitnessLease claim = question(sydney, 9, sydney);
+
+    ck_assert_int_eq(begin(true), STATUS_OK);
+    pass_ms(lease_ms);
+    ck_assert_int_eq(ask(&claim, 0), ANSWER(UNPROVEN));
+    ck_assert_int_eq(ask(&primary, 1), ANSWER(GRANTED));
+    ck_assert_int_eq(ask(&claim, 1), ANSWER(UNPROVEN));
+    claim.promotion = field_of_bytes(bytes_of("none", 4));
+    ck_assert_int_eq(ask(&claim, 1), ANSWER(UNPROVEN));
+    /* A true one, of another epoch. */
+    claim.promotion = field_of_bytes(record_make((struct epoch){2, sydney}, record, 12));
+    ck_assert_int_eq(ask(&claim, 1), ANSWER(UNPROVEN));
+    ck_assert_int_eq(ask(&primary, 1), ANSWER(GRANTED));
+    ck_assert_uint_eq(fixture.verifications_count, 2);
+
+    claim.promotion = field_of_bytes(record_make((struct epoch){9, sydney}, record, 12));
+    ck_assert_int_eq(ask(&claim, 9), ANSWER(HELD));
+    ck_assert_int_eq(ask(&primary, 9), ANSWER(OLD_EPOCH));
+    /* What is known is not looked at again. */
+    ck_assert_int_eq(ask(&claim, 9), ANSWER(HELD));
+    ck_assert_uint_eq(fixture.verifications_count, 3);
+}
+END_TEST
+
+START_TEST(test_who_was_taken_out_is_granted_nothing)
+{
+    uint32_t regions[limit_regions_count + 1] = {singapore, sydney};
+    Strait__WitnessStatus status = STRAIT__WITNESS_STATUS__INIT;
+    Strait__WitnessLease primary = question(singapore, 1, singapore);
+    Strait__WitnessLease heir = question(sydney, 1, singapore);
+    struct asked asked;
+
+    ck_assert_int_eq(begin(true), STATUS_OK);
+    pass_ms(lease_ms);
+    primary.regions = regions;
+    primary.n_regions = limit_regions_count + 1;
+    primary.list_version = 7;
+    take(&asked, FRAME_WITNESS_LEASE, &primary.base);
+    ck_assert_int_eq(finish(&asked, NULL), STATUS_INVALID_ARGUMENT);
+    arena_free(&asked.request.arena);
+
+    primary.list_term = 2;
+    primary.list_serial = 1;
+    primary.n_regions = 2;
+    ck_assert_int_eq(ask(&primary, 1), ANSWER(GRANTED));
+    primary.list_serial = 2;
+    primary.n_regions = 1;
+    take(&asked, FRAME_WITNESS_LEASE, &primary.base);
+    ck_assert_int_eq(finish(&asked, &strait__witness_lease_reply__descriptor), STATUS_OK);
+    const Strait__WitnessLeaseReply *reply = (Strait__WitnessLeaseReply *)(void *)asked.message;
+    ck_assert_int_eq(reply->answer, ANSWER(GRANTED));
+    ck_assert_uint_eq(reply->list_version, 7);
+    ck_assert_uint_eq(reply->list_term, 2);
+    ck_assert_uint_eq(reply->list_serial, 2);
+    arena_free(&asked.request.arena);
+
+    /* It was kept before it was answered. */
+    crash(5);
+    pass_ms(lease_ms);
+    heir.candidate = true;
+    ck_assert_int_eq(ask(&heir, 1), ANSWER(REMOVED));
+    ck_assert_int_eq(ask(&primary, 1), ANSWER(GRANTED));
+    take(&asked, FRAME_WITNESS_STATUS, &status.base);
+    ck_assert_int_eq(finish(&asked, &strait__witness_status_reply__descriptor), STATUS_OK);
+    const Strait__WitnessStatusReply *told = (Strait__WitnessStatusReply *)(void *)asked.message;
+    ck_assert_uint_eq(told->list_version, 7);
+    ck_assert_uint_eq(told->n_listed, 1);
+    ck_assert_uint_eq(told->listed[0], singapore);
+    arena_free(&asked.request.arena);
+}
+END_TEST
+
+/* Shorter leases begin once the longer ones are over. */
+START_TEST(test_leases_are_made_shorter)
 {
     Strait__WitnessLease primary = question(singapore, 1, singapore);
+    Strait__WitnessLease heir = question(sydney, 1, singapore);
+    struct asked asked;
+
+    ck_assert_int_eq(begin(true), STATUS_OK);
+    pass_ms(lease_ms);
+    ck_assert_int_eq(ask(&primary, 1), ANSWER(GRANTED));
+    fixture.lease_ms = lease_ms / 6;
+    crash(6);
+    heir.lease_ms = lease_ms / 6;
+    heir.candidate = true;
+    pass_ms(lease_ms - 1);
+    ck_assert_int_eq(ask(&heir, 1), ANSWER(WAITS));
+    /* One more start begins the wait anew: what was kept is kept. */
+    crash(7);
+    pass_ms(lease_ms - 1);
+    ck_assert_int_eq(ask(&heir, 1), ANSWER(WAITS));
+    pass_ms(1);
+    take(&asked, FRAME_WITNESS_LEASE, &heir.base);
+    ck_assert_int_eq(finish(&asked, &strait__witness_lease_reply__descriptor), STATUS_OK);
+    const Strait__WitnessLeaseReply *reply = (Strait__WitnessLeaseReply *)(void *)asked.message;
+    ck_assert_int_eq(reply->answer, ANSWER(GRANTED));
+    ck_assert_uint_eq(reply->asked_max_ms, lease_ms);
+    arena_free(&asked.request.arena);
+    crash(8);
+    pass_ms(lease_ms / 6);
+    ck_assert_int_eq(ask(&heir, 1), ANSWER(GRANTED));
+}
+END_TEST
+
+START_TEST(test_one_write_is_under_way_at_a_time)
+{
+    uint8_t record[12];
+    Strait__WitnessLease primary = question(singapore, 1, singapore);
     Strait__WitnessLease promoted = question(sydney, 2, sydney);
+    promoted.promotion = field_of_bytes(record_make((struct epoch){2, sydney}, record, 12));
     struct asked first;
     struct asked second;
 
@@ -279,6 +420,9 @@ void unit_tests(TCase *tests)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, test_epochs_outlive_it_and_grants_do_not);
     tcase_add_test(tests, test_the_old_primary_is_shown_the_record);
+    tcase_add_test(tests, test_an_epoch_needs_its_record);
+    tcase_add_test(tests, test_who_was_taken_out_is_granted_nothing);
+    tcase_add_test(tests, test_leases_are_made_shorter);
     tcase_add_test(tests, test_one_write_is_under_way_at_a_time);
     tcase_add_test(tests, test_what_is_refused);
     tcase_add_test(tests, test_its_status);

@@ -185,6 +185,11 @@ void core_lease_pulled(struct core *core, const Strait__RegionPull *pull)
         !core_is_primary(core) || pull->region_id == core->options.region_id ||
         regions_find(state_regions(core->state), pull->region_id) == NULL)
         return;
+    /* Of more than two regions none is a voter: what it grants must not count once there are two.
+     */
+    if (state_regions(core->state)->count > 2)
+        return;
+    lease->standby = pull->region_id;
     const struct epoch epoch = {.number = at->epoch_number, .region = at->epoch_region};
     if (!epoch_equal(epoch, state_epoch(core->state)) || !epoch_equal(epoch, lease->epoch))
         return;
@@ -244,7 +249,7 @@ static enum lease_step step_of(struct core *core, uint64_t now)
     if (core->ship.receiver != NULL) {
         struct receiver_facts facts = receiver_facts(core->ship.receiver);
         /* What was heard by an earlier leadership of this server's is no word of this one's. */
-        standing.heard_ns = facts.answered_ns >= lease->led_ns ? facts.answered_ns : 0;
+        standing.heard_ns = facts.primary_ns >= lease->led_ns ? facts.primary_ns : 0;
         if (facts.fresh && facts.fresh_ns > fresh_ns)
             fresh_ns = facts.fresh_ns;
     }
@@ -441,6 +446,9 @@ static void ask_witness(struct core *core, uint64_t now)
     lease->asked_ns = now;
     lease->asked_epoch = state_epoch(core->state);
     lease->asked_candidate = lease->candidate;
+    /* The witness takes it for given back. */
+    if (!lease->candidate)
+        lease->granted_ns = 0;
     lease->asked_led_ns = lease->led_ns;
     lease->asking = link_send(core->options.witness_link, FRAME_WITNESS_LEASE, &message.base,
                               core->options.lease_ms / 3, lease) == STATUS_OK;
@@ -593,6 +601,9 @@ static void look_at_role(struct core *core, uint64_t now)
     if (state_regions(core->state)->version != lease->list_version) {
         lease->list_version = state_regions(core->state)->version;
         lease->next_ns = 0;
+        /* Who is removed is no voter any more, whatever it has granted. */
+        if (regions_find(state_regions(core->state), lease->standby) == NULL)
+            lease->holder.standby_until_ns = 0;
     }
     if (lease->waived.number != 0 &&
         now < lease_holder_until_ns(&lease->holder, state_regions(core->state)->count))

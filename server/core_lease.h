@@ -51,6 +51,7 @@ struct core_lease {
 
     /* What it is told of the regions that may be primary. */
     uint64_t list_version; /* of the list in the state, as seen last */
+    uint32_t standby;      /* who granted last, of the regions; 0: none has */
     uint64_t list_serial;
     uint32_t leaving; /* a region that is to be taken out of the list; 0: none */
     bool is_let_go;   /* the witness grants it nothing any more, and has nothing granted to it */

@@ -366,10 +366,11 @@ static void promote_answer(struct core *core, struct request *request, bool was_
     if (core->ship.receiver != NULL && !was_before) {
         struct receiver_facts facts = receiver_facts(core->ship.receiver);
         uint64_t age_ns = receiver_age_ns(core->ship.receiver);
-        if (facts.source_known) {
+        /* What an upstream says of the primary is no word of the primary's. */
+        if (facts.source_known && facts.primary_ns != 0) {
             reply.source_known = true;
             reply.source_version = facts.source.version;
-            reply.answered_ago_ms = ago_ms(core, facts.answered_ns);
+            reply.answered_ago_ms = ago_ms(core, facts.primary_ns);
             reply.lost_versions_min = facts.lag_versions;
         }
         reply.age_known = age_ns != UINT64_MAX;
@@ -446,13 +447,13 @@ static void promote(struct core *core, struct request *request)
         core_refuse(core, request, STATUS_CONDITION_FAILED, 0,
                     "Nothing of the primary's data has come here yet: there is nothing to take "
                     "over with.");
-    } else if (!wanted->force && facts.source_known &&
-               ago_ms(core, facts.answered_ns) < answered_within_ms) {
+    } else if (!wanted->force && facts.source_known && facts.primary_ns != 0 &&
+               ago_ms(core, facts.primary_ns) < answered_within_ms) {
         core_refuse(core, request, STATUS_CONDITION_FAILED, 0,
                     "The primary answered %" PRIu64 " ms ago: `strait region switchover`, asked "
                     "there, loses nothing. --force gives up what it has acknowledged and this "
                     "region lacks.",
-                    ago_ms(core, facts.answered_ns));
+                    ago_ms(core, facts.primary_ns));
     } else {
         begin(core, request, wanted->force);
     }

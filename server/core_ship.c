@@ -120,6 +120,7 @@ static bool age_find(void *context, uint64_t *age_ns)
 
 static void lease_ask(void *context, Strait__RegionPullReply *reply)
 {
+    reply->primary = core_is_primary(context);
     core_lease_ask(context, reply);
 }
 

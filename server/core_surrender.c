@@ -320,6 +320,9 @@ void core_surrender_applied(struct core *core)
     if (!stands)
         return;
     core_rewind_forget(core);
+    /* Another tail is another search for who has a checkpoint from before it. */
+    core->rewind.handovers_count = 0;
+    core->rewind.lacking_ns = 0;
     core->catchup.look = true;
     core_ship_roles_changed(core);
     log_warn("surrendered", LOG_U64("version", state_position(core->state).version),

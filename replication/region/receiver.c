@@ -518,6 +518,7 @@ struct receiver_facts receiver_facts(const struct receiver *receiver)
                           epoch_compare(receiver->source.epoch, receiver->applied.epoch) < 0),
         .source = receiver->source,
         .answered_ns = receiver->source_ns,
+        .primary_ns = receiver->primary_ns,
         .silent_ns =
             receiver->source_ns > receiver->started_ns ? receiver->source_ns : receiver->started_ns,
         .fresh = receiver->fresh,

@@ -105,7 +105,8 @@ struct receiver_options {
     /* The other region's history has the position that standing() asked for. May be NULL. */
     void (*agreed)(void *context, const struct region_position *position);
 
-    /* The other region's leader asks for a lease (lease.h), for that long. May be NULL. */
+    /* The other region's leader asks for a lease (lease.h), for that long; holder 0: for none. May
+     * be NULL. */
     void (*lease_asked)(void *context, uint64_t holder, uint64_t asked_ns, uint32_t lease_ms);
 
     /* The other region's position, as of an answer. May be NULL. */
@@ -154,6 +155,8 @@ struct receiver_facts {
     bool source_known;                            /* and of no epoch below ours */
     struct region_position source;                /* as of the newest answer */
     uint64_t answered_ns;                         /* boot clock: when that came; 0: never */
+    uint64_t
+        primary_ns;     /* the same of an answer of the primary's, not of an upstream's; 0: never */
     uint64_t silent_ns; /* boot clock: since when, or since the start, none came */
     bool fresh;         /* `fresh_ns` holds */
     uint64_t fresh_ns;  /* boot clock: all that the primary acknowledged before is applied here */

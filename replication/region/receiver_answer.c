@@ -156,7 +156,9 @@ static void on_answer(struct receiver *receiver, struct slot *slot,
     receiver->source = position;
     receiver->source_known = true;
     receiver->source_ns = receiver->answered_ns;
-    if (reply->lease_holder != 0 && receiver->options.lease_asked != NULL)
+    if (reply->primary)
+        receiver->primary_ns = receiver->answered_ns;
+    if (receiver->options.lease_asked != NULL)
         receiver->options.lease_asked(receiver->options.context, reply->lease_holder,
                                       reply->lease_asked_ns, reply->lease_ms);
     if (receiver->asking) {

@@ -100,6 +100,7 @@ struct receiver {
     struct region_position source;
     bool source_known;
     uint64_t source_ns;
+    uint64_t primary_ns; /* when the primary itself answered last; 0: never */
     struct sample samples[receiver_samples_max]; /* a ring */
     unsigned samples_first;
     unsigned samples_count;

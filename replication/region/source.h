@@ -80,8 +80,8 @@ struct source_options {
      */
     bool (*age_find)(void *context, uint64_t *age_ns);
 
-    /* Asks the standby for a lease with each answer (lease.h), by filling in the answer's fields.
-     * May be NULL. */
+    /* Says whether this is the primary, and asks the standby for a lease (lease.h), with each
+     * answer, by filling in its fields. May be NULL. */
     void (*lease_ask)(void *context, Strait__RegionPullReply *reply);
 
     /* A pull brought a promotion record, which was not checked yet; valid during the call. May be

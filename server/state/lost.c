@@ -232,13 +232,13 @@ static void write_part(struct apply *apply, uint64_t id, const struct entry *hea
         overlay_write(&apply->overlay, STATE_TREE_LOST, copy, part);
 }
 
-/* Of an entry that was begun, and will not be ended. */
-static void drop_parts(struct apply *apply)
+/* From `first` on, of an entry that was begun, and will not be ended, or begins anew. */
+static void drop_parts(struct apply *apply, unsigned first)
 {
     struct lost_tail *tail = &apply->lost.tail;
     uint8_t key[lost_entry_key_size];
 
-    for (unsigned part = 0; part < tail->parts_next; part++) {
+    for (unsigned part = first; part < tail->parts_next; part++) {
         lost_entry_key(tail->id, epoch_of(&tail->part_of), tail->part_of.version, part,
                        tail->parts_count, key);
         write_removal(apply, bytes_of(key, sizeof key));
@@ -252,7 +252,7 @@ static void finish(struct apply *apply, struct epoch next, uint64_t telling_id)
     struct lost_change *change = &apply->lost;
     struct lost *lost = &apply->state->lost;
 
-    drop_parts(apply);
+    drop_parts(apply, 0);
     if (change->tail.report.last_version == 0) {
         change->tail = (struct lost_tail){0};
         return;
@@ -303,10 +303,10 @@ void lost_file_part(struct apply *apply, const struct entry *header, size_t size
     struct lost_tail *tail = &apply->lost.tail;
 
     tail_begin(tail, tail->id == 0 ? apply->index : tail->id);
-    if (number == 0 && tail->parts_next != 0 &&
-        (tail->part_of.version != header->version ||
-         !epoch_equal(epoch_of(&tail->part_of), epoch_of(header))))
-        drop_parts(apply);
+    bool is_same = tail->part_of.version == header->version &&
+                   epoch_equal(epoch_of(&tail->part_of), epoch_of(header));
+    if (number == 0)
+        drop_parts(apply, is_same ? 1 : 0);
     write_part(apply, tail->id, header, size, number, part);
     tail_add_part(tail, header, size, number);
 }

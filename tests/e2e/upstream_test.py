@@ -89,6 +89,22 @@ def test_a_standby_feeds_a_third(context):
     wait_equal(chain)
 
 
+def test_the_end_of_a_chain_outlives_its_beginning(context):
+    """That its upstream answers is no word of the primary's."""
+    chain = begin(context)
+    singapore, sydney, tokyo = chain.all
+    server_of(singapore).kill()
+    tokyo.strait("region", "promote", "tokyo")
+    write(tokyo, "after", 5)
+
+    def the_upstream_follows():
+        return position(sydney) == position(tokyo)
+    wait_for(the_upstream_follows)
+    expect_equal(follows(sydney), server_of(tokyo).clients)
+    server_of(singapore).start()
+    wait_equal(chain)
+
+
 def test_the_end_of_a_chain_takes_over(context):
     chain = begin(context)
     singapore, sydney, tokyo = chain.all

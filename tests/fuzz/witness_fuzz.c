@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What members, or whoever has the key of one, may ask of a witness, with restarts in between: each
  * question is answered once, epochs never go back, and no two regions hold a grant at a time.
- * Input: u8 time (0: a restart), u8 region, epoch's number and region, flags; u16 size of further
- * bytes, which are decoded as a whole question in place of that. */
+ * Input: u8 time (0: a restart), u8 region, epoch's number and region, flags (1: to be promoted, 2:
+ * for the whole lease, 4: without the epoch's record); u16 size of further bytes, which are decoded
+ * as a whole question in place of that. */
 #include <stdlib.h>
 
 #include "proto/base/assert.h"
@@ -16,7 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { lease_ms = 6000, regions_max = 8, header_size = 7 };
+enum { lease_ms = 6000, regions_max = 8, header_size = 7, record_size = 12 };
 
 #define NS_PER_MS 1000000ULL
 
@@ -39,6 +40,18 @@ static void on_failed(void *context, const struct error *error)
     UNREACHABLE(); /* the disk is sound */
 }
 
+/* A record here is a number and a region, and whatever follows. */
+static enum status on_verify(void *context, struct bytes record, struct epoch *to,
+                             struct error *error)
+{
+    (void)context;
+    *to = (struct epoch){0};
+    if (record.size < record_size)
+        return error_set(error, STATUS_MALFORMED, "This is no record.");
+    *to = (struct epoch){.number = load_u64(record.data), .region = load_u32(record.data + 8)};
+    return STATUS_OK;
+}
+
 static void begin(bool is_new)
 {
     const struct witness_options options = {.io = fake.io,
@@ -46,6 +59,7 @@ static void begin(bool is_new)
                                             .directory = "/w",
                                             .lease_ms = lease_ms,
                                             .is_new = is_new,
+                                            .verify = on_verify,
                                             .failed = on_failed};
     struct error error = {0};
     enum status status = witness_open(&options, &fake.witness, &error);
@@ -111,12 +125,17 @@ static void ask(struct bytes body)
 static void ask_of(const uint8_t *from)
 {
     Strait__WitnessLease asked = STRAIT__WITNESS_LEASE__INIT;
+    uint8_t record[record_size];
     uint8_t bytes[64];
     asked.region_id = from[1] % regions_max;
     asked.epoch_number = from[2];
     asked.epoch_region = from[3] % regions_max;
     asked.candidate = (from[4] & 1) != 0;
     asked.lease_ms = (from[4] & 2) != 0 ? lease_ms : (uint32_t)from[4] * 100;
+    store_u64(record, asked.epoch_number);
+    store_u32(record + 8, asked.epoch_region);
+    if ((from[4] & 4) == 0)
+        asked.promotion = field_of_bytes(bytes_of(record, sizeof record));
     ASSERT(protobuf_c_message_get_packed_size(&asked.base) <= sizeof bytes);
     ask(bytes_of(bytes, protobuf_c_message_pack(&asked.base, bytes)));
 }

@@ -253,6 +253,32 @@ START_TEST(test_what_is_cut_short_is_not_listed)
 }
 END_TEST
 
+/* Two leaders begin a large one, the second one anew, and none ends it: nothing of it stays. */
+START_TEST(test_what_is_begun_twice_leaves_nothing)
+{
+    static const unsigned parts[] = {0, 1, 0};
+
+    set_up(2);
+    commit(900 * 1000);
+    fence();
+    file(0, 2);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        unsigned part = parts[i];
+        state_filing_begin(&filing, body);
+        ck_assert(state_filing_add(&filing, tail[2], &part));
+        ck_assert_uint_eq(part, parts[i] + 1);
+        ck_assert_int_eq(apply_filing(), STATUS_OK);
+    }
+    ck_assert_int_eq(surrender(shared_version), STATUS_OK);
+    for (int again = 0; again < 2; again++) {
+        ck_assert_uint_eq(report_at(0).count, 2);
+        expect_entries(report_at(0).id, 0, 2);
+        reopen();
+    }
+    tear_down();
+}
+END_TEST
+
 /* What the log lacks at its beginning, or all of it, is said as a range. */
 START_TEST(test_what_is_not_there_is_a_range)
 {
@@ -358,6 +384,7 @@ void unit_tests(TCase *tests)
     tcase_add_test(tests, test_filed_and_surrendered);
     tcase_add_test(tests, test_large_entries);
     tcase_add_test(tests, test_what_is_cut_short_is_not_listed);
+    tcase_add_test(tests, test_what_is_begun_twice_leaves_nothing);
     tcase_add_test(tests, test_what_is_not_there_is_a_range);
     tcase_add_test(tests, test_not_without_a_fence);
     tcase_add_test(tests, test_an_adoption_follows);
